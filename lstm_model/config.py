@@ -1,0 +1,311 @@
+"""The whole pipeline as validated models.
+
+`PipelineConfig` is what a user writes in YAML, what the command line fills in, and the form in the Prefect UI.
+A field that is `None` is inferred from the data (`infer.py`), which turns the config into the required values
+of a `Plan`: the specs that the stages take. Everything here is small, frozen and JSON-serialisable.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Level = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ConfigModel(BaseModel):
+    """Base of every section: immutable, and unknown keys are an error rather than a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SourceKind(StrEnum):
+    synthetic = "synthetic"
+    files = "files"
+    sql = "sql"
+
+
+class Layout(StrEnum):
+    auto = "auto"
+    long = "long"
+    wide_columns = "wide_columns"
+    wide_rows = "wide_rows"
+
+
+class Columns(ConfigModel):
+    """The user's own names for the three columns of the series table; empty ones are inferred."""
+
+    unique_id: str | None = None
+    """Column that names the series. Empty: inferred; no such column means one series."""
+    ds: str | None = None
+    """Column with the timestamp (or an integer step)."""
+    y: str | None = None
+    """Column with the value to forecast."""
+
+
+class Source(ConfigModel):
+    """Where the series come from."""
+
+    kind: SourceKind = SourceKind.synthetic
+    """synthetic: made here. files: CSV or Parquet. sql: a database query."""
+    path: str | None = None
+    """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
+    layout: Layout = Layout.auto
+    """files: long (one row an observation), wide_columns (one column a series) or wide_rows (one row a series)."""
+    columns: Columns = Columns()
+    timezone: str | None = None
+    """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
+    dayfirst: bool | None = None
+    """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
+    decimal: Literal[".", ","] | None = None
+    """CSV: the decimal mark. Empty: inferred."""
+    url: str | None = None
+    """sql: an SQLAlchemy URL without its password."""
+    query: str | None = None
+    """sql: the query that returns the rows."""
+    password_from: str | None = None
+    """sql: where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
+    dataset: Literal["panel", "sine"] = "panel"
+    """synthetic: a realistic hourly panel, or the tutorial's sine wave."""
+    num_series: int = Field(12, ge=1)
+    """synthetic: how many series (panel)."""
+    num_steps: int = Field(1440, ge=20)
+    """synthetic: how many steps each."""
+    seed: int = 0
+    """synthetic: random seed."""
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if self.kind is SourceKind.files and not self.path:
+            raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
+        if self.kind is SourceKind.sql and not (self.url and self.query):
+            raise ValueError("source.kind is 'sql', but source.url or source.query is empty; give both")
+        if self.url and re.search(r"://[^/@]*:[^/@]*@", self.url):
+            raise ValueError(
+                "source.url contains a password; it would be stored and logged. Remove it and name where it is "
+                "kept in source.password_from, as env:NAME or secret:NAME"
+            )
+        if self.password_from and not re.fullmatch(r"(env|secret):\S+", self.password_from):
+            raise ValueError("source.password_from must be env:NAME or secret:NAME")
+        return self
+
+
+class Covariates(ConfigModel):
+    """Columns, by name, that the model may use beside the target."""
+
+    static: tuple[str, ...] = ()
+    """One value a series, such as a region; numbers or text."""
+    past: tuple[str, ...] = ()
+    """Known up to the cutoff only, such as a measured humidity."""
+    future: tuple[str, ...] = ()
+    """Known through the horizon, such as a holiday flag; bring them as rows after the last observation, y empty."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [*self.static, *self.past, *self.future]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"covariates declared twice: {', '.join(twice)}; each belongs to one of static, past, future")
+        return self
+
+
+class Schedule(ConfigModel):
+    """When the deployment retrains."""
+
+    cron: str | None = None
+    """A cron expression of five fields, such as 15 3 * * *."""
+    interval_seconds: float | None = Field(None, gt=0)
+    """Instead of cron: every so many seconds."""
+    timezone: str = "UTC"
+    """IANA zone in which cron is read."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.cron is None) == (self.interval_seconds is None):
+            raise ValueError("schedule needs exactly one of cron and interval_seconds")
+        return self
+
+
+class WindowSettings(ConfigModel):
+    """How series become windows, and which of them test the model."""
+
+    stride: int = Field(1, ge=1)
+    """Steps between two training windows."""
+    test_steps: int | None = Field(None, ge=1)
+    """Last steps kept for the test. Empty: max(1 horizon, min(8 horizons, a tenth of the history))."""
+    validation_steps: int | None = Field(None, ge=0)
+    """Steps before the test, for early stopping and calibration. Empty: as many as the test."""
+    evaluation_stride: int | None = Field(None, ge=1)
+    """Steps between two evaluated windows. Empty: 1, or more where that would be millions of points."""
+    align: Literal["calendar", "end"] = "calendar"
+    """calendar: one cutoff for all series. end: each series' own end."""
+    pad_short: bool = True
+    """Left-pad and mask histories that are short beside the context."""
+    max_missing_share: float = Field(0.5, ge=0, le=1)
+    """A series with more of its values missing than this is an error."""
+
+
+class ModelSettings(ConfigModel):
+    """The network."""
+
+    kind: Literal["direct", "tutorial"] = "direct"
+    """direct: all steps of the horizon at once, with quantiles. tutorial: the plain one-step LSTMModel."""
+    hidden_dim: int | None = Field(None, ge=1, le=4096)
+    """Width of the LSTM."""
+    layer_dim: int | None = Field(None, ge=1, le=8)
+    """Number of stacked LSTM layers."""
+    segment: int | None = Field(None, ge=1)
+    """Steps of the series that the LSTM reads at once; 1 is the plain LSTM."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    normalisation: Literal["none", "mean_std", "last"] | None = None
+    """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
+    levels: tuple[Level, ...] = (0.8, 0.95)
+    """Central prediction intervals to forecast beside the median."""
+
+
+class TrainingSettings(ConfigModel):
+    """The training loop."""
+
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    """CPU threads for training. Empty: measured choice."""
+    max_steps: int | None = Field(None, ge=1)
+    """Optimiser steps at most."""
+    batch_size: int | None = Field(None, ge=1)
+    """Windows a step."""
+    learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    patience: int = Field(6, ge=1)
+    """Evaluations on validation without improvement before training stops."""
+    refit: bool = True
+    """After early stopping, train again through validation with the step count found."""
+    timeout_seconds: float = Field(6 * 3600, gt=0)
+
+
+class Advanced(ConfigModel):
+    """What few need to touch."""
+
+    window: WindowSettings = WindowSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
+
+
+class PipelineConfig(ConfigModel):
+    """One forecasting problem."""
+
+    name: str = Field("panel", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Names the problem, its store and its deployment: small letters, digits, - and _."""
+    source: Source = Source()
+    horizon: int | None = Field(None, ge=1, le=10_000)
+    """Steps to forecast. Empty: inferred from the frequency."""
+    frequency: str | None = None
+    """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
+    season: int | None = Field(None, ge=1)
+    """Steps in one season, such as 24 for hourly data. Empty: inferred."""
+    context: int | None = Field(None, ge=1, le=100_000)
+    """Past steps that the model reads. Empty: inferred."""
+    covariates: Covariates = Covariates()
+    missing: MissingPolicy = "interpolate"
+    """What to do about missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    schedule: Schedule | None = None
+    advanced: Advanced = Advanced()
+
+    @field_validator("frequency", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+
+class WindowSpec(ConfigModel):
+    """Resolved: how windows are cut. Steps are steps of `frequency`."""
+
+    context: int
+    horizon: int
+    season: int
+    frequency: str
+    stride: int
+    evaluation_stride: int
+    test_steps: int
+    validation_steps: int
+    align: Literal["calendar", "end"]
+    pad_short: bool
+
+
+class ModelSpec(ConfigModel):
+    """Resolved: the network."""
+
+    kind: Literal["direct", "tutorial"]
+    hidden_dim: int
+    layer_dim: int
+    segment: int
+    dropout: float
+    normalisation: Literal["none", "mean_std", "last"]
+    levels: tuple[Level, ...]
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Ascending, with the median in the middle: 0.8 and 0.95 give 0.025, 0.1, 0.5, 0.9, 0.975."""
+        tails = sorted({round(0.5 - level / 2, 6) for level in self.levels})
+        return (*tails, 0.5, *(round(1 - tail, 6) for tail in reversed(tails)))
+
+
+class TrainingSpec(ConfigModel):
+    """Resolved: the training loop."""
+
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"]
+    precision: Literal["auto", "fp32", "bf16"]
+    threads: int | None
+    max_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    gradient_clip: float
+    patience: int
+    refit: bool
+
+
+class Plan(ConfigModel):
+    """Every choice made: the specs that the stages take, each part the cache key of its own stage."""
+
+    window: WindowSpec
+    model: ModelSpec
+    training: TrainingSpec
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """Read one pipeline's YAML; relative source paths resolve against the folder of the file.
+
+    Raises:
+        ValueError: the file is not a mapping or a value does not fit; the message names the field.
+    """
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
+    return anchor(PipelineConfig.model_validate(document), path.parent)
+
+
+def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
+    """Make a relative source path absolute: it is meant relative to `folder`, wherever the flow runs."""
+    path = config.source.path
+    if path is None or "://" in path or Path(path).is_absolute():
+        return config
+    source = config.source.model_copy(update={"path": str((folder / path).resolve())})
+    return config.model_copy(update={"source": source})
+
+
+def dump_config(config: PipelineConfig) -> str:
+    """The config as YAML, sections that still have their defaults left out."""
+    return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)

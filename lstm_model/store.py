@@ -1,0 +1,145 @@
+"""Content-addressed artifacts in a local folder.
+
+An artifact is a folder of files, named by the sha256 of its manifest, written under a temporary name and renamed
+once whole: what can be seen is complete, and two writers of the same content cannot disturb each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
+
+MANIFEST = "manifest.json"
+
+
+class Artifact(BaseModel):
+    """What stages pass to each other: small, JSON-serialisable, independent of where the store lies."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    sha256: str
+    num_rows: int
+
+
+class DamagedArtifact(ValueError):
+    """An artifact's files are missing or not the bytes that were written."""
+
+
+class Draft:
+    """An artifact being written: fill `folder`, set `num_rows` and, for small facts, `meta`."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.num_rows = 0
+        self.meta: dict[str, Any] = {}
+        self._artifact: Artifact | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        """The finished artifact; only after the `with` block that created the draft."""
+        assert self._artifact is not None, "the draft is still being written"
+        return self._artifact
+
+
+class Store:
+    """A folder of artifacts."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+
+    def path(self, artifact: Artifact) -> Path:
+        """Where the artifact's files lie."""
+        return self.root / "artifacts" / artifact.kind / artifact.sha256
+
+    def meta(self, artifact: Artifact) -> dict[str, Any]:
+        """The small facts that its writer left in the manifest."""
+        meta: dict[str, Any] = self._manifest(artifact)["meta"]
+        return meta
+
+    @contextmanager
+    def create(self, kind: str) -> Iterator[Draft]:
+        """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
+        folder = self.root / "tmp" / f"{kind}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        draft = Draft(kind, folder)
+        try:
+            yield draft
+            draft._artifact = self._publish(draft)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def verify(self, artifact: Artifact) -> None:
+        """Check that every file is there with the bytes that were written.
+
+        Raises:
+            DamagedArtifact: naming the file and what is wrong with it.
+        """
+        manifest = self._manifest(artifact)
+        for name, expected in manifest["files"].items():
+            file = self.path(artifact) / name
+            if not file.is_file():
+                raise DamagedArtifact(f"{file} is missing")
+            if file.stat().st_size != expected["bytes"] or hash_file(file) != expected["sha256"]:
+                raise DamagedArtifact(f"{file} is not what was written: its size or sha256 differs from the manifest")
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock across processes; the operating system frees it when its holder dies."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"):
+            yield
+
+    def _manifest(self, artifact: Artifact) -> dict[str, Any]:
+        file = self.path(artifact) / MANIFEST
+        try:
+            text = file.read_bytes()
+        except OSError as error:
+            raise DamagedArtifact(f"{file} cannot be read: {error}") from error
+        if hashlib.sha256(text).hexdigest() != artifact.sha256:
+            raise DamagedArtifact(f"{file} is not what was written: its sha256 differs from the artifact's name")
+        manifest: dict[str, Any] = json.loads(text)
+        return manifest
+
+    def _publish(self, draft: Draft) -> Artifact:
+        files = {
+            file.relative_to(draft.folder).as_posix(): {"sha256": hash_file(file), "bytes": file.stat().st_size}
+            for file in sorted(draft.folder.rglob("*"))
+            if file.is_file()
+        }
+        manifest = {"kind": draft.kind, "num_rows": draft.num_rows, "meta": draft.meta, "files": files}
+        text = json.dumps(manifest, sort_keys=True, indent=1).encode()
+        artifact = Artifact(kind=draft.kind, sha256=hashlib.sha256(text).hexdigest(), num_rows=draft.num_rows)
+        (draft.folder / MANIFEST).write_bytes(text)
+        self._move_into_place(draft.folder, artifact)
+        return artifact
+
+    def _move_into_place(self, folder: Path, artifact: Artifact) -> None:
+        target = self.path(artifact)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock(f"publish {artifact.sha256}"):
+            if target.exists():
+                try:
+                    self.verify(artifact)
+                    return
+                except DamagedArtifact:
+                    shutil.rmtree(target)
+            os.replace(folder, target)
+
+
+def hash_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

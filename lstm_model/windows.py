@@ -1,0 +1,301 @@
+"""Series cut into windows: segments on disk, views in memory.
+
+A row on disk is a *segment*: a stretch of one series that holds every window fitting into it. A window is one
+context + horizon pair; it is a view into its segment, never a copy, so a billion windows take the room of the series.
+Rows are self-contained: long series are cut into segments that overlap by context + horizon - 1, and a training row
+physically contains no value after its cutoff.
+
+Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F/S past/future/static covariates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lstm_model.time_axis import INTEGER, advance
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+MIN_CONTEXT = 2
+"""Fewest known values in a context: one gives a level, two a scale."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network sees; covariates in their own units, last dimensions may be 0."""
+
+    target_BW: Tensor
+    """float32, NaN where padded, missing or unknown; the context is [:, :L], the future [:, L:]."""
+    observed_BW: Tensor
+    """bool: a real value, which may be trained on and scored when it lies in the horizon."""
+    past_BLP: Tensor
+    future_BWF: Tensor
+    static_BS: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One split in memory or on a device; windows are gathered by index, never stored."""
+
+    context: int
+    horizon: int
+    frequency: str
+    unique_ids: list[str]
+    values_N: Tensor
+    observed_N: Tensor
+    past_NP: Tensor
+    future_NF: Tensor
+    static_KS: Tensor
+    """One row for each of `unique_ids`."""
+    starts_W: Tensor
+    """int64: where each window's first step lies in the flat arrays."""
+    series_W: Tensor
+    """int64: index into `unique_ids`."""
+    cutoff_W: NDArray[Any]
+    """Last `ds` of each context, datetime64[us] or int64."""
+
+    def __len__(self) -> int:
+        return len(self.starts_W)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in vars(self).values() if isinstance(t, Tensor))
+
+    def to(self, device: torch.device | str) -> Windows:
+        moved = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
+
+    def batch(self, index_B: Tensor) -> Batch:
+        """Gather the windows with these indices, on the device that holds the data."""
+        index_B = index_B.to(self.starts_W.device)
+        at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
+        return Batch(
+            target_BW=self.values_N[at_BW],
+            observed_BW=self.observed_N[at_BW],
+            past_BLP=self.past_NP[at_BW[:, : self.context]],
+            future_BWF=self.future_NF[at_BW],
+            static_BS=self.static_KS[self.series_W[index_B]],
+        )
+
+    def ds_WH(self) -> NDArray[Any]:
+        """(W, H) the timestamps of each window's horizon."""
+        steps = np.tile(np.arange(1, self.horizon + 1), len(self))
+        ds = advance(np.repeat(self.cutoff_W, self.horizon), steps, self.frequency)
+        return ds.reshape(len(self), self.horizon)
+
+    @classmethod
+    def from_arrays(cls, target: list[NDArray[Any]], *, context: int, horizon: int, stride: int = 1) -> Self:
+        """Windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
+        segments = [
+            Segment(str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y)))
+            for i, y in enumerate(target)
+        ]
+        layout = Layout(context=context, horizon=horizon, stride=stride, frequency=INTEGER)
+        return cls.from_segments(segments, layout, {})
+
+    @classmethod
+    def from_segments(cls, segments: list[Segment], layout: Layout, static: dict[str, list[float]]) -> Self:
+        """Concatenate segments and find the windows in them that have something to read and something to score."""
+        ids = sorted({segment.unique_id for segment in segments})
+        number = {unique_id: k for k, unique_id in enumerate(ids)}
+        values = _concatenate([s.values for s in segments], np.float32)
+        observed = _concatenate([s.observed for s in segments], np.bool_)
+        starts, owners = _window_starts(segments, layout)
+        starts, owners = _usable(starts, owners, (values, observed), layout)
+        series = np.array([number[s.unique_id] for s in segments], np.int64)
+        return cls(
+            context=layout.context,
+            horizon=layout.horizon,
+            frequency=layout.frequency,
+            unique_ids=ids,
+            values_N=torch.from_numpy(values),
+            observed_N=torch.from_numpy(observed),
+            past_NP=torch.from_numpy(_stack([s.past for s in segments])),
+            future_NF=torch.from_numpy(_stack([s.future for s in segments])),
+            static_KS=torch.tensor([static.get(i, []) for i in ids], dtype=torch.float32).reshape(len(ids), -1),
+            starts_W=torch.from_numpy(starts),
+            series_W=torch.from_numpy(series[owners] if len(owners) else owners),
+            cutoff_W=_cutoffs(segments, starts, owners, layout),
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The geometry of a windows dataset."""
+
+    context: int
+    horizon: int
+    stride: int
+    frequency: str
+
+    @property
+    def width(self) -> int:
+        return self.context + self.horizon
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of one series; `padding` NaN steps precede `start`, the `ds` of its first real step."""
+
+    unique_id: str
+    start: Any
+    padding: int
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    past: NDArray[np.float32]
+    future: NDArray[np.float32]
+
+    def part(self, first: int, last: int, frequency: str) -> Segment:
+        """The steps [first, last), with the start moved along."""
+        skipped = max(0, first - self.padding)
+        start = self.start
+        if skipped:
+            start = advance(np.array([start]), np.array([skipped]), frequency)[0]
+        cut = slice(first, last)
+        return Segment(
+            unique_id=self.unique_id,
+            start=start,
+            padding=max(0, self.padding - first),
+            values=self.values[cut],
+            observed=self.observed[cut],
+            past=self.past[cut],
+            future=self.future[cut],
+        )
+
+
+def no_covariates(num_steps: int) -> NDArray[np.float32]:
+    return np.zeros((num_steps, 0), np.float32)
+
+
+def concat(a: Windows, b: Windows) -> Windows:
+    """The windows of both, for a refit through validation; both must have one geometry and the same covariates."""
+    assert (a.context, a.horizon, a.frequency) == (b.context, b.horizon, b.frequency)
+    ids = sorted({*a.unique_ids, *b.unique_ids})
+    number = {unique_id: k for k, unique_id in enumerate(ids)}
+    renumber = [torch.tensor([number[i] for i in w.unique_ids], dtype=torch.int64) for w in (a, b)]
+    static = torch.zeros((len(ids), max(a.static_KS.shape[1], b.static_KS.shape[1])))
+    for windows, new in zip((a, b), renumber, strict=True):
+        static[new] = windows.static_KS
+    return Windows(
+        context=a.context,
+        horizon=a.horizon,
+        frequency=a.frequency,
+        unique_ids=ids,
+        values_N=torch.cat([a.values_N, b.values_N]),
+        observed_N=torch.cat([a.observed_N, b.observed_N]),
+        past_NP=torch.cat([a.past_NP, b.past_NP]),
+        future_NF=torch.cat([a.future_NF, b.future_NF]),
+        static_KS=static,
+        starts_W=torch.cat([a.starts_W, b.starts_W + len(a.values_N)]),
+        series_W=torch.cat([renumber[0][a.series_W], renumber[1][b.series_W]]),
+        cutoff_W=np.concatenate([a.cutoff_W, b.cutoff_W]),
+    )
+
+
+def load_windows(folder: Path, split: Split) -> Windows:
+    """Read one split of a windows dataset written by `segments.write_windows`."""
+    about = json.loads((folder / "windows.json").read_text())
+    layout = Layout(
+        context=about["context"],
+        horizon=about["horizon"],
+        stride=about["stride"][split],
+        frequency=about["frequency"],
+    )
+    return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
+
+
+def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
+    """The segments of one split, as they lie on disk."""
+    about = json.loads((folder / "windows.json").read_text())
+    files = sorted((folder / f"split={split}").glob("*.parquet"))
+    if not files:
+        return
+    for batch in pads.dataset(files).to_batches(batch_size=1024):
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
+        past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
+        future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
+        starts = columns["start"].to_numpy(zero_copy_only=False)
+        for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
+            yield Segment(
+                unique_id=unique_id,
+                start=starts[row],
+                padding=columns["padding"][row].as_py(),
+                values=values[row],
+                observed=observed[row],
+                past=_columns([c[row] for c in past], len(values[row])),
+                future=_columns([c[row] for c in future], len(values[row])),
+            )
+
+
+def _pieces(column: pa.Array) -> list[NDArray[Any]]:
+    """A list column as one array a row."""
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
+    return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
+    return np.stack(parts, axis=1) if parts else no_covariates(num_steps)
+
+
+def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
+
+
+def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(parts) if parts else no_covariates(0)
+
+
+def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where windows begin in the concatenated arrays, and the segment of each.
+
+    Strides count back from the end of a segment, so that the freshest window is always there.
+    """
+    lengths = np.array([len(s.values) for s in segments], np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    last = lengths - layout.width
+    counts = np.maximum(last // layout.stride + 1, 0)
+    owners = np.repeat(np.arange(len(segments)), counts)
+    rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return offsets[owners] + last[owners] - (counts[owners] - 1 - rank) * layout.stride, owners
+
+
+def _usable(
+    starts: NDArray[np.int64], owners: NDArray[np.int64], arrays: tuple[Any, Any], layout: Layout
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keep windows with enough known context and at least one real target."""
+    values, observed = arrays
+    known = np.concatenate([[0], np.cumsum(np.isfinite(values))])
+    real = np.concatenate([[0], np.cumsum(observed)])
+    cut, end = starts + layout.context, starts + layout.width
+    keep = (known[cut] - known[starts] >= min(MIN_CONTEXT, layout.context)) & (real[end] - real[cut] > 0)
+    return starts[keep], owners[keep]
+
+
+def _cutoffs(
+    segments: list[Segment], starts: NDArray[np.int64], owners: NDArray[np.int64], layout: Layout
+) -> NDArray[Any]:
+    """The `ds` of the last step of each context."""
+    lengths = np.array([len(s.values) for s in segments], np.int64)
+    zero = np.cumsum(lengths) - lengths + np.array([s.padding for s in segments], np.int64)
+    integer = layout.frequency == INTEGER
+    first = np.array([s.start for s in segments], np.int64 if integer else "datetime64[us]")
+    if not len(starts):
+        return first[:0]
+    return advance(first[owners], starts + layout.context - 1 - zero[owners], layout.frequency)
