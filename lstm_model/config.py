@@ -25,12 +25,16 @@ class ConfigModel(BaseModel):
 
 
 class SourceKind(StrEnum):
+    """Which of the source's fields count: an enum, because a discriminated union keeps stale keys in the UI's form."""
+
     synthetic = "synthetic"
     files = "files"
     sql = "sql"
 
 
-class Layout(StrEnum):
+class FileLayout(StrEnum):
+    """How a file spells a panel."""
+
     auto = "auto"
     long = "long"
     wide_columns = "wide_columns"
@@ -55,8 +59,8 @@ class Source(ConfigModel):
     """synthetic: made here. files: CSV or Parquet. sql: a database query."""
     path: str | None = None
     """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
-    layout: Layout = Layout.auto
-    """files: long (one row an observation), wide_columns (one column a series) or wide_rows (one row a series)."""
+    layout: FileLayout = FileLayout.auto
+    """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
     columns: Columns = Columns()
     timezone: str | None = None
     """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
@@ -110,7 +114,9 @@ class Covariates(ConfigModel):
         names = [*self.static, *self.past, *self.future]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"covariates declared twice: {', '.join(twice)}; each belongs to one of static, past, future")
+            raise ValueError(
+                f"covariates declared twice: {', '.join(twice)}; each belongs to one of static, past, future"
+            )
         return self
 
 

@@ -32,7 +32,7 @@ class Artifact(BaseModel):
     num_rows: int
 
 
-class DamagedArtifact(ValueError):
+class DamagedArtifactError(ValueError):
     """An artifact's files are missing or not the bytes that were written."""
 
 
@@ -84,15 +84,17 @@ class Store:
         """Check that every file is there with the bytes that were written.
 
         Raises:
-            DamagedArtifact: naming the file and what is wrong with it.
+            DamagedArtifactError: naming the file and what is wrong with it.
         """
         manifest = self._manifest(artifact)
         for name, expected in manifest["files"].items():
             file = self.path(artifact) / name
             if not file.is_file():
-                raise DamagedArtifact(f"{file} is missing")
+                raise DamagedArtifactError(f"{file} is missing")
             if file.stat().st_size != expected["bytes"] or hash_file(file) != expected["sha256"]:
-                raise DamagedArtifact(f"{file} is not what was written: its size or sha256 differs from the manifest")
+                raise DamagedArtifactError(
+                    f"{file} is not what was written: its size or sha256 differs from the manifest"
+                )
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -107,9 +109,9 @@ class Store:
         try:
             text = file.read_bytes()
         except OSError as error:
-            raise DamagedArtifact(f"{file} cannot be read: {error}") from error
+            raise DamagedArtifactError(f"{file} cannot be read: {error}") from error
         if hashlib.sha256(text).hexdigest() != artifact.sha256:
-            raise DamagedArtifact(f"{file} is not what was written: its sha256 differs from the artifact's name")
+            raise DamagedArtifactError(f"{file} is not what was written: its sha256 differs from the artifact's name")
         manifest: dict[str, Any] = json.loads(text)
         return manifest
 
@@ -134,9 +136,9 @@ class Store:
                 try:
                     self.verify(artifact)
                     return
-                except DamagedArtifact:
+                except DamagedArtifactError:
                     shutil.rmtree(target)
-            os.replace(folder, target)
+            folder.replace(target)
 
 
 def hash_file(path: Path) -> str:

@@ -19,7 +19,7 @@ def default_season(frequency: str) -> int:
     if frequency == INTEGER:
         return 1
     offset = pd.tseries.frequencies.to_offset(frequency)
-    season = _SEASONS.get(offset.name.split("-")[0], 1)
+    season = _SEASONS.get(offset.rule_code.split("-")[0], 1)
     return max(1, season // offset.n) if season % offset.n == 0 else 1
 
 
@@ -40,12 +40,12 @@ def advance(ds: NDArray[Any], steps: NDArray[np.int64], frequency: str) -> NDArr
     return _advance_calendar(ds.astype("datetime64[us]"), steps, offset)
 
 
-def _fixed_step(offset: Any) -> np.timedelta64 | None:
+def _fixed_step(offset: Any) -> Any:
     """The length of a step, where all are equal: hours, days and weeks are, months and business days are not."""
     if isinstance(offset, pd.offsets.Week):
         return np.timedelta64(7 * offset.n, "D").astype("timedelta64[us]")
     if isinstance(offset, (pd.offsets.Tick, pd.offsets.Day)):
-        return np.timedelta64(pd.Timedelta(str(offset.n) + offset.name), "us")
+        return np.timedelta64(pd.Timedelta(str(offset.n) + offset.rule_code), "us")
     return None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -29,7 +30,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 MIN_CONTEXT = 2
-"""Fewest known values in a context: one gives a level, two a scale."""
+"""Fewest real values in a context: one gives a level, two a scale."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Windows:
     unique_ids: list[str]
     values_N: Tensor
     observed_N: Tensor
+    last_real_N: Tensor
+    """int64: the nearest real value at or before each step; empty where every step is real."""
     past_NP: Tensor
     future_NF: Tensor
     static_KS: Tensor
@@ -77,15 +80,24 @@ class Windows:
         return sum(t.nbytes for t in vars(self).values() if isinstance(t, Tensor))
 
     def to(self, device: torch.device | str) -> Windows:
-        moved = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
 
     def batch(self, index_B: Tensor) -> Batch:
-        """Gather the windows with these indices, on the device that holds the data."""
+        """Gather the windows with these indices, on the device that holds the data.
+
+        Where a gap reaches the cutoff, the last real value is held: the value that repaired the gap may have been
+        drawn towards the first one after it, which nobody knew at the cutoff.
+        """
         index_B = index_B.to(self.starts_W.device)
         at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
+        known_BW = at_BW
+        if len(self.last_real_N):
+            last_B = self.last_real_N[at_BW[:, self.context - 1]]
+            held_BL = torch.minimum(at_BW[:, : self.context], last_B[:, None])
+            known_BW = torch.cat([held_BL, at_BW[:, self.context :]], dim=1)
         return Batch(
-            target_BW=self.values_N[at_BW],
+            target_BW=self.values_N[known_BW],
             observed_BW=self.observed_N[at_BW],
             past_BLP=self.past_NP[at_BW[:, : self.context]],
             future_BWF=self.future_NF[at_BW],
@@ -102,7 +114,9 @@ class Windows:
     def from_arrays(cls, target: list[NDArray[Any]], *, context: int, horizon: int, stride: int = 1) -> Self:
         """Windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
         segments = [
-            Segment(str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y)))
+            Segment(
+                str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y))
+            )
             for i, y in enumerate(target)
         ]
         layout = Layout(context=context, horizon=horizon, stride=stride, frequency=INTEGER)
@@ -116,7 +130,7 @@ class Windows:
         values = _concatenate([s.values for s in segments], np.float32)
         observed = _concatenate([s.observed for s in segments], np.bool_)
         starts, owners = _window_starts(segments, layout)
-        starts, owners = _usable(starts, owners, (values, observed), layout)
+        starts, owners = _usable(starts, owners, observed, layout)
         series = np.array([number[s.unique_id] for s in segments], np.int64)
         return cls(
             context=layout.context,
@@ -125,6 +139,7 @@ class Windows:
             unique_ids=ids,
             values_N=torch.from_numpy(values),
             observed_N=torch.from_numpy(observed),
+            last_real_N=torch.from_numpy(_last_real(observed)),
             past_NP=torch.from_numpy(_stack([s.past for s in segments])),
             future_NF=torch.from_numpy(_stack([s.future for s in segments])),
             static_KS=torch.tensor([static.get(i, []) for i in ids], dtype=torch.float32).reshape(len(ids), -1),
@@ -191,13 +206,15 @@ def concat(a: Windows, b: Windows) -> Windows:
     static = torch.zeros((len(ids), max(a.static_KS.shape[1], b.static_KS.shape[1])))
     for windows, new in zip((a, b), renumber, strict=True):
         static[new] = windows.static_KS
+    observed = torch.cat([a.observed_N, b.observed_N])
     return Windows(
         context=a.context,
         horizon=a.horizon,
         frequency=a.frequency,
         unique_ids=ids,
         values_N=torch.cat([a.values_N, b.values_N]),
-        observed_N=torch.cat([a.observed_N, b.observed_N]),
+        observed_N=observed,
+        last_real_N=torch.from_numpy(_last_real(observed.numpy())),
         past_NP=torch.cat([a.past_NP, b.past_NP]),
         future_NF=torch.cat([a.future_NF, b.future_NF]),
         static_KS=static,
@@ -247,7 +264,7 @@ def _pieces(column: pa.Array) -> list[NDArray[Any]]:
     """A list column as one array a row."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
     bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
-    return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [flat[a:b] for a, b in pairwise(bounds)]
 
 
 def _columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
@@ -277,15 +294,19 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
 
 
 def _usable(
-    starts: NDArray[np.int64], owners: NDArray[np.int64], arrays: tuple[Any, Any], layout: Layout
+    starts: NDArray[np.int64], owners: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keep windows with enough known context and at least one real target."""
-    values, observed = arrays
-    known = np.concatenate([[0], np.cumsum(np.isfinite(values))])
+    """Keep windows with enough real values to read and at least one to score."""
     real = np.concatenate([[0], np.cumsum(observed)])
     cut, end = starts + layout.context, starts + layout.width
-    keep = (known[cut] - known[starts] >= min(MIN_CONTEXT, layout.context)) & (real[end] - real[cut] > 0)
+    keep = (real[cut] - real[starts] >= min(MIN_CONTEXT, layout.context)) & (real[end] - real[cut] > 0)
     return starts[keep], owners[keep]
+
+
+def _last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    if observed.all():
+        return np.empty(0, np.int64)
+    return np.maximum.accumulate(np.where(observed, np.arange(len(observed)), 0))
 
 
 def _cutoffs(

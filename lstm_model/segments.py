@@ -1,0 +1,387 @@
+"""The series table cut into segments and written as Parquet, one series in memory at a time.
+
+Splits are by time, never at random. A training segment ends at the training cutoff; a validation or test segment
+begins one context before its targets, so that its first window forecasts the first step after the earlier split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lstm_model.config import Covariates, WindowSpec
+from lstm_model.time_axis import INTEGER, advance
+from lstm_model.windows import MIN_CONTEXT, SPLITS, Layout, Segment, Split, no_covariates
+
+SEGMENT_WINDOWS = 65_536
+"""Most windows in a segment: long series spread over several rows, so that readers can share them."""
+ROW_GROUP_STEPS = 1 << 20
+"""Steps buffered before a row group is written: what bounds the memory."""
+MAX_CATEGORIES = 64
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """Last `ds` of each split; training ends at `train`, its targets included."""
+
+    train: Any
+    validation: Any
+    test: Any
+
+
+@dataclass
+class Moments:
+    """Running mean and deviation of one covariate over training steps, so that scaling never sees the future."""
+
+    count: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        known = values[np.isfinite(values)].astype(np.float64)
+        self.count += len(known)
+        self.total += float(known.sum())
+        self.squares += float((known**2).sum())
+
+    def scale(self) -> list[float]:
+        """[mean, deviation]; a constant covariate has deviation 1."""
+        if not self.count:
+            return [0.0, 1.0]
+        mean = self.total / self.count
+        deviation = max(self.squares / self.count - mean**2, 0.0) ** 0.5
+        return [mean, deviation if deviation > 1e-8 * max(1.0, abs(mean)) else 1.0]
+
+
+@dataclass(frozen=True)
+class SeriesRows:
+    """One series of the table, still whole."""
+
+    unique_id: str
+    ds: NDArray[Any]
+    y: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    past: NDArray[np.float32]
+    future: NDArray[np.float32]
+
+
+def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
+    """Cutoffs counted back from `end`, the last observed `ds`; fold k lies k test spans earlier.
+
+    Args:
+        end: datetime64 or int.
+        spec: the resolved window settings.
+        fold: 0 is the latest.
+    """
+
+    def back(steps: int) -> Any:
+        return advance(np.array([end]), np.array([-steps]), spec.frequency)[0]
+
+    test = fold * spec.test_steps
+    return Cutoffs(
+        train=back(test + spec.test_steps + spec.validation_steps),
+        validation=back(test + spec.test_steps),
+        test=back(test),
+    )
+
+
+def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Covariates, fold: int = 0) -> int:
+    """Cut a series table (Parquet, sorted by unique_id and ds) into a windows dataset.
+
+    Args:
+        table: the Parquet file that ingest wrote.
+        folder: receives `split=train|validation|test/part-0.parquet` and `windows.json`.
+        spec: the geometry and the sizes of the splits.
+        covariates: the declared covariate columns of the table.
+        fold: which cutoffs, see `plan_cutoffs`.
+
+    Returns:
+        The number of training windows, before those without any real target are left out.
+    """
+    static = encode_static(table, covariates.static)
+    end = _last_observed(table)
+    moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
+    counts = dict.fromkeys(SPLITS, 0)
+    with ExitStack() as stack:
+        writers = {split: SplitWriter(folder, split, spec, covariates) for split in SPLITS}
+        for writer in writers.values():
+            stack.enter_context(writer)
+        for series in read_series(table, covariates):
+            cutoffs = plan_cutoffs(series.ds[series.observed][-1] if spec.align == "end" else end, spec, fold=fold)
+            for split, segment in split_series(series, spec, cutoffs):
+                counts[split] += writers[split].add(segment)
+                if split == "train":
+                    _observe(moments, segment, covariates)
+    _write_about(folder, spec, covariates, plan_cutoffs(end, spec, fold=fold), moments, static, counts)
+    return counts["train"]
+
+
+def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
+    """The stretch of one series that belongs to each split; too short a stretch gives none."""
+    edges = [
+        int(np.searchsorted(series.ds, c, side="right")) for c in (cutoffs.train, cutoffs.validation, cutoffs.test)
+    ]
+    train_end, validation_end, test_end = edges
+    pad = spec.context - MIN_CONTEXT if spec.pad_short and train_end < 2 * spec.context + spec.horizon else 0
+    if train_end:
+        yield "train", _segment(series, -max(pad, 0), train_end)
+    if validation_end > train_end:
+        yield "validation", _segment(series, train_end - spec.context, validation_end)
+    if test_end > validation_end:
+        yield "test", _segment(series, validation_end - spec.context, test_end)
+
+
+def _segment(series: SeriesRows, first: int, last: int) -> Segment:
+    """Steps [first, last) of a series; a negative first is padding."""
+    padding = max(0, -first)
+    cut = slice(max(0, first), last)
+
+    def padded(array: NDArray[Any], fill: Any) -> NDArray[Any]:
+        widths = [(padding, 0)] + [(0, 0)] * (array.ndim - 1)
+        return np.pad(array[cut], widths, constant_values=fill) if padding else array[cut]
+
+    return Segment(
+        unique_id=series.unique_id,
+        start=series.ds[max(0, first)],
+        padding=padding,
+        values=padded(_hold_last(series.y, series.observed, last), np.nan),
+        observed=padded(series.observed, False),
+        past=padded(series.past, np.nan),
+        future=padded(series.future, np.nan),
+    )
+
+
+def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -> NDArray[np.float32]:
+    """Repeat the last real value over a gap that reaches step `last`: its repair knew the value after the gap."""
+    if observed[last - 1]:
+        return y
+    real = np.flatnonzero(observed[:last])
+    if not len(real):
+        return y
+    held = y.copy()
+    held[real[-1] + 1 : last] = y[real[-1]]
+    return held
+
+
+@dataclass
+class SplitWriter:
+    """Buffers segments of one split and writes them as row groups."""
+
+    folder: Path
+    split: Split
+    spec: WindowSpec
+    covariates: Covariates
+    _rows: list[Segment] = field(default_factory=list)
+    _steps: int = 0
+
+    def __enter__(self) -> SplitWriter:
+        path = self.folder / f"split={self.split}" / "part-0.parquet"
+        path.parent.mkdir(parents=True)
+        integer = self.spec.frequency == INTEGER
+        self._schema = _schema(self.covariates, pa.int64() if integer else pa.timestamp("us"))
+        # Neighbouring steps share exponents: splitting the bytes into streams lets zstd find that.
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["unique_id"],
+            use_byte_stream_split=[f"{n}.list.element" for n in _list_columns(self.covariates) if n != "observed"],
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, segment: Segment) -> int:
+        """Write a stretch, cut into segments of a bounded number of windows; returns how many windows it holds."""
+        layout = layout_of(self.spec, self.split)
+        count = max(0, len(segment.values) - layout.width + 1)
+        most = max(1, SEGMENT_WINDOWS // layout.stride) * layout.stride
+        # Cut from the end: windows are counted back from there, and every piece keeps that phase.
+        for stop in range(count, 0, -most):
+            piece = (
+                segment
+                if count <= most
+                else segment.part(max(0, stop - most), stop + layout.width - 1, layout.frequency)
+            )
+            self._rows.append(piece)
+            self._steps += len(piece.values)
+            if self._steps >= ROW_GROUP_STEPS:
+                self._flush()
+        return -(-count // layout.stride)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows = self._rows
+        columns: dict[str, pa.Array] = {
+            "unique_id": pa.array([s.unique_id for s in rows], pa.string()),
+            "start": pa.array([s.start for s in rows], self._schema.field("start").type),
+            "padding": pa.array([s.padding for s in rows], pa.int32()),
+            "values": _lists([s.values for s in rows], pa.float32()),
+            "observed": _lists([s.observed for s in rows], pa.bool_()),
+        }
+        for kind, names in (("past", self.covariates.past), ("future", self.covariates.future)):
+            for i, name in enumerate(names):
+                columns[f"{kind}:{name}"] = _lists([getattr(s, kind)[:, i] for s in rows], pa.float32())
+        self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=len(rows))
+        self._rows, self._steps = [], 0
+
+
+def layout_of(spec: WindowSpec, split: Split) -> Layout:
+    """The geometry of one split: evaluation has its own stride."""
+    stride = spec.stride if split == "train" else spec.evaluation_stride
+    return Layout(context=spec.context, horizon=spec.horizon, stride=stride, frequency=spec.frequency)
+
+
+def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
+    """The series of a table one after another; only one, and one block of rows, is in memory."""
+    names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
+    held: list[pa.RecordBatch] = []
+    for batch in pq.ParquetFile(table).iter_batches(batch_size=ROW_GROUP_STEPS, columns=names):
+        ids = batch.column("unique_id").dictionary_encode().indices.to_numpy()
+        edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
+        for first, last in pairwise(edges):
+            piece = batch.slice(first, last - first)
+            if held and held[0].column("unique_id")[0] != piece.column("unique_id")[0]:
+                yield _series_rows(held, covariates)
+                held = []
+            held.append(piece)
+    if held:
+        yield _series_rows(held, covariates)
+
+
+def encode_static(table: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Static covariates as numbers: numeric ones as they are, text as one column a category.
+
+    Returns:
+        {"columns": names of the encoded columns, "categories": {name: categories}, "rows": {unique_id: values}}
+
+    Raises:
+        ValueError: a text covariate has more than 64 categories.
+    """
+    if not names:
+        return {"columns": [], "categories": {}, "rows": {}}
+    frame = pq.read_table(table, columns=["unique_id", *names]).to_pandas().drop_duplicates("unique_id")
+    parts, categories = [], {}
+    for name in names:
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            parts.append(frame[[name]].astype(float))
+            continue
+        categories[name] = sorted(frame[name].astype(str).unique())
+        if len(categories[name]) > MAX_CATEGORIES:
+            raise ValueError(
+                f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
+                "supported. Group the rare ones, or leave it out (it may be an identifier)"
+            )
+        dummies = pd.get_dummies(pd.Categorical(frame[name].astype(str), categories[name]), dtype=float)
+        parts.append(dummies.set_axis([f"{name}={c}" for c in categories[name]], axis=1).set_index(frame.index))
+    encoded = pd.concat(parts, axis=1)
+    rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
+    return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
+
+
+def _last_observed(table: Path) -> Any:
+    """The latest observed `ds` of the panel, read in blocks."""
+    latest = []
+    for batch in pq.ParquetFile(table).iter_batches(batch_size=ROW_GROUP_STEPS, columns=["ds", "observed"]):
+        ds = batch.column("ds").to_numpy(zero_copy_only=False)
+        observed = batch.column("observed").to_numpy(zero_copy_only=False)
+        if observed.any():
+            latest.append(ds[observed].max())
+    assert latest, "ingest lets no table without observations pass"
+    return max(latest)
+
+
+def _series_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
+    rows = pa.Table.from_batches(batches)
+
+    def numbers(name: str) -> NDArray[np.float32]:
+        return np.asarray(rows.column(name).to_numpy(), np.float32)
+
+    def stacked(names: tuple[str, ...]) -> NDArray[np.float32]:
+        return np.stack([numbers(n) for n in names], axis=1) if names else no_covariates(rows.num_rows)
+
+    return SeriesRows(
+        unique_id=rows.column("unique_id")[0].as_py(),
+        ds=rows.column("ds").to_numpy(),
+        y=numbers("y"),
+        observed=rows.column("observed").to_numpy(),
+        past=stacked(covariates.past),
+        future=stacked(covariates.future),
+    )
+
+
+def _observe(moments: dict[str, Moments], segment: Segment, covariates: Covariates) -> None:
+    for names, values in ((covariates.past, segment.past), (covariates.future, segment.future)):
+        for i, name in enumerate(names):
+            moments[name].add(values[:, i])
+
+
+def _write_about(
+    folder: Path,
+    spec: WindowSpec,
+    covariates: Covariates,
+    cutoffs: Cutoffs,
+    moments: dict[str, Moments],
+    static: dict[str, Any],
+    counts: dict[Split, int],
+) -> None:
+    """`windows.json`: all that a reader needs beside the rows."""
+    rows = np.array(list(static["rows"].values()), dtype=np.float64).reshape(
+        len(static["rows"]), len(static["columns"])
+    )
+    static_moments = [Moments() for _ in static["columns"]]
+    for i, moment in enumerate(static_moments):
+        moment.add(rows[:, i].astype(np.float32))
+    about = {
+        "context": spec.context,
+        "horizon": spec.horizon,
+        "frequency": spec.frequency,
+        "season": spec.season,
+        "stride": {split: layout_of(spec, split).stride for split in SPLITS},
+        "windows": counts,
+        "cutoffs": {name: str(value) for name, value in vars(cutoffs).items()},
+        "past": list(covariates.past),
+        "future": list(covariates.future),
+        "static_columns": static["columns"],
+        "static_categories": static["categories"],
+        "static": static["rows"],
+        "scaler": {
+            "past": [moments[name].scale() for name in covariates.past],
+            "future": [moments[name].scale() for name in covariates.future],
+            "static": [moment.scale() for moment in static_moments],
+        },
+    }
+    (folder / "windows.json").write_text(json.dumps(about, indent=1))
+
+
+def _list_columns(covariates: Covariates) -> list[str]:
+    past = [f"past:{name}" for name in covariates.past]
+    return ["values", "observed", *past, *(f"future:{name}" for name in covariates.future)]
+
+
+def _schema(covariates: Covariates, ds_type: pa.DataType) -> pa.Schema:
+    fixed = [pa.field("unique_id", pa.string()), pa.field("start", ds_type), pa.field("padding", pa.int32())]
+    lists = [
+        pa.field(name, pa.list_(pa.bool_() if name == "observed" else pa.float32()))
+        for name in _list_columns(covariates)
+    ]
+    return pa.schema([*fixed, *lists])
+
+
+def _lists(parts: list[NDArray[Any]], item: pa.DataType) -> pa.Array:
+    offsets = np.cumsum([0, *(len(p) for p in parts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(parts), item))

@@ -1,0 +1,223 @@
+"""Windows: equal to the tutorial's, complete, and blind to what lies after their cutoff."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from lstm_model import segments
+from lstm_model.config import Covariates, WindowSpec
+from lstm_model.segments import plan_cutoffs, write_windows
+from lstm_model.windows import SPLITS, Windows, concat, load_windows, read_segments
+
+
+def spec(**changes):
+    base = {
+        "context": 12, "horizon": 4, "season": 4, "frequency": "h", "stride": 1, "evaluation_stride": 1,
+        "test_steps": 8, "validation_steps": 8, "align": "calendar", "pad_short": True,
+    }  # fmt: skip
+    return WindowSpec(**{**base, **changes})
+
+
+def panel(lengths=(100, 60, 30), *, seed=0, frequency="h"):
+    """Series of several lengths that end together, with a past and a future covariate and a static one."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, n in enumerate(lengths):
+        ds = (
+            np.arange(200 - n, 200)
+            if frequency == "1"
+            else pd.date_range(end="2024-03-01", periods=n, freq=frequency).as_unit("us")
+        )
+        parts.append(
+            pd.DataFrame(
+                {
+                    "unique_id": f"s{i}",
+                    "ds": ds,
+                    "y": rng.normal(size=n),
+                    "observed": True,
+                    "humidity": rng.normal(size=n),
+                    "holiday": rng.integers(0, 2, n).astype(float),
+                    "region": "north" if i % 2 else "south",
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+COVARIATES = Covariates(static=("region",), past=("humidity",), future=("holiday",))
+
+
+def write(frame, folder, *, covariates=COVARIATES, fold=0, **changes):
+    folder.mkdir(exist_ok=True, parents=True)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "series.parquet", row_group_size=37)
+    write_windows(folder / "series.parquet", folder / "w", spec=spec(**changes), covariates=covariates, fold=fold)
+    return folder / "w"
+
+
+def everything(windows):
+    return windows.batch(torch.arange(len(windows)))
+
+
+def create_sequences(data, seq_length):
+    """As the tutorial has it."""
+    xs, ys = [], []
+    for i in range(len(data) - seq_length):
+        xs.append(data[i : (i + seq_length)])
+        ys.append(data[i + seq_length])
+    return np.array(xs), np.array(ys)
+
+
+def test_the_tutorials_windows_equal_create_sequences(tmp_path):
+    sine = np.sin(np.linspace(0, 100, 1000))
+    frame = pd.DataFrame({"unique_id": "sine", "ds": np.arange(1000), "y": sine, "observed": True})
+    folder = write(
+        frame, tmp_path, covariates=Covariates(), context=10, horizon=1, frequency="1",
+        test_steps=200, validation_steps=0, pad_short=False,
+    )  # fmt: skip
+    for split, data in (("train", sine[:800]), ("test", sine[790:])):
+        x, y = create_sequences(data.astype(np.float32), 10)
+        target = everything(load_windows(folder, split)).target_BW.numpy()
+        np.testing.assert_array_equal(target[:, :10], x)
+        np.testing.assert_array_equal(target[:, 10], y)
+
+
+def test_windows_are_what_slicing_gives(tmp_path):
+    frame = panel()
+    folder = write(frame, tmp_path)
+    series = {i: g.reset_index(drop=True) for i, g in frame.groupby("unique_id")}
+    for split in SPLITS:
+        windows = load_windows(folder, split)
+        batch = everything(windows)
+        for w in range(len(windows)):
+            rows = series[windows.unique_ids[windows.series_W[w]]]
+            cut = int(rows.index[rows.ds == pd.Timestamp(windows.cutoff_W[w])][0]) + 1
+            known = rows.y[max(0, cut - 12) : cut].to_numpy(np.float32)
+            np.testing.assert_array_equal(batch.target_BW[w, 12 - len(known) : 12], known)
+            np.testing.assert_array_equal(batch.target_BW[w, 12:], rows.y[cut : cut + 4].to_numpy(np.float32))
+            np.testing.assert_array_equal(windows.ds_WH()[w], rows.ds[cut : cut + 4].to_numpy())
+            assert torch.isnan(batch.target_BW[w, : 12 - len(known)]).all()
+            np.testing.assert_array_equal(batch.future_BWF[w, 12:, 0], rows.holiday[cut : cut + 4])
+            np.testing.assert_array_equal(
+                batch.past_BLP[w, 12 - len(known) :, 0],
+                rows.humidity[max(0, cut - 12) : cut].to_numpy(np.float32),
+            )
+            assert batch.static_BS[w].tolist() == ([1.0, 0.0] if rows.region[0] == "north" else [0.0, 1.0])
+
+
+def test_evaluation_covers_every_step_after_the_cutoff(tmp_path):
+    windows = load_windows(write(panel(), tmp_path), "test")
+    assert len(windows) == 3 * (8 - 4 + 1)
+    cutoffs = plan_cutoffs(np.datetime64("2024-03-01", "us"), spec())
+    assert windows.cutoff_W.min() == cutoffs.validation
+    assert windows.ds_WH().max() == cutoffs.test == np.datetime64("2024-03-01")
+
+
+def test_no_training_row_holds_a_value_after_its_cutoff(tmp_path):
+    frame = panel()
+    cutoffs = plan_cutoffs(np.datetime64("2024-03-01", "us"), spec())
+    for segment in read_segments(write(frame, tmp_path), "train"):
+        last = pd.Timestamp(segment.start) + pd.Timedelta(hours=len(segment.values) - segment.padding - 1)
+        assert last == cutoffs.train
+
+
+def test_changing_values_after_the_cutoff_changes_no_training_byte_and_no_scaler(tmp_path):
+    frame = panel()
+    frame.loc[frame.unique_id.eq("s1") & frame.ds.between("2024-02-29 05:00", "2024-02-29 10:00"), "observed"] = False
+    changed = frame.copy()
+    after = changed.ds > plan_cutoffs(np.datetime64("2024-03-01", "us"), spec()).train
+    assert (~frame.observed & ~after).any() and (~frame.observed & after).any(), "the gap must straddle the cutoff"
+    # What repairs a gap depends on the value after it, so those repaired before the cutoff change too.
+    changed.loc[after | ~changed.observed, ["y", "humidity"]] += 100.0
+    changed.loc[~changed.observed, "humidity"] -= 100.0
+    a, b = write(frame, tmp_path / "a"), write(changed, tmp_path / "b")
+    assert (a / "split=train/part-0.parquet").read_bytes() == (b / "split=train/part-0.parquet").read_bytes()
+    assert (a / "windows.json").read_text() == (b / "windows.json").read_text()
+    assert not torch.equal(load_windows(a, "test").values_N, load_windows(b, "test").values_N)
+
+
+def test_a_gap_that_reaches_a_cutoff_shows_no_later_value():
+    y = np.arange(40, dtype=float)
+    windows = Windows.from_arrays([np.where((y > 20) & (y < 25), np.nan, y)], context=8, horizon=2)
+    batch = everything(windows)
+    at = int(np.flatnonzero(windows.cutoff_W == 23)[0])
+    assert batch.target_BW[at].tolist()[:8] == [16, 17, 18, 19, 20, 20, 20, 20]
+    assert batch.observed_BW[at].tolist() == [True] * 5 + [False] * 4 + [True]
+
+
+def test_long_series_are_cut_into_rows_without_losing_or_repeating_a_window(tmp_path, monkeypatch):
+    whole = load_windows(write(panel(), tmp_path / "a", stride=3), "train")
+    monkeypatch.setattr(segments, "SEGMENT_WINDOWS", 10)
+    folder = write(panel(), tmp_path / "b", stride=3)
+    pieces = load_windows(folder, "train")
+    assert len(list(read_segments(folder, "train"))) > 10
+
+    def key(w):
+        return sorted(
+            zip(w.series_W.tolist(), w.cutoff_W.tolist(), everything(w).target_BW[:, -1].tolist(), strict=True)
+        )
+
+    assert key(whole) == key(pieces)
+    assert len(whole) == len({k[:2] for k in key(whole)})
+
+
+def test_the_freshest_window_is_there_whatever_the_stride(tmp_path):
+    for stride in (1, 3, 5):
+        windows = load_windows(write(panel(), tmp_path / str(stride), stride=stride, evaluation_stride=stride), "train")
+        assert windows.ds_WH()[:, -1].max() == plan_cutoffs(np.datetime64("2024-03-01", "us"), spec()).train
+
+
+def test_short_histories_are_padded_and_masked_down_to_two_values(tmp_path):
+    frame = panel(lengths=(100, 16 + 6))
+    windows = load_windows(write(frame, tmp_path), "train")
+    short = windows.series_W == windows.unique_ids.index("s1")
+    batch = windows.batch(torch.arange(len(windows))[short])
+    assert torch.isfinite(batch.target_BW).sum(1).tolist() == [6]
+    none = load_windows(write(frame, tmp_path / "none", pad_short=False), "train")
+    assert "s1" not in {none.unique_ids[i] for i in none.series_W.tolist()}
+
+
+def test_repaired_values_are_read_but_never_a_target(tmp_path):
+    frame = panel(lengths=(100,))
+    frame.loc[40:41, "observed"] = False
+    batch = everything(load_windows(write(frame, tmp_path), "train"))
+    assert (~batch.observed_BW).any()
+    assert torch.isfinite(batch.target_BW[~batch.observed_BW]).any()
+
+
+def test_folds_move_all_cutoffs_back(tmp_path):
+    latest, earlier = (load_windows(write(panel(), tmp_path / str(k), fold=k), "test") for k in (0, 1))
+    assert earlier.ds_WH().max() < latest.ds_WH().min()
+
+
+@pytest.mark.parametrize("frequency", ["h", "D", "B", "W-SUN", "MS", "ME", "QS", "YS", "15min", "1"])
+def test_every_calendar_round_trips(tmp_path, frequency):
+    frame = panel(lengths=(50,), frequency=frequency) if frequency != "1" else panel(lengths=(50,), frequency="1")
+    windows = load_windows(write(frame, tmp_path, frequency=frequency), "test")
+    np.testing.assert_array_equal(windows.ds_WH()[-1], frame.ds.to_numpy()[-4:])
+
+
+def test_future_rows_carry_covariates_but_no_window_scores_them(tmp_path):
+    frame = panel(lengths=(100,))
+    frame.loc[frame.index[-4:], ["y", "observed"]] = [np.nan, False]
+    windows = load_windows(write(frame, tmp_path), "test")
+    assert windows.ds_WH().max() == frame.ds.iloc[-5]
+
+
+def test_concat_keeps_every_window(tmp_path):
+    folder = write(panel(), tmp_path)
+    a, b = load_windows(folder, "train"), load_windows(folder, "validation")
+    both = concat(a, b)
+    assert len(both) == len(a) + len(b)
+    tail = both.batch(torch.arange(len(a), len(both)))
+    for x, y in zip(vars(tail).values(), vars(everything(b)).values(), strict=True):
+        assert torch.equal(torch.nan_to_num(x.float()), torch.nan_to_num(y.float()))
+
+
+def test_a_text_covariate_with_too_many_categories_is_refused(tmp_path):
+    frame = panel(lengths=(20,) * 70)
+    frame["region"] = frame.unique_id
+    with pytest.raises(ValueError, match=r"'region' has 70 categories; at most 64"):
+        write(frame, tmp_path)
