@@ -1,0 +1,90 @@
+"""What errors are measured against: the in-sample error of seasonal naive, series by series.
+
+Shapes: N rows of all series, K series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+RESOLUTION = 1e-7
+"""A scale below this share of a series' mean size is rounding: windows are float32, which cannot show less."""
+
+
+def scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> pd.DataFrame:
+    """In-sample error of seasonal naive for each series: the denominators of MASE and RMSSE.
+
+    Where it is zero (a constant or perfectly seasonal series) or cannot be had (shorter than a season), the error of
+    naive stands in, then the mean size of the values, then 1; `basis` says which. Repaired values do not count.
+
+    Args:
+        train: only what the model may learn from: rows sorted by unique_id, ds with a column y (and observed), or
+            the values of each series by unique_id.
+        season: steps in one season; 1 for none.
+
+    Returns:
+        unique_id, mase_scale (mean absolute error), rmsse_scale (root mean squared error), basis.
+
+    Raises:
+        ValueError: season is below 1, there is no row, or the rows of a series do not stand together.
+    """
+    if season < 1:
+        raise ValueError(f"season must be at least 1, received {season}")
+    codes_N, ids, values_N = _flatten(train)
+    candidates = {
+        "seasonal naive": _lagged_error(values_N, codes_N, len(ids), season),
+        "naive": _lagged_error(values_N, codes_N, len(ids), 1),
+        "mean size": _mean_size(values_N, codes_N, len(ids)),
+        "one": np.ones((2, len(ids))),
+    }
+    floor_K = RESOLUTION * np.nan_to_num(candidates["mean size"][0])
+    scale_2K = np.full((2, len(ids)), np.nan)
+    basis_K = np.full(len(ids), "", object)
+    for name, error_2K in candidates.items():
+        take_K = np.isnan(scale_2K[0]) & (error_2K[0] > floor_K) & (error_2K[0] > 0)
+        scale_2K[:, take_K] = error_2K[:, take_K]
+        basis_K[take_K] = name
+    return pd.DataFrame(
+        {"unique_id": ids, "mase_scale": scale_2K[0], "rmsse_scale": scale_2K[1], "basis": basis_K.astype(str)}
+    )
+
+
+def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], list[str], NDArray[np.float64]]:
+    """Flat float64 values, NaN where not observed, with the number of the series of each."""
+    if not isinstance(train, pd.DataFrame):
+        ids = [str(unique_id) for unique_id in train]
+        codes_N = np.repeat(np.arange(len(ids)), [len(values) for values in train.values()])
+        return codes_N, ids, np.concatenate([np.asarray(values, np.float64) for values in train.values()])
+    if train.empty:
+        raise ValueError("the training part has no rows; errors cannot be scaled")
+    codes_N, unique = pd.factorize(train["unique_id"])
+    if np.count_nonzero(np.diff(codes_N)) != len(unique) - 1:
+        raise ValueError("the rows of a series must stand together; sort the table by unique_id, ds")
+    values_N = train["y"].to_numpy(np.float64, na_value=np.nan)
+    if "observed" in train:
+        values_N = np.where(train["observed"].to_numpy(np.bool_), values_N, np.nan)
+    return codes_N, [str(unique_id) for unique_id in unique], values_N
+
+
+def _lagged_error(values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int, lag: int) -> NDArray[np.float64]:
+    """(2, K): mean absolute and root mean squared difference over `lag` steps of each series, NaN if it has none."""
+    difference = values_N[lag:] - values_N[:-lag]
+    valid = (codes_N[lag:] == codes_N[:-lag]) & np.isfinite(difference)
+    return _two_means(difference[valid], codes_N[lag:][valid], num_series)
+
+
+def _mean_size(values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int) -> NDArray[np.float64]:
+    known = np.isfinite(values_N)
+    return _two_means(values_N[known], codes_N[known], num_series)
+
+
+def _two_means(errors: NDArray[Any], codes: NDArray[Any], num_series: int) -> NDArray[np.float64]:
+    count = np.bincount(codes, minlength=num_series)
+    total = np.stack([np.bincount(codes, weights, num_series) for weights in (np.abs(errors), errors**2)])
+    mean = np.divide(total, count, out=np.full((2, num_series), np.nan), where=count > 0)
+    return np.stack([mean[0], np.sqrt(mean[1])])
