@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lstm_model.baselines import BASELINES, forecast_baselines
 from lstm_model.evaluate import forecast_table
 from lstm_model.windows import Windows

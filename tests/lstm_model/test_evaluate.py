@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from utilsforecast import losses
+
 from lstm_model.baselines import BASELINES, forecast_baselines
 from lstm_model.evaluate import forecast_table, scales, score
 from lstm_model.scores import MODELS, Scores
 from lstm_model.windows import Windows
-from utilsforecast import losses
 
 LEVELS = (0.8, 0.95)
 DATA = Path(os.environ.get("FORECAST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -179,7 +180,7 @@ def test_a_missing_scale_or_level_is_named() -> None:
         score(table, scale=scales({"0": np.arange(9.0)}, season=1))
     with pytest.raises(ValueError, match="lstm-lo-50"):
         score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[0.5])
-    with pytest.raises(ValueError, match="such as 0.8; received 80"):
+    with pytest.raises(ValueError, match="received 80"):
         score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[80])
 
 
