@@ -1,6 +1,7 @@
 """Scores equal the field's own formulas and protocol, and only real targets count."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,16 @@ def test_coverage_and_width_of_known_intervals() -> None:
     steps = scores.per_step[scores.per_step["model"] == "lstm"].set_index("step")["coverage-80"]
     assert steps.to_dict() == {1: 1, 2: 1, 3: 0, 4: 1, 5: 1, 6: 1}
     assert "coverage-95" not in total
+
+
+def test_repaired_values_feed_contexts_but_are_no_truth() -> None:
+    windows = Windows.from_arrays([np.arange(30.0)], context=5, horizon=2)
+    repaired = windows.observed_N.clone()
+    repaired[10] = False  # its value stays: the doctor put one in
+    table = forecast_table(Rule("naive", 1), replace(windows, observed_N=repaired), season=1)
+    assert table.loc[table["ds"] == 10, "y"].isna().all()
+    assert table["y"].isna().sum() == 2
+    assert table.loc[table["cutoff"] == 10, "naive"].tolist() == [10, 10]
 
 
 def test_targets_that_were_not_observed_are_not_scored() -> None:
