@@ -1,0 +1,299 @@
+"""Files and query results as frames, before anybody knows what their columns mean."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import fsspec
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from lstm_model.config import Source
+from lstm_model.findings import DataError, listed
+from lstm_model.timestamps import DATE, NUMBER
+
+SAMPLE_BYTES = 1 << 20
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+MISSING_TEXTS = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One file or query result."""
+
+    name: str
+    frame: pd.DataFrame
+    decimal: str = "."
+    reasons: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files that a path, glob or URL names."""
+
+    filesystem: Any
+    files: tuple[str, ...]
+    """Full paths, ascending."""
+    names: tuple[str, ...]
+    """The same relative to the fixed part of the glob: they do not change when the folder moves."""
+
+
+def locate(path: str) -> Located:
+    """Find the files of a path, a glob or an fsspec URL.
+
+    Raises:
+        DataError: nothing there; the message says what lies beside it.
+    """
+    shown = _redact(path)
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise DataError(
+            f"source.path {shown!r} cannot be opened: {error}. Install the package that this kind of URL needs"
+        ) from error
+    is_glob = any(mark in root for mark in "*?[") and not filesystem.exists(root)
+    found = sorted(filesystem.glob(root)) if is_glob else [root]
+    found = [file for file in found if not filesystem.isdir(file)] if is_glob else found
+    if not found:
+        raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
+    if not is_glob and filesystem.isdir(root):
+        raise DataError(
+            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*.csv"
+        )
+    if not is_glob and not filesystem.exists(root):
+        raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")
+    base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
+    return Located(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
+
+
+def read_files(source: Source) -> list[Loaded]:
+    """Every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
+
+    Raises:
+        DataError: no such file, an unknown kind of file, an empty or damaged one.
+    """
+    assert source.path is not None
+    located = locate(source.path)
+    loaded = []
+    for file, name in zip(located.files, located.names, strict=True):
+        suffix = "".join(PurePosixPath(file.lower()).suffixes)
+        if suffix.endswith(PARQUET_SUFFIXES):
+            loaded.append(_read_parquet(located.filesystem, file, name))
+        elif suffix.endswith(CSV_SUFFIXES):
+            loaded.append(_read_csv(located.filesystem, file, name, source))
+        else:
+            raise DataError(
+                f"{name}: cannot tell the kind of file; expected a name that ends in "
+                f"{listed(CSV_SUFFIXES + PARQUET_SUFFIXES, limit=99)}"
+            )
+        if loaded[-1].frame.empty:
+            raise DataError(f"{name} has column names ({listed(loaded[-1].frame.columns)}) but no rows")
+    return loaded
+
+
+def hash_files(source: Source) -> str:
+    """Hex sha256 over the names (relative to the glob) and bytes of the files, streamed in order of name."""
+    assert source.path is not None
+    located = locate(source.path)
+    digest = hashlib.sha256()
+    for file, name in zip(located.files, located.names, strict=True):
+        content = hashlib.sha256()
+        with located.filesystem.open(file, "rb") as stream:
+            while block := stream.read(SAMPLE_BYTES):
+                content.update(block)
+        digest.update(f"{len(name)}:{name}:{content.hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def query(source: Source, password: str | None) -> Loaded:
+    """Run `source.query`; the password goes to the driver only and is blotted out of every message.
+
+    Raises:
+        DataError: no connection, a failing query, or one without rows.
+    """
+    assert source.url is not None and source.query is not None
+    try:
+        url = _url(source.url, password)
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
+        with engine.connect().execution_options(no_parameters=True) as connection:
+            result = connection.exec_driver_sql(source.query)
+            columns = list(result.keys()) if result.returns_rows else []
+            rows = result.fetchall() if columns else []
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        # The chained driver error may carry the URL: only the blotted text leaves this function.
+        text = _blot(str(getattr(error, "orig", None) or error).strip(), password)
+        raise DataError(f"source.url {_shown(source.url)}: {text}") from None
+    if not columns:
+        raise DataError("source.query returned no rows that could be read; give a SELECT")
+    if not rows:
+        raise DataError(
+            f"source.query returned no rows (columns {listed(columns)}); check its WHERE clause and the connection"
+        )
+    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=columns)
+    return Loaded("the query", frame)
+
+
+def hash_query(source: Source, password: str | None) -> str:
+    """Hex sha256 over the rows of the query, in whatever order the database returned them."""
+    frame = query(source, password).frame
+    rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
+    return hashlib.sha256(repr(list(frame.columns)).encode() + rows.tobytes()).hexdigest()
+
+
+def _url(text: str, password: str | None) -> sa.URL:
+    try:
+        url = sa.engine.make_url(text)
+    except sa.exc.ArgumentError:
+        raise DataError(
+            f"source.url {_shown(text)} is no SQLAlchemy URL; expected such as postgresql://user@host/database"
+        ) from None
+    if any("password" in key.lower() for key in url.query):
+        raise DataError(
+            "source.url carries a password in its query part; remove it and name where it is kept in "
+            "source.password_from"
+        )
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        file = Path(str(url.database).removeprefix("file:"))
+        if not file.exists():  # SQLite would create an empty one
+            raise DataError(f"source.url names the SQLite file {file}, which does not exist")
+    return url.set(password=password) if password else url
+
+
+def _shown(url: str) -> str:
+    return _redact(url.split("?")[0])
+
+
+def _blot(text: str, password: str | None) -> str:
+    for form in {password, quote(password), quote_plus(password), quote(password, safe="")} if password else ():
+        text = text.replace(str(form), "***")
+    return text
+
+
+def _redact(path: str) -> str:
+    """A URL without its user part, which may hold credentials."""
+    return re.sub(r"//[^/@]*:[^/@]*@", "//***@", path)
+
+
+def _neighbours(filesystem: Any, root: str) -> str:
+    """What exists in the nearest folder above, for the message about a missing file."""
+    folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
+    while folder and not filesystem.isdir(folder):
+        folder = folder.rpartition("/")[0]
+    try:
+        names = sorted(PurePosixPath(name).name for name in filesystem.ls(folder or "/", detail=False))
+    except (OSError, NotImplementedError):
+        return "check the path"
+    return f"the folder {folder or '/'} holds: {listed(names)}" if names else f"the folder {folder or '/'} is empty"
+
+
+def _read_parquet(filesystem: Any, file: str, name: str) -> Loaded:
+    try:
+        with filesystem.open(file, "rb") as stream:
+            frame = pd.read_parquet(stream)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as Parquet: {error}") from error
+    return Loaded(name, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index())
+
+
+def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> Loaded:
+    with filesystem.open(file, "rb", compression="infer") as stream:
+        head = stream.read(SAMPLE_BYTES)
+    if not head.strip():
+        raise DataError(f"{name} is empty (0 bytes of text); expected a CSV file with column names in its first line")
+    encoding = _encoding(head)
+    # A cut sample ends within a line (and perhaps within a character).
+    text = head.decode(encoding, errors="ignore")
+    lines = text.splitlines() if len(head) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
+    separator = _separator([line for line in lines[:100] if line.strip()])
+    sample = pd.read_csv(
+        io.StringIO("\n".join(lines)),
+        sep=separator,
+        dtype=str,
+        keep_default_na=False,
+        index_col=False,
+        on_bad_lines="skip",
+    )
+    if all(re.fullmatch(f"{DATE}|{NUMBER}", str(column).strip()) for column in sample.columns):
+        raise DataError(
+            f"{name}: the first line ({listed(sample.columns)}) looks like data; expected column names there"
+        )
+    decimal, reason = _decimal(sample, separator, source)
+    numeric = {column for column in sample.columns if _is_numeric(sample[column])}
+    try:
+        with filesystem.open(file, "rb", compression="infer") as stream:
+            frame = pd.read_csv(
+                stream,
+                sep=separator,
+                encoding=encoding,
+                decimal=decimal,
+                dtype={column: str for column in sample.columns if column not in numeric},
+                keep_default_na=False,
+                na_values={column: MISSING_TEXTS if column in numeric else [""] for column in sample.columns},
+                index_col=False,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{name} cannot be read as CSV with the separator {separator!r}: {error}") from error
+    frame.columns = frame.columns.astype(str).str.strip()
+    reasons = [("separator", f"{separator!r} splits every line of {name} alike")] if separator != "," else []
+    reasons += [("decimal", reason)] if decimal != "." else []
+    reasons += [("encoding", f"{name} is not UTF-8; read as Windows-1252")] if encoding == "cp1252" else []
+    return Loaded(name, frame.dropna(how="all", ignore_index=True), decimal, tuple(reasons))
+
+
+def _encoding(head: bytes) -> str:
+    try:
+        head[: SAMPLE_BYTES - 4].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 8:
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _separator(lines: list[str]) -> str:
+    """The mark that splits all lines alike into the most fields."""
+
+    def fields(mark: str) -> int:
+        counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
+        alike = sum(count == counts[0] for count in counts) >= 0.9 * len(counts)
+        return counts[0] if alike else 0
+
+    return max(";\t|,", key=lambda mark: (fields(mark), mark == ","))
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    """Mostly numbers, and none such as 007, whose zeros say that it is a name."""
+    filled = column.str.strip()[~column.str.strip().isin(MISSING_TEXTS)]
+    if filled.empty:
+        return True
+    matches = filled.str.fullmatch(NUMBER) & ~filled.str.fullmatch(DATE)
+    return bool(matches.mean() > 0.5 and not filled.str.fullmatch(r"0\d+").any())
+
+
+def _decimal(sample: pd.DataFrame, separator: str, source: Source) -> tuple[str, str]:
+    if source.decimal is not None:
+        return source.decimal, "set"
+    if separator == ",":
+        quoted = [value for column in sample for value in sample[column] if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)]
+    else:
+        quoted = [value for column in sample if _is_numeric(sample[column]) for value in sample[column] if "," in value]
+    if not quoted or any(re.fullmatch(r"[^.]*,\d{3}(,\d{3})*\.\d*", value.strip()) for value in quoted):
+        return ".", "no decimal commas"
+    sure = [value for value in quoted if not re.fullmatch(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*", value)]
+    if not sure:
+        raise DataError(
+            f"numbers such as {quoted[0]!r} are ambiguous: the comma may mark decimals or thousands. "
+            "Set source.decimal to ',' or '.'"
+        )
+    return ",", f"{sure[0].strip()!r} has a decimal comma"
