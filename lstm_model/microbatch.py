@@ -1,0 +1,80 @@
+"""The gradient of one batch, in as many parts as memory needs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lstm_model.losses import count_targets
+from lstm_model.windows import Batch
+
+logger = logging.getLogger(__name__)
+
+
+class OutOfMemoryError(ValueError):
+    """Not even one window at a time fits."""
+
+
+class MicroBatches:
+    """Accumulates a batch's gradient; when memory runs out, halves the part and starts the batch again.
+
+    The loss of every part is divided by the number of targets of the whole batch, so the gradient is that of the
+    undivided batch up to rounding. The smaller size is kept for the batches that follow.
+    """
+
+    def __init__(self, network: nn.Module, loss_sum: Callable[[Batch], Tensor], *, horizon: int) -> None:
+        self._network = network
+        self._loss_sum = loss_sum
+        self._horizon = horizon
+        self.size: int | None = None
+        """Windows a part; None while whole batches fit."""
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Set the gradients to those of the batch's mean loss, and return that loss.
+
+        Raises:
+            OutOfMemoryError: a single window does not fit.
+        """
+        while True:
+            try:
+                return self._accumulate(batch)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS and the CPU allocator raise others
+                if not _out_of_memory(error):
+                    raise
+            # Outside the handler: the exception's traceback would keep the activations alive.
+            self._halve(len(batch.target_BW))
+
+    def _accumulate(self, batch: Batch) -> Tensor:
+        self._network.zero_grad(set_to_none=True)
+        windows = len(batch.target_BW)
+        size = min(self.size or windows, windows)
+        count = count_targets(batch, self._horizon).clamp(min=1)
+        total = torch.zeros((), device=batch.target_BW.device)
+        for start in range(0, windows, size):
+            part = batch if size == windows else Batch(*(t[start : start + size] for t in vars(batch).values()))
+            loss = self._loss_sum(part) / count
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _halve(self, windows: int) -> None:
+        size = min(self.size or windows, windows)
+        if size == 1:
+            raise OutOfMemoryError(
+                "out of memory with a single window; use a smaller model.hidden_dim, a larger model.segment or a "
+                "smaller context"
+            )
+        self.size = (size + 1) // 2
+        logger.warning("out of memory: batches of %d windows now run in parts of %d", windows, self.size)
+        self._network.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    marks = ("out of memory", "alloc_failed", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(mark in text for mark in marks)

@@ -1,0 +1,79 @@
+"""Per-window normalisation: every window is read on the scale of its own context, and of nothing after it.
+
+Shapes: B windows, L context, H horizon.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# A context flatter than this share of its own level is treated as constant: dividing by rounding noise explodes.
+FLAT = 1e-5
+
+
+def masked_context(context_BL: Tensor, normalisation: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalised context with 0 where NaN, the mask (1 where there is a value), loc (B, 1) and scale (B, 1)."""
+    valid_BL = ~context_BL.isnan()
+    filled_BL = torch.where(valid_BL, context_BL, 0.0)
+    loc_B1, scale_B1 = window_scale(filled_BL, valid_BL, normalisation)
+    z_BL = torch.where(valid_BL, (filled_BL - loc_B1) / scale_B1, 0.0)
+    return z_BL, valid_BL.to(z_BL.dtype), loc_B1, scale_B1
+
+
+def window_scale(filled_BL: Tensor, valid_BL: Tensor, normalisation: str) -> tuple[Tensor, Tensor]:
+    """Location and scale of each window: (B, 1) each.
+
+    mean_std: mean and standard deviation. last: last value and mean absolute step between neighbours, which fits
+    short trending series, whose deviation measures mostly the trend. none: 0 and 1.
+    """
+    if normalisation == "none":
+        zero_B1 = torch.zeros_like(filled_BL[:, :1])
+        return zero_B1, torch.ones_like(zero_B1)
+    count_B1 = valid_BL.sum(1, keepdim=True).clamp(min=1)
+    mean_B1 = filled_BL.sum(1, keepdim=True) / count_B1
+    if normalisation == "mean_std":
+        centred_BL = torch.where(valid_BL, filled_BL - mean_B1, 0.0)
+        spread_B1 = (centred_BL.square().sum(1, keepdim=True) / count_B1).sqrt()
+        return mean_B1, _safe(spread_B1, mean_B1)
+    step_BL = torch.where(valid_BL[:, 1:] & valid_BL[:, :-1], filled_BL.diff(dim=1).abs(), 0.0)
+    steps_B1 = (valid_BL[:, 1:] & valid_BL[:, :-1]).sum(1, keepdim=True).clamp(min=1)
+    return last_value(filled_BL, valid_BL), _safe(step_BL.sum(1, keepdim=True) / steps_B1, mean_B1)
+
+
+def last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
+    """The last value of each window that is there; 0 where none is. (B, 1)"""
+    position_L = torch.arange(1, filled_BL.shape[1] + 1, device=filled_BL.device)
+    last_B1 = (valid_BL * position_L).amax(1, keepdim=True)
+    return torch.where(last_B1 > 0, filled_BL.gather(1, (last_B1 - 1).clamp(min=0)), 0.0)
+
+
+def last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """The newest value of each phase of the season, repeated over the horizon: (B, H).
+
+    A phase without any value takes the window's last value; a season longer than the context is a season of 1.
+    """
+    context = z_BL.shape[1]
+    season = season if season <= context else 1
+    cycles = context // season
+    z_BKS = z_BL[:, -cycles * season :].reshape(-1, cycles, season)
+    valid_BKS = mask_BL[:, -cycles * season :].reshape(-1, cycles, season) > 0
+    order_K1 = torch.arange(1, cycles + 1, device=z_BL.device)[:, None]
+    newest_B1S = (valid_BKS * order_K1).amax(1, keepdim=True)
+    value_BS = z_BKS.gather(1, (newest_B1S - 1).clamp(min=0)).squeeze(1)
+    value_BS = torch.where(newest_B1S.squeeze(1) > 0, value_BS, last_value(z_BL, mask_BL > 0))
+    return value_BS.repeat(1, -(-horizon // season))[:, :horizon]
+
+
+def standardise(values: Tensor, scaler_2C: Tensor) -> Tensor:
+    """Covariates on the training rows' scale; missing ones become 0, the mean."""
+    if values.shape[-1] == 0:
+        return values
+    return torch.nan_to_num((values - scaler_2C[0]) / scaler_2C[1].clamp(min=1e-8), nan=0.0)
+
+
+def _safe(scale_B1: Tensor, mean_B1: Tensor) -> Tensor:
+    """A flat context has no scale of its own: its level serves, and 1 where that is 0 too."""
+    level_B1 = mean_B1.abs()
+    fallback_B1 = torch.where(level_B1 > 0, level_B1, 1.0)
+    return torch.where(scale_B1 > FLAT * level_B1, scale_B1, fallback_B1)

@@ -1,0 +1,156 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lstm_model.calibrate import apply_offsets, conformal_offsets
+from lstm_model.config import ModelSpec
+from lstm_model.forecast import Forecaster, load_bundle, read_card, save_bundle
+from lstm_model.models import InputShape, build_network
+from lstm_model.windows import Windows
+
+SPEC = {
+    "kind": "direct",
+    "hidden_dim": 8,
+    "layer_dim": 1,
+    "segment": 4,
+    "dropout": 0.1,
+    "normalisation": "mean_std",
+    "levels": (0.8, 0.95),
+}
+
+
+@pytest.fixture
+def windows() -> Windows:
+    rng = np.random.default_rng(0)
+    return Windows.from_arrays([rng.normal(100, 5, 40), rng.normal(-3, 0.1, 25)], context=10, horizon=6)
+
+
+@pytest.fixture
+def forecaster() -> Forecaster:
+    torch.manual_seed(0)
+    spec, shape = ModelSpec(**SPEC), InputShape(10, 6, 5)
+    network = build_network(spec, shape)
+    for parameter in network.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    offsets = np.linspace(-0.1, 0.3, 12, dtype=np.float32).reshape(2, 6)
+    return Forecaster(network, spec, shape, {"past": [], "future": [], "static": []}, offsets)
+
+
+def test_predict_is_in_original_units_ordered_and_independent_of_the_batch_size(forecaster, windows):
+    forecast = forecaster.predict(windows)
+    assert forecast.shape == (len(windows), 6, 5) and forecast.dtype == np.float32
+    assert (np.diff(forecast, axis=-1) >= 0).all()
+    first_series = windows.series_W.numpy() == 0
+    assert forecast[first_series].mean() > 80 and abs(forecast[~first_series].mean() + 3) < 1
+    np.testing.assert_allclose(forecaster.predict(windows, batch_size=7), forecast, rtol=1e-4)
+    assert forecaster.quantiles == (0.025, 0.1, 0.5, 0.9, 0.975)
+
+
+def test_offsets_move_the_intervals_and_not_the_median(forecaster, windows):
+    calibrated = forecaster.predict(windows)
+    forecaster.offsets_JH = None
+    plain = forecaster.predict(windows)
+    np.testing.assert_array_equal(calibrated[..., 2], plain[..., 2])
+    assert (calibrated[:, -1, 0] < plain[:, -1, 0]).all() and (calibrated[:, -1, -1] > plain[:, -1, -1]).all()
+
+
+def test_other_windows_are_refused(forecaster):
+    other = Windows.from_arrays([np.arange(40.0)], context=11, horizon=6)
+    with pytest.raises(ValueError, match=r"context=11.*expected.*context=10"):
+        forecaster.predict(other)
+
+
+def test_a_bundle_forecasts_as_before(forecaster, windows, tmp_path):
+    save_bundle(tmp_path, forecaster, {"scores": {"mae": 1.5}})
+    state = torch.get_rng_state()
+    loaded = load_bundle(tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(loaded.predict(windows), forecaster.predict(windows))
+    assert (loaded.spec, loaded.shape, loaded.scaler) == (forecaster.spec, forecaster.shape, forecaster.scaler)
+    assert read_card(tmp_path) == {"scores": {"mae": 1.5}}
+    assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "bundle.json"}
+
+
+def test_the_bytes_of_a_bundle_are_deterministic(forecaster, tmp_path):
+    for name in ("a", "b"):
+        save_bundle(tmp_path / name, forecaster, {"y": 1, "x": 2})
+    for file in ("model.safetensors", "bundle.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def _truncate(file):
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def _flip(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def _retouch(file):
+    record = json.loads(file.read_text())
+    record["card"]["mae"] = 0.1
+    file.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", _truncate),
+        ("model.safetensors", _flip),
+        ("model.safetensors", lambda file: file.unlink()),
+        ("bundle.json", _truncate),
+        ("bundle.json", _retouch),
+        ("bundle.json", lambda file: file.unlink()),
+        ("bundle.json", lambda file: file.write_text("[]")),
+    ],
+)
+def test_a_damaged_bundle_is_a_clear_error(forecaster, tmp_path, name, damage):
+    save_bundle(tmp_path, forecaster, {"mae": 1.5})
+    damage(tmp_path / name)
+    with pytest.raises(ValueError, match=name):
+        load_bundle(tmp_path)
+
+
+def test_conformal_intervals_cover_fresh_data_at_every_step():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(4000, 3)) * [1.0, 2.0, 4.0]
+    forecast = np.tile(np.array([-1.0, -0.5, 0.0, 0.5, 1.0], np.float32), (4000, 3, 1))
+    observed = np.ones((2000, 3), bool)
+    quantiles = (0.025, 0.1, 0.5, 0.9, 0.975)
+    offsets, note = conformal_offsets(forecast[:2000], noise[:2000], observed, quantiles)
+    moved, fresh = apply_offsets(forecast[2000:], offsets), noise[2000:]
+    wide = ((fresh >= moved[..., 0]) & (fresh <= moved[..., 4])).mean(axis=0)
+    narrow = ((fresh >= moved[..., 1]) & (fresh <= moved[..., 3])).mean(axis=0)
+    np.testing.assert_allclose(wide, 0.95, atol=0.02)
+    np.testing.assert_allclose(narrow, 0.8, atol=0.03)
+    assert "2000 validation windows" in note
+
+
+def test_intervals_that_are_too_wide_are_narrowed_to_the_median_at_most():
+    forecast = np.tile(np.array([-9.0, 0.0, 9.0], np.float32), (50, 1, 1))
+    offsets, _ = conformal_offsets(forecast, np.zeros((50, 1)), np.ones((50, 1), bool), (0.1, 0.5, 0.9))
+    assert apply_offsets(forecast, offsets + 0).tolist() == [[[0.0, 0.0, 0.0]]] * 50
+
+
+def test_few_windows_pool_over_steps_and_fewer_still_are_not_calibrated():
+    rng = np.random.default_rng(0)
+    forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (5, 8, 1))
+    y, observed = rng.normal(size=(5, 8)), np.ones((5, 8), bool)
+    offsets, note = conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
+    assert len(set(offsets[0].tolist())) == 1 and "take all steps together" in note
+    observed[2:] = False
+    offsets, note = conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
+    assert offsets is None and "too few" in note
+
+
+def test_unobserved_points_do_not_calibrate():
+    forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (60, 2, 1))
+    y, observed = np.zeros((60, 2)), np.ones((60, 2), bool)
+    clean, _ = conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
+    y[:30, 1], observed[:30, 1] = 1e6, False
+    masked, _ = conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
+    np.testing.assert_array_equal(masked, clean)

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lstm_model.config import ModelSpec
+from lstm_model.losses import pinball_sum
+from lstm_model.models import DirectForecaster, InputShape, LSTMModel, NormalisedForecast, build_network
+from lstm_model.normalise import last_season, masked_context
+from lstm_model.windows import Batch, Windows
+
+
+def spec(**changes) -> ModelSpec:
+    settings = {
+        "kind": "direct",
+        "hidden_dim": 8,
+        "layer_dim": 2,
+        "segment": 4,
+        "dropout": 0.0,
+        "normalisation": "mean_std",
+        "levels": (0.8, 0.95),
+    }
+    return ModelSpec(**(settings | changes))
+
+
+def a_batch(*, context: int = 10, horizon: int = 7, rows: int = 5, past: int = 0, future: int = 0, static: int = 0):
+    torch.manual_seed(0)
+    width = context + horizon
+    return Batch(
+        target_BW=100 + 5 * torch.randn(rows, width),
+        observed_BW=torch.ones(rows, width, dtype=torch.bool),
+        past_BLP=torch.randn(rows, context, past),
+        future_BWF=torch.randn(rows, width, future),
+        static_BS=torch.randn(rows, static),
+    )
+
+
+def trained_a_little(network: DirectForecaster) -> DirectForecaster:
+    """Heads start at zero; move every weight so that all paths count."""
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return network.eval()
+
+
+class TutorialClass(nn.Module):
+    """As in the tutorial, so that its saved weights have these names."""
+
+    def __init__(self, input_dim, hidden_dim, layer_dim, output_dim):
+        super().__init__()
+        self.lstm = nn.LSTM(input_dim, hidden_dim, layer_dim, batch_first=True)
+        self.fc = nn.Linear(hidden_dim, output_dim)
+
+
+def test_the_tutorials_weights_load():
+    model = LSTMModel(1, 20, 2, 1)
+    model.load_state_dict(TutorialClass(1, 20, 2, 1).state_dict())
+    out, hn, cn = model(torch.randn(3, 10, 1))
+    assert out.shape == (3, 1)
+    assert hn.shape == cn.shape == (2, 3, 20)
+
+
+def test_a_given_state_is_used():
+    model, x = LSTMModel(1, 6, 1, 1), torch.randn(3, 10, 1)
+    out, hn, cn = model(x)
+    again, _, _ = model(x, hn, cn)
+    assert not torch.allclose(out, again)
+    zeros = torch.zeros(1, 3, 6)
+    torch.testing.assert_close(model(x, zeros, zeros)[0], out)
+
+
+@pytest.mark.parametrize("segment", [1, 3, 4, 10, 99])
+@pytest.mark.parametrize("covariates", [(0, 0, 0), (2, 1, 3)])
+def test_shapes_for_any_segment_and_covariates(segment, covariates):
+    past, future, static = covariates
+    shape = InputShape(10, 7, 3, past, future, static)
+    network = trained_a_little(DirectForecaster(spec(segment=segment), shape))
+    values, loc, scale = network(a_batch(past=past, future=future, static=static))
+    assert values.shape == (5, 7, 5)
+    assert loc.shape == scale.shape == (5, 1)
+    assert (values.diff(dim=-1) > 0).all(), "quantiles must not cross"
+
+
+def test_untrained_forecast_is_the_seasonal_naive():
+    batch = a_batch()
+    values, loc, scale = DirectForecaster(spec(), InputShape(10, 7, 3)).eval()(batch)
+    season = batch.target_BW[:, 7:10]
+    expected = season.repeat(1, 3)[:, :7]
+    torch.testing.assert_close(values[..., 2] * scale + loc, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates():
+    shape = InputShape(10, 7, 3, 1, 1, 1)
+    network = trained_a_little(DirectForecaster(spec(), shape))
+    batch = a_batch(past=1, future=1, static=1)
+    before = network(batch).values_BHQ
+    batch.target_BW[:, 10:] = float("nan")
+    torch.testing.assert_close(network(batch).values_BHQ, before)
+    batch.future_BWF[:, 12] += 1
+    changed = (network(batch).values_BHQ != before).any(dim=-1).any(dim=0)
+    assert changed.tolist() == [True] * 4 + [False] * 3, "a future covariate reaches the segment it belongs to"
+
+
+def test_scaler_is_applied_and_checked():
+    shape = InputShape(10, 7, 3, static=1)
+    batch = a_batch(static=1)
+    plain = trained_a_little(DirectForecaster(spec(), shape))
+    scaled = DirectForecaster(spec(), shape, {"static": [[5.0, 2.0]]}).eval()
+    scaled.load_state_dict({**plain.state_dict(), "static_scaler": scaled.static_scaler})
+    shifted = Batch(**{**vars(batch), "static_BS": batch.static_BS * 2 + 5})
+    torch.testing.assert_close(scaled(shifted).values_BHQ, plain(batch).values_BHQ, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="2 static covariates, the windows have 1"):
+        DirectForecaster(spec(), shape, {"static": [[0, 1], [0, 1]]})
+
+
+def test_missing_values_are_masked_not_read():
+    context = torch.tensor([[float("nan"), 1.0, 3.0, float("nan"), 5.0]])
+    z, mask, loc, scale = masked_context(context, "mean_std")
+    assert mask.tolist() == [[0, 1, 1, 0, 1]]
+    assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
+    assert z[0, [0, 3]].tolist() == [0, 0]
+    assert masked_context(context, "last")[2].item() == 5
+    assert masked_context(context, "last")[3].item() == 2, "only neighbouring steps count"
+
+
+@pytest.mark.parametrize("normalisation", ["mean_std", "last"])
+@pytest.mark.parametrize("level", [0.0, 7.0, 1e6])
+def test_a_flat_context_has_a_finite_scale(normalisation, level):
+    z, _, loc, scale = masked_context(torch.full((2, 6), level), normalisation)
+    assert torch.isfinite(z).all() and (z.abs() < 1e-3).all()
+    assert (scale == (level or 1.0)).all() and (loc == level).all()
+
+
+def test_forecast_is_equivariant_to_scale_and_level():
+    network = trained_a_little(DirectForecaster(spec(), InputShape(10, 7, 3)))
+    batch = a_batch()
+    moved = Batch(**{**vars(batch), "target_BW": batch.target_BW * 3 - 50})
+    a, b = network(batch), network(moved)
+    first = a.values_BHQ * a.scale_B1[..., None] + a.loc_B1[..., None]
+    second = b.values_BHQ * b.scale_B1[..., None] + b.loc_B1[..., None]
+    torch.testing.assert_close(first * 3 - 50, second, rtol=1e-3, atol=1e-2)
+
+
+def test_last_season_takes_the_newest_value_of_each_phase():
+    z = torch.tensor([[0.0, 1, 2, 3, 4, 5, 6]])
+    mask = torch.tensor([[1.0, 1, 1, 1, 1, 0, 1]])
+    assert last_season(z, mask, season=3, horizon=5).tolist() == [[4, 2, 6, 4, 2]]
+    assert last_season(z, mask, season=50, horizon=2).tolist() == [[6, 6]], "no whole season: the last value"
+    padded = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1]])
+    assert last_season(z, padded, season=3, horizon=3).tolist() == [[6, 6, 6]], "no value of a phase: the last value"
+
+
+def test_pinball_counts_observed_targets_only():
+    batch = a_batch(context=2, horizon=3, rows=1)
+    batch.target_BW[0, 2:] = torch.tensor([1.0, 2.0, float("nan")])
+    batch.observed_BW[0, 3:] = False
+    forecast = NormalisedForecast(torch.zeros(1, 3, 3), torch.zeros(1, 1), torch.ones(1, 1))
+    quantiles = torch.tensor([0.1, 0.5, 0.9])
+    loss = pinball_sum(forecast, batch, quantiles)
+    assert loss.item() == pytest.approx(2 * (0.1 + 0.5 + 0.9) / 3)
+
+
+def test_the_tutorials_network_refuses_covariates():
+    with pytest.raises(ValueError, match="reads the target only"):
+        build_network(spec(kind="tutorial"), InputShape(10, 1, 1, past=1))
+
+
+def test_padded_windows_are_read():
+    windows = Windows.from_arrays([np.r_[[np.nan] * 6, np.arange(12.0)]], context=10, horizon=7)
+    result = trained_a_little(DirectForecaster(spec(), InputShape(10, 7, 3)))(windows.batch(torch.arange(len(windows))))
+    assert torch.isfinite(result.values_BHQ).all()
