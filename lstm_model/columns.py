@@ -13,7 +13,7 @@ import pandas as pd
 
 from lstm_model.config import Covariates, FileLayout, Source
 from lstm_model.findings import DataError, listed, unknown_columns
-from lstm_model.timestamps import DATE, MONTH, NUMBER
+from lstm_model.timestamps import DATE, kind_of_texts
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step")
@@ -68,12 +68,7 @@ def kind_of(column: pd.Series) -> str:
         return "time"
     if isinstance(filled.iloc[0], (int, float, Decimal)):
         return "number"
-    text = filled.astype("str").str.strip()
-    dates = text.str.fullmatch(f"(?:{DATE})|(?:{MONTH})")
-    if dates.mean() > 0.5:
-        return "time"
-    zeros_lead = text.str.fullmatch(r"0\d+").any()
-    return "number" if text.str.fullmatch(NUMBER).mean() > 0.5 and not zeros_lead else "text"
+    return kind_of_texts([str(value) for value in filled])
 
 
 def _check_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:

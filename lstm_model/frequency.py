@@ -94,9 +94,9 @@ def _alias(step: int, ds_N: np.ndarray) -> str:
     times = pd.DatetimeIndex(np.unique(ds_N).astype("datetime64[us]"))
     if days == 1:
         weeks = (times[-1] - times[0]).days >= 9  # two weekends at least must have had their chance
-        return "B" if weeks and bool((times.dayofweek < 5).all()) else "D"
+        return "B" if weeks and bool((times.day_of_week < 5).all()) else "D"
     if days == 7:
-        weekday = np.unique(times.dayofweek)
+        weekday = np.unique(times.day_of_week)
         return f"W-{WEEKDAYS[weekday[0]]}" if len(weekday) == 1 else "7D"
     edge = "E" if bool(times.is_month_end.all()) else "S"
     if 28 <= days <= 31:
@@ -105,7 +105,7 @@ def _alias(step: int, ds_N: np.ndarray) -> str:
         return _anchored("Q", edge, int(times.month[0]) % 3 or 3)
     if 365 <= days <= 366:
         return _anchored("Y", edge, int(times.month[0]))
-    return str(to_offset(pd.Timedelta(step, unit="us")).freqstr)
+    return f"{step // DAY_US}D" if step % DAY_US == 0 else str(to_offset(pd.Timedelta(step, unit="us")).freqstr)
 
 
 def _anchored(letter: str, edge: str, month: int) -> str:

@@ -18,12 +18,11 @@ import sqlalchemy as sa
 
 from lstm_model.config import Source
 from lstm_model.findings import DataError, listed
-from lstm_model.timestamps import DATE, NUMBER
+from lstm_model.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-MISSING_TEXTS = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>"]
 
 
 @dataclass(frozen=True)
@@ -228,8 +227,8 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> Loaded:
         raise DataError(
             f"{name}: the first line ({listed(sample.columns)}) looks like data; expected column names there"
         )
-    decimal, reason = _decimal(sample, separator, source)
-    numeric = {column for column in sample.columns if _is_numeric(sample[column])}
+    numeric = [column for column in sample.columns if kind_of_texts(list(sample[column])) in ("number", "empty")]
+    decimal, reason = _decimal(sample, numeric, source)
     try:
         with filesystem.open(file, "rb", compression="infer") as stream:
             frame = pd.read_csv(
@@ -272,28 +271,19 @@ def _separator(lines: list[str]) -> str:
     return max(";\t|,", key=lambda mark: (fields(mark), mark == ","))
 
 
-def _is_numeric(column: pd.Series) -> bool:
-    """Mostly numbers, and none such as 007, whose zeros say that it is a name."""
-    filled = column.str.strip()[~column.str.strip().isin(MISSING_TEXTS)]
-    if filled.empty:
-        return True
-    matches = filled.str.fullmatch(NUMBER) & ~filled.str.fullmatch(DATE)
-    return bool(matches.mean() > 0.5 and not filled.str.fullmatch(r"0\d+").any())
-
-
-def _decimal(sample: pd.DataFrame, separator: str, source: Source) -> tuple[str, str]:
+def _decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
+    """The decimal mark, judged by the numbers with a comma in them."""
     if source.decimal is not None:
         return source.decimal, "set"
-    if separator == ",":
-        quoted = [value for column in sample for value in sample[column] if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)]
-    else:
-        quoted = [value for column in sample if _is_numeric(sample[column]) for value in sample[column] if "," in value]
-    if not quoted or any(re.fullmatch(r"[^.]*,\d{3}(,\d{3})*\.\d*", value.strip()) for value in quoted):
+    commas = [
+        text.strip() for name in columns for text in sample[name] if "," in text and re.fullmatch(NUMBER, text.strip())
+    ]
+    if not commas or any(re.fullmatch(r"[^.]*,\d{3}(,\d{3})*\.\d*", text) for text in commas):
         return ".", "no decimal commas"
-    sure = [value for value in quoted if not re.fullmatch(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*", value)]
+    sure = [text for text in commas if not re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text)]
     if not sure:
         raise DataError(
-            f"numbers such as {quoted[0]!r} are ambiguous: the comma may mark decimals or thousands. "
+            f"numbers such as {commas[0]!r} are ambiguous: the comma may mark decimals or thousands. "
             "Set source.decimal to ',' or '.'"
         )
-    return ",", f"{sure[0].strip()!r} has a decimal comma"
+    return ",", f"{sure[0]!r} has a decimal comma"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,19 @@ DATE = (
     r"(?:\d{4}-\d{2}(?:-\d{2})?(?:[T ].*)?|\d{8}T\d+.*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:\D.*)?"
     r"|\d{4}[-/]\d{1,2}|\d{4}-?Q[1-4])"
 )
-MONTH = r"(?:.*\d.*\b|\b)(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*"
+_MONTH_NAME = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
+MONTH = (
+    rf"\d{{1,4}}[ .-]*{_MONTH_NAME}[ .,-]*\d{{2,4}}(?:\D.*)?|{_MONTH_NAME}[ .-]+(?:\d{{1,2}}[ ,]+)?\d{{2,4}}(?:\D.*)?"
+)
 NUMBER = r"[+-]?(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:inf(?:inity)?|nan)"
 LOCAL_ORDER = r"(\d{1,2})([/.\-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)(.*)"
 OFFSET = r".*\d{1,2}:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)"
+_TIME, _NUMBER = re.compile(f"(?:{DATE})|(?:{MONTH})"), re.compile(NUMBER)
 DAY_US = 86_400_000_000
+MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
 Reasons = dict[str, str]
 
 
@@ -76,6 +86,19 @@ def parse_numbers(values: pd.Series, where: Where, *, decimal: str = ".") -> np.
             "Correct it, or leave the field empty where the value is missing"
         )
     return numbers
+
+
+def kind_of_texts(texts: Sequence[str]) -> str:
+    """What most of some texts are: time, number, text, or empty. One such as 007 makes them names: its zeros count."""
+    filled = [text.strip() for text in texts if text.strip() not in MISSING_TEXTS]
+    if not filled:
+        return "empty"
+    times = sum(bool(_TIME.fullmatch(text)) for text in filled)
+    numbers = sum(bool(_NUMBER.fullmatch(text) and not _TIME.fullmatch(text)) for text in filled)
+    if times > len(filled) / 2:
+        return "time"
+    zeros_lead = any(text[0] == "0" and text.isdigit() and len(text) > 1 for text in filled)
+    return "number" if numbers > len(filled) / 2 and not zeros_lead else "text"
 
 
 def same_time_of_day(times: pd.Series) -> bool:

@@ -116,41 +116,45 @@ def _from_local(table: pd.DataFrame, timezone: str) -> tuple[pd.DataFrame, list[
 
 
 def _nth_reading(table: pd.DataFrame, rows: np.ndarray, timezone: str) -> np.ndarray:
-    """0 for the first and 1 for the second time that a local time occurs in its series."""
-    affected = table.iloc[rows][["unique_id", "ds"]]
-    nth = affected.groupby(["unique_id", "ds"], sort=False).cumcount().to_numpy()
+    """0 for the first and 1 for the second time that a local time occurs in its series, for some rows of the table."""
+    pairs = table.iloc[rows].groupby(["unique_id", "ds"], sort=False)["ds"]
+    nth, size = pairs.cumcount().to_numpy(copy=True), pairs.transform("size").to_numpy()
     if not nth.any():
         return nth
+    twice = rows[nth == 1]
     if (nth > 1).any():
-        worst = affected.iloc[int((nth > 1).argmax())]
+        example = table.iloc[rows[int((nth > 1).argmax())]]
         raise DataError(
-            f"series {worst['unique_id']!r} has more than two rows at {worst['ds']}, a local time that {timezone} "
-            "clocks show twice; "
-            "remove the duplicates, or give timestamps with their UTC offset"
+            f"series {example['unique_id']!r} has more than two rows at {example['ds']}, a local time that {timezone} "
+            "clocks show twice; remove the duplicates, or give timestamps with their UTC offset"
         )
-    return _in_order_of_time(table, affected, nth, timezone)
-
-
-def _in_order_of_time(table: pd.DataFrame, affected: pd.DataFrame, nth: np.ndarray, timezone: str) -> np.ndarray:
-    """Newest-first series read backwards; where rows are in no order, nothing can tell the two hours apart."""
-    names = affected["unique_id"][nth == 1].unique()
-    for name, times in table.loc[table["unique_id"].isin(names)].groupby("unique_id", sort=False)["ds"]:
-        diffs = np.diff(times.to_numpy().astype(np.int64))
-        back, forth = int((diffs < 0).sum()), int((diffs > 0).sum())
-        twice = affected.index[(affected["unique_id"] == name).to_numpy() & (nth == 1)]
-        changes = affected.loc[twice, "ds"].dt.date.nunique()
-        if min(back, forth) > changes:
-            raise DataError(
-                f"series {name!r} has two rows at {affected.loc[twice[0], 'ds']}, a local time that {timezone} "
-                "clocks show twice, and its "
-                "rows are in no order of time, so the two hours cannot be told apart; sort the rows, or give "
-                "timestamps with UTC offsets"
-            )
-        if back > forth:
-            rows = (affected["unique_id"] == name).to_numpy()
-            pair = affected[rows].groupby("ds", sort=False)["ds"].transform("size").to_numpy() == 2
-            nth[rows] = np.where(pair, 1 - nth[rows], nth[rows])
+    series_N, back_K, forth_K = _directions(table)
+    # A change of clocks turns the order of time round once in either direction.
+    changes = table["ds"].iloc[twice].dt.date.nunique()
+    mixed = (np.minimum(back_K, forth_K) > changes)[series_N[twice]]
+    if mixed.any():
+        example = table.iloc[twice[int(mixed.argmax())]]
+        raise DataError(
+            f"series {example['unique_id']!r} has two rows at {example['ds']}, a local time that {timezone} clocks "
+            "show "
+            "twice, and its rows are in no order of time, so the two hours cannot be told apart; sort the rows, or "
+            "give timestamps with their UTC offset"
+        )
+    newest_first = (back_K > forth_K)[series_N[rows]] & (size == 2)
+    nth[newest_first] = 1 - nth[newest_first]
     return nth
+
+
+def _directions(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The number of each row's series, and how often time runs back and forth between neighbouring rows of each."""
+    series_N, names = pd.factorize(table["unique_id"])
+    order = np.argsort(series_N, kind="stable")
+    step = np.diff(table["ds"].to_numpy().astype(np.int64)[order])
+    inside = np.diff(series_N[order]) == 0
+    back_K, forth_K = (
+        np.bincount(series_N[order][1:][inside & sign], minlength=len(names)) for sign in (step < 0, step > 0)
+    )
+    return series_N, back_K, forth_K
 
 
 def _without_skipped(
