@@ -1,0 +1,1 @@
+"""Pipelines as YAML files, and what serves them on their schedules."""

@@ -1,0 +1,90 @@
+"""Writes `deployments/prefect.yaml`, for `prefect deploy` to a work pool, from `pipelines/*.yaml`.
+
+python -m deployments.generate            # write it
+python -m deployments.generate --check    # exit 1 if it is out of step
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployments.catalog import ANCHOR, CONCURRENCY, PIPELINES, SCHEDULE_SLUG, CatalogError, Pipeline, read_catalog
+
+ROOT = Path(__file__).parent.parent
+TARGET = Path(__file__).parent / "prefect.yaml"
+WORK_POOL = "evergreen"
+ENTRYPOINT = "flows/retrain.py:retrain"
+HEADER = """\
+# Generated from deployments/pipelines/*.yaml by `python -m deployments.generate`: edit those, not this.
+# From the root of the project: prefect --no-prompt deploy --all --prefect-file deployments/prefect.yaml
+# There is no `pull` step: Prefect then records the folder that this is deployed from, and workers run there.
+# There is no `active` key: a schedule that somebody paused stays paused.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the file; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of step")
+    options = parser.parse_args(arguments)
+    try:
+        text = render(read_catalog(PIPELINES))
+    except CatalogError as error:
+        print(f"error: {error}")
+        return 2
+    if not options.check:
+        TARGET.write_text(text, encoding="utf-8")
+        print(f"wrote {TARGET}")
+        return 0
+    if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+        print(f"{TARGET} is out of step with {PIPELINES}; run python -m deployments.generate")
+        return 1
+    return 0
+
+
+def render(pipelines: Sequence[Pipeline], root: Path = ROOT) -> str:
+    """The text of prefect.yaml; source paths inside `root` are written relative to it."""
+    document = {"name": "evergreen", "deployments": [_entry(pipeline, root) for pipeline in pipelines]}
+    return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _entry(pipeline: Pipeline, root: Path) -> dict[str, Any]:
+    return {
+        "name": pipeline.name,
+        "description": pipeline.description,
+        "tags": pipeline.tags,
+        "entrypoint": ENTRYPOINT,
+        "parameters": {"config": _portable(pipeline.parameters(), root)},
+        "work_pool": {"name": WORK_POOL},
+        "schedules": _schedules(pipeline),
+        "concurrency_limit": dict(CONCURRENCY),
+    }
+
+
+def _schedules(pipeline: Pipeline) -> list[dict[str, Any]]:
+    wanted = pipeline.config.schedule
+    if wanted is None:
+        return []
+    timing: dict[str, Any] = {"cron": wanted.cron}
+    if wanted.cron is None:
+        timing = {"interval": wanted.interval_seconds, "anchor_date": ANCHOR.isoformat()}
+    return [{**timing, "timezone": wanted.timezone, "slug": SCHEDULE_SLUG}]
+
+
+def _portable(config: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Without machine paths: a source inside the project is named relative to it, where the worker will run."""
+    path = config.get("source", {}).get("path")
+    if path is None or "://" in path or not Path(path).is_relative_to(root):
+        return config
+    relative = Path(os.path.relpath(path, root)).as_posix()
+    return {**config, "source": {**config["source"], "path": relative}}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,107 @@
+"""Makes the server's deployments what the pipelines' files say, and keeps what people paused paused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
+from prefect.types.entrypoint import EntrypointType
+
+from deployments.catalog import CONCURRENCY, SCHEDULE_SLUG, TAG, Pipeline
+from deployments.recover import is_active
+from flows.retrain import retrain
+
+
+async def register(client: PrefectClient, runner: Runner, pipeline: Pipeline, *, store: Path) -> DeploymentResponse:
+    """Create or update the deployment of a pipeline and have `runner` run it.
+
+    Args:
+        client: of the server.
+        runner: polls for the deployment's runs once it is started.
+        pipeline: what to deploy.
+        store: absolute folder that keeps artifacts.
+    """
+    assert store.is_absolute(), store
+    before = await _existing(client, pipeline.name)
+    deployment = _describe(pipeline, store, before)
+    deployment_id = await runner.aadd_deployment(deployment)
+    if before and pipeline.schedule is None:  # an update adds and changes schedules, but never removes the last one
+        for schedule in before.schedules:
+            await client.delete_deployment_schedule(deployment_id, schedule.id)
+    return await client.read_deployment(deployment_id)
+
+
+async def next_run(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    """When its schedule starts it next; None: paused, or by hand only."""
+    if not is_active(deployment):
+        return None
+    # The server's scheduler would do the same within a minute.
+    await client.request(
+        "POST", "/deployments/{id}/schedule", path_params={"id": deployment.id}, json={"min_runs": 1, "max_runs": 1}
+    )
+    coming = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(after_=datetime.now(UTC)),
+    )
+    runs = await client.read_flow_runs(flow_run_filter=coming, sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=1)
+    return runs[0].next_scheduled_start_time if runs else None
+
+
+async def orphans(client: PrefectClient, pipelines: Sequence[Pipeline]) -> list[str]:
+    """Names of deployments that carry our tag but have no file among these pipelines."""
+    ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
+    return sorted({deployment.name for deployment in ours} - {pipeline.name for pipeline in pipelines})
+
+
+def _describe(pipeline: Pipeline, store: Path, before: DeploymentResponse | None) -> RunnerDeployment:
+    deployment = RunnerDeployment.from_flow(
+        retrain,
+        name=pipeline.name,
+        description=pipeline.description,
+        tags=pipeline.tags,
+        parameters={"config": pipeline.parameters(), "store": str(store)},
+        schedules=_schedules(pipeline, before),
+        concurrency_limit=ConcurrencyLimitConfig.model_validate(CONCURRENCY),
+        # Prefect's own update would set it to false.
+        paused=before.paused if before else None,
+        # A file path would be looked for under the folder that serve is started from.
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    # Named, so that a deployment that was in a work pool leaves it: its runs are ours now.
+    deployment.work_pool_name = None
+    deployment.work_queue_name = None
+    return deployment
+
+
+def _schedules(pipeline: Pipeline, before: DeploymentResponse | None) -> list[Any]:
+    if pipeline.schedule is None:
+        return []
+    paused = before is not None and any(s.slug == SCHEDULE_SLUG and not s.active for s in before.schedules)
+    return [DeploymentScheduleCreate(schedule=pipeline.schedule, slug=SCHEDULE_SLUG, active=not paused)]
+
+
+async def _existing(client: PrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return await client.read_deployment_by_name(f"{retrain.name}/{name}")
+    except ObjectNotFound:
+        return None
