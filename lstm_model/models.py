@@ -52,7 +52,7 @@ class LSTMModel(nn.Module):
         self.fc = nn.Linear(hidden_dim, output_dim)
 
     def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Output (B, output_dim) and final state; `x` is (B, L, input_dim), a state (layer_dim, B, D), zero if absent."""
+        """Output (B, output_dim) and final state; x is (B, L, input_dim), a state (layer_dim, B, D), zero if absent."""
         if h0 is None or c0 is None:
             h0 = torch.zeros(self.layer_dim, x.size(0), self.hidden_dim, device=x.device)
             c0 = torch.zeros(self.layer_dim, x.size(0), self.hidden_dim, device=x.device)
