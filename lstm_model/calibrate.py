@@ -2,7 +2,7 @@
 
 Romano, Patterson & Candès, "Conformalized Quantile Regression", NeurIPS 2019: the score of an observation is how far
 it lies outside its interval (negative inside), and the interval is widened, or narrowed, by the
-smallest score. Scores are taken on the normalised scale of each window, by level and step.
+ceil((n + 1) * level)-th smallest score. Scores are on the normalised scale of each window, by level and step.
 The guarantee assumes exchangeable windows; overlapping windows of a drifting series are not quite that, so coverage is
 reported by the evaluation rather than promised here.
 
