@@ -1,0 +1,139 @@
+"""The look that all plots share, and how a figure becomes the same bytes every time.
+
+Figures are made without pyplot: no global state, no display, safe in threads. Nothing here reads or sets rcParams.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from numpy.typing import NDArray
+from PIL import Image
+
+DPI = 100
+WIDTH = 9.0
+"""Inches: 900 pixels, which a report column shows without scaling up."""
+
+INK, MUTED, GRID = "#222222", "#666666", "#e4e4e4"
+# Okabe and Ito's colours, told apart under every common colour blindness; the dashes tell them apart in grey.
+COLOURS = {
+    "lstm": "#0072b2",
+    "naive": "#8a8a8a",
+    "seasonal_naive": "#d55e00",
+    "drift": "#009e73",
+    "window_average": "#cc79a7",
+}
+DASHES: dict[str, Any] = {
+    "lstm": "-",
+    "naive": (0, (1, 1)),
+    "seasonal_naive": (0, (5, 1.5)),
+    "drift": (0, (4, 1.5, 1, 1.5)),
+    "window_average": (0, (7, 1.5, 1, 1.5, 1, 1.5)),
+}
+# Years, months, days, hours, minutes, seconds: a tick says its day and month itself, the corner the year or the day.
+DATE_FORMATS: dict[str, Any] = {
+    "formats": ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
+    "zero_formats": ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+    "offset_formats": ["", "", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"],
+}
+
+
+def label_of(model: str) -> str:
+    """What a model is called in words: LSTM, seasonal naive."""
+    return "LSTM" if model == "lstm" else model.replace("_", " ")
+
+
+def grid_of_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
+    """A figure with styled axes (rows, columns); height in inches, further arguments as for `Figure.subplots`."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    for one in axes.flat:
+        style(one)
+    return figure, axes
+
+
+def style(axes: Axes) -> None:
+    """Quiet axes: a light grid behind the data, no box, small labels."""
+    axes.set_axisbelow(True)
+    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.tick_params(labelsize=9, colors=MUTED, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#bbbbbb")
+    axes.yaxis.get_offset_text().set(fontsize=8, color=MUTED)
+
+
+def mark_share(axis: Axis, *, decimals: int = 0) -> None:
+    """Tick labels of shares as percentages."""
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+
+
+def name_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
+    """Axis labels and a left-aligned title. Names come from users, so `$` is a letter and not mathematics."""
+    axes.set_xlabel(x, fontsize=9, color=MUTED, parse_math=False)
+    axes.set_ylabel(y, fontsize=9, color=MUTED, parse_math=False)
+    if title is not None:
+        axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
+
+
+def time_axis(axis: Axis, ds: NDArray[Any]) -> str:
+    """Tick labels that suit dates or integers; returns the label of the axis."""
+    if np.issubdtype(np.asarray(ds).dtype, np.datetime64):
+        locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(ConciseDateFormatter(locator, **DATE_FORMATS))  # type: ignore[no-untyped-call]
+        return "time"
+    axis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axis.set_major_formatter(ScalarFormatter(useOffset=False))
+    return "step of the series"
+
+
+def legend_above(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
+    """One legend for all axes, above them and so never over the data; `side` is where it begins: left or right."""
+    found: dict[str, Any] = {}
+    for one in axes:
+        handles, labels = one.get_legend_handles_labels()
+        found |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in found}
+    figure.legend(
+        list(found.values()),
+        list(found),
+        loc="outside upper left" if side == "left" else "outside upper right",
+        ncols=min(len(found), 7),
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=2.2,
+        columnspacing=1.4,
+    )
+
+
+def shorten(name: str, limit: int = 48) -> str:
+    """A series' name on one line of a plot."""
+    flat = " ".join(str(name).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG of at most 256 colours, without date or version: the same figure gives the same bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(pixels).convert("RGB")
+    buffer = io.BytesIO()
+    # A palette takes a third of the room; without dithering, which would speckle flat areas.
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG."""
+    path.write_bytes(to_png(figure))
