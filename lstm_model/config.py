@@ -228,6 +228,13 @@ class PipelineConfig(ConfigModel):
     schedule: Schedule | None = None
     advanced: Advanced = Advanced()
 
+    def data_section(self) -> PipelineConfig:
+        """This config with all that ingest does not use at its default: what counts as a change of its data."""
+        window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
+        return self.model_copy(
+            update={"name": "data", "context": None, "schedule": None, "advanced": Advanced(window=window)}
+        )
+
     @field_validator("frequency", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:

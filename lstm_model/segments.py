@@ -263,6 +263,16 @@ def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
         yield _series_rows(held, covariates)
 
 
+def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
+    """The rows of a series table that lie before the test: what error scales may be measured on."""
+    real: pd.DataFrame = table[table["observed"]]
+    if spec.align == "calendar":
+        before: pd.DataFrame = real[real["ds"] <= plan_cutoffs(real["ds"].to_numpy().max(), spec).validation]
+        return before
+    ends = real.groupby("unique_id", sort=False)["ds"].transform("max").to_numpy()
+    return real[real["ds"].to_numpy() <= advance(ends, np.full(len(ends), -spec.test_steps), spec.frequency)]
+
+
 def encode_static(table: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Static covariates as numbers: numeric ones as they are, text as one column a category.
 

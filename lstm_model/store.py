@@ -96,6 +96,12 @@ class Store:
                     f"{file} is not what was written: its size or sha256 differs from the manifest"
                 )
 
+    def sweep(self) -> None:
+        """Remove what writers that were killed left behind; what a living process is writing stays."""
+        for folder in (self.root / "tmp").glob("*-*-*"):
+            if not _is_alive(int(folder.name.split("-")[-2])):
+                shutil.rmtree(folder, ignore_errors=True)
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a lock across processes; the operating system frees it when its holder dies."""
@@ -139,6 +145,16 @@ class Store:
                 except DamagedArtifactError:
                     shutil.rmtree(target)
             folder.replace(target)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def hash_file(path: Path) -> str:

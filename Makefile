@@ -1,0 +1,56 @@
+# make run · make test · make test-all · make serve · make check. Each does all its own set-up.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(PY) -m pytest
+
+.PHONY: help run serve test test-slow test-all check format deployments clean
+
+help:
+	@echo "make run          train, evaluate and report on the embedded example"
+	@echo "make serve        Prefect server, UI and schedules on this machine"
+	@echo "make test         fast tests;  make test-all  slow ones too"
+	@echo "make check        lint, types, import rules"
+	@echo "make deployments  write deployments/prefect.yaml from deployments/pipelines/*.yaml"
+
+# On Linux without a GPU, PyTorch's own index has a smaller CPU build: set PIP_EXTRA_INDEX_URL to it before the first make.
+$(VENV)/.run: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) --editable ".[test,check]"
+	touch $@
+
+run: $(VENV)/.run
+	@$(PY) -m flows.retrain --config deployments/pipelines/panel.yaml
+
+serve: $(VENV)/.run
+	@$(PY) -m deployments.serve
+
+test: $(VENV)/.dev
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/.dev
+	$(PYTEST)
+
+check: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PYTEST) tests/test_imports.py
+
+format: $(VENV)/.dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+deployments: $(VENV)/.run
+	$(PY) -m deployments.generate
+
+clean:
+	rm -rf $(VENV) build *.egg-info

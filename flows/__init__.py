@@ -1,0 +1,1 @@
+"""START HERE. A flow is calls and ifs; the work is in `tasks` and `lstm_model`."""

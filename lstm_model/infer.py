@@ -1,0 +1,201 @@
+"""What the user left open, chosen from the data: every rule is here, each with its reason.
+
+The evidence for the numbers is in `docs/decisions.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from lstm_model.config import ModelSpec, PipelineConfig, Plan, TrainingSpec, WindowSpec
+from lstm_model.profile import Profile
+from lstm_model.time_axis import INTEGER, default_season
+
+HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
+"""One useful planning span for each frequency, when the user names none."""
+CONTEXT_SEASONS = {"min": 2, "h": 14, "D": 8, "B": 12, "W": 2, "M": 4, "Q": 4, "Y": 6}
+"""Seasons in a context: two weeks of hours show the week; four years of months show a trend."""
+EVALUATED_POINTS = 2_000_000
+"""Most forecast points that a test scores, where the stride is ours to choose."""
+
+
+@dataclass
+class Choices:
+    """Values chosen so far, and why."""
+
+    reasons: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def pick(self, name: str, given: Any, inferred: Any, reason: str) -> Any:
+        """The user's own value where there is one, else the inferred one; either way it is explained."""
+        value, why = (inferred, reason) if given is None else (given, "set in the config")
+        self.reasons.append((name, str(value), why))
+        return value
+
+
+def resolve(config: PipelineConfig, facts: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
+    """Choose whatever the config leaves open.
+
+    Returns:
+        The config with nothing left open, the specs that the stages take, and (setting, value, reason) for each choice.
+
+    Raises:
+        ValueError: what the user asks for does not fit the length of the series.
+    """
+    choices = Choices()
+    window = _resolve_window(config, facts, choices)
+    model = _resolve_model(config, window, facts, choices)
+    training = _resolve_training(config, window, model, facts, choices)
+    plan = Plan(window=window, model=model, training=training)
+    return _fill(config, plan), plan, choices.reasons
+
+
+def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) -> WindowSpec:
+    settings, unit = config.advanced.window, _unit(facts.frequency)
+    frequency = choices.pick("frequency", config.frequency, facts.frequency, "the commonest step between timestamps")
+    season = _season(config, facts, choices)
+    horizon = choices.pick("horizon", config.horizon, _horizon(unit, season), f"a usual planning span for {frequency}")
+    test, validation = _split_steps(config, facts, horizon, choices)
+    train = facts.length_median - test - validation
+    context = choices.pick("context", config.context, *_context(unit, season, horizon, train))
+    windows = max(1, test - horizon + 1)
+    stride = min(horizon, max(1, math.ceil(windows * horizon * facts.num_series / EVALUATED_POINTS)))
+    return WindowSpec(
+        context=context,
+        horizon=horizon,
+        season=season,
+        frequency=frequency,
+        stride=settings.stride,
+        evaluation_stride=choices.pick(
+            "evaluation_stride",
+            settings.evaluation_stride,
+            stride,
+            "every window" if stride == 1 else f"keeps the scored points near {EVALUATED_POINTS:,}",
+        ),
+        test_steps=test,
+        validation_steps=validation,
+        align=settings.align,
+        pad_short=settings.pad_short,
+    )
+
+
+def _season(config: PipelineConfig, facts: Profile, choices: Choices) -> int:
+    usual = default_season(facts.frequency)
+    if facts.frequency == INTEGER and facts.found_season:
+        season, reason = facts.found_season, "the highest autocorrelation"
+    else:
+        season, reason = usual, "usual for this frequency" if usual > 1 else "no cycle is usual for this frequency"
+    chosen: int = choices.pick("season", config.season, season, reason)
+    return chosen
+
+
+def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: Choices) -> tuple[int, int]:
+    """Test and validation spans: short histories give up validation first, then the test."""
+    settings, history = config.advanced.window, facts.length_median
+    span = max(horizon, min(8 * horizon, history // 10))
+    test, why_test = span, "max(1 horizon, min(8 horizons, a tenth of the history))"
+    if history - span < horizon + 2:
+        test, why_test = 0, f"a history of {history} is too short to keep a test of {horizon}"
+    test = choices.pick("test_steps", settings.test_steps, test, why_test)
+    validation, why = test, "as long as the test"
+    if test == 0 or history - test - validation < max(2 * horizon, horizon + 2):
+        validation, why = 0, f"a history of {history} leaves too little to train on"
+    validation = choices.pick("validation_steps", settings.validation_steps, validation, why)
+    if history - test - validation < horizon + 2:
+        raise ValueError(
+            f"half of the series have {history} values or fewer, but a test of {test} and a validation of {validation} "
+            f"leave less than horizon + 2 = {horizon + 2} to train on. Lower horizon ({horizon}), test_steps or "
+            "validation_steps, or bring a longer history"
+        )
+    return test, validation
+
+
+def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
+    seasons = CONTEXT_SEASONS.get(unit, 4)
+    wish = max(seasons * season, 2 * horizon)
+    reason = f"{seasons} seasons" if wish == seasons * season else "two horizons"
+    most = max(season, horizon, (train_steps - horizon) // 2, 2)
+    if wish <= most:
+        return wish, reason
+    shorter = max(most // season * season, 2)
+    return shorter, f"as much as a training history of {train_steps} allows"
+
+
+def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, choices: Choices) -> ModelSpec:
+    settings = config.advanced.model
+    segment = next((s for s in (window.season, 24, 7) if _cuts(s, window)), 1)
+    windows = facts.num_observed // window.stride
+    hidden = 128 if windows > 50_000 else 64
+    return ModelSpec(
+        kind=settings.kind,
+        hidden_dim=choices.pick("hidden_dim", settings.hidden_dim, hidden, f"about {windows:,} training windows"),
+        layer_dim=choices.pick("layer_dim", settings.layer_dim, 2 if segment > 1 else 1, f"segments of {segment}"),
+        segment=choices.pick(
+            "segment",
+            settings.segment,
+            segment,
+            f"the LSTM reads {window.context // segment} steps instead of {window.context}"
+            if segment > 1
+            else "the context is short enough to read step by step",
+        ),
+        dropout=settings.dropout,
+        normalisation=choices.pick(
+            "normalisation",
+            settings.normalisation,
+            "mean_std" if segment > 1 else "last",
+            "each window by its own mean and deviation" if segment > 1 else "short windows trend: by their last value",
+        ),
+        levels=settings.levels,
+    )
+
+
+def _cuts(segment: int, window: WindowSpec) -> bool:
+    return segment >= 7 and window.context % segment == 0 and window.context // segment >= 4 and segment <= 64
+
+
+def _resolve_training(
+    config: PipelineConfig, window: WindowSpec, model: ModelSpec, facts: Profile, choices: Choices
+) -> TrainingSpec:
+    settings = config.advanced.training
+    windows = max(1, facts.num_observed // window.stride)
+    batch = min(256, max(16, 2 ** int(math.log2(max(16, windows // 20)))))
+    steps = int(min(1500, max(300, 20 * windows / batch)))
+    return TrainingSpec(
+        seed=settings.seed,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+        max_steps=choices.pick("max_steps", settings.max_steps, steps, "20 passes over the windows, 300 to 1,500"),
+        batch_size=choices.pick("batch_size", settings.batch_size, batch, f"about {windows:,} training windows"),
+        learning_rate=choices.pick("learning_rate", settings.learning_rate, 2e-3, "one cycle, AdamW"),
+        weight_decay=settings.weight_decay,
+        gradient_clip=settings.gradient_clip,
+        patience=settings.patience,
+        refit=settings.refit,
+    )
+
+
+def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:
+    """The config with every open field set to what was chosen: what is written out as a complete YAML."""
+    sections = {"window": plan.window, "model": plan.model, "training": plan.training}
+    advanced = {
+        name: getattr(config.advanced, name).model_copy(
+            update={
+                k: v for k, v in spec.model_dump().items() if k in type(getattr(config.advanced, name)).model_fields
+            }
+        )
+        for name, spec in sections.items()
+    }
+    top = {name: getattr(plan.window, name) for name in ("horizon", "frequency", "season", "context")}
+    return config.model_copy(update={**top, "advanced": config.advanced.model_copy(update=advanced)})
+
+
+def _unit(frequency: str) -> str:
+    """The calendar unit of an alias: M for ME and MS, h for 2h."""
+    letters = frequency.lstrip("0123456789").split("-")[0]
+    return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
+
+
+def _horizon(unit: str, season: int) -> int:
+    return HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)

@@ -1,0 +1,1 @@
+"""One stage of the pipeline a file: thin Prefect tasks around `lstm_model`."""

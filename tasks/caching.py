@@ -1,0 +1,97 @@
+"""The cache rule, in one place.
+
+The key of a stage = its name + its inputs (its own section of the config, Artifacts by their sha256) + the code that
+it runs (`closure.py`). A hit is believed only after the artifact's files were checked; a damaged one is made again.
+Two runs of one key: the second waits on a lock that the operating system frees when its holder dies, then reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prefect import Task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from lstm_model.store import Artifact, DamagedArtifactError, Store
+from tasks.closure import closure_hash
+
+Outcome = Literal["cached", "computed", "repaired"]
+
+
+class StageRecord(BaseModel):
+    """What became of one stage in one run."""
+
+    stage: str
+    outcome: Outcome
+    seconds: float
+    artifact: Artifact
+
+
+def stage_key(stage: Task[..., Any], inputs: dict[str, Any]) -> str:
+    """The cache key of a stage for these inputs; where the store lies does not count."""
+    counted = {name: value for name, value in inputs.items() if not isinstance(value, Store)}
+    text = json.dumps(to_jsonable_python(counted), sort_keys=True)
+    module = stage.fn.__module__
+    digest = hashlib.sha256("\0".join([module, stage.fn.__qualname__, text, closure_hash(module)]).encode())
+    return f"{stage.fn.__name__}-{digest.hexdigest()}"
+
+
+def _key_of_call(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+    return stage_key(context.task, inputs)
+
+
+STAGE_POLICY = CacheKeyFnPolicy(cache_key_fn=_key_of_call)
+"""For `@task(cache_policy=...)` of every stage whose result is an Artifact."""
+
+
+@dataclass
+class StageRunner:
+    """Runs cached stages against one store, and remembers what became of them."""
+
+    store: Store
+    refresh: bool = False
+    records: list[StageRecord] = field(default_factory=list)
+
+    def __call__(self, stage: Task[..., Any], **inputs: Any) -> Artifact:
+        """The stage's artifact, whole on disk: from the cache where the key is known, else computed."""
+        began = time.monotonic()
+        with self.store.lock(stage_key(stage, inputs)):
+            artifact, outcome = self._run(stage, inputs)
+        seconds = round(time.monotonic() - began, 2)
+        self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))
+        return artifact
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing at all had to be computed."""
+        return all(record.outcome == "cached" for record in self.records)
+
+    def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
+        artifact, cached = self._call(stage, inputs, refresh=self.refresh)
+        if not cached:
+            return artifact, "computed"
+        try:
+            self.store.verify(artifact)
+            return artifact, "cached"
+        except DamagedArtifactError as damage:
+            get_run_logger().warning("%s: the cached artifact is damaged (%s); computing it again", stage.name, damage)
+            return self._call(stage, inputs, refresh=True)[0], "repaired"
+
+    def _call(self, stage: Task[..., Any], inputs: dict[str, Any], *, refresh: bool) -> tuple[Artifact, bool]:
+        here = stage.with_options(
+            result_storage=self.store.root / "results",
+            result_serializer="json",
+            persist_result=True,
+            refresh_cache=refresh,
+        )
+        state = here(**inputs, store=self.store, return_state=True)
+        artifact: Artifact = state.result()
+        return artifact, state.name == "Cached"

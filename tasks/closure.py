@@ -1,0 +1,70 @@
+"""Which code a stage runs: its module and every module of this project that it imports, however deep.
+
+Prefect's own `TASK_SOURCE` hashes the text of the task alone, so that a mended helper would still serve the results of
+the broken one. Here the closure is found by reading import statements, without running anything, and what is hashed is
+the syntax tree: comments and layout may change freely.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = ("tasks", "lstm_model")
+
+
+@cache
+def closure_hash(module: str) -> str:
+    """Hex sha256 over the module and all that it imports from `PACKAGES`."""
+    digest = hashlib.sha256()
+    for name in sorted(module_closure(module)):
+        path = _source(name)
+        assert path is not None, name
+        digest.update(f"{name}\0{_fingerprint(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def module_closure(module: str) -> frozenset[str]:
+    """Names of the module and of every module of `PACKAGES` that it reaches by imports."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _source(name)
+        if path is not None and name not in found:
+            found.add(name)
+            waiting.extend(_imports(path))
+    return frozenset(found)
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules of `PACKAGES` that a file imports, at the top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] in PACKAGES}
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module, found without importing anything; None where the name is no module."""
+    top, *rest = name.split(".")
+    spec = find_spec(top)
+    assert spec is not None and spec.origin is not None, name
+    base = Path(spec.origin).parent.joinpath(*rest)
+    candidates = (base / "__init__.py", base.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _fingerprint(path: Path) -> str:
+    """Of the syntax tree, and of the templates in a folder beside the module that its text names."""
+    text = path.read_text(encoding="utf-8")
+    parts = [ast.dump(ast.parse(text))]
+    parts += [t.read_text(encoding="utf-8") for t in sorted(path.parent.glob("templates/*")) if t.name in text]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

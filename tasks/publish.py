@@ -1,0 +1,99 @@
+"""Show the outcome: the report where a person looks for it, and in the Prefect UI. Never cached, and idempotent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from lstm_model.config import PipelineConfig, dump_config
+from lstm_model.store import Artifact, Store
+from tasks.caching import StageRecord
+from tasks.kept import scores_of
+from tasks.resolve import write_atomically
+
+
+class Outcome(BaseModel):
+    """What a run of the flow gives back; `summary` is what the command line prints."""
+
+    status: Literal["trained", "unchanged"]
+    name: str
+    report: str
+    plots: str
+    pipeline: str
+    model: Artifact
+    verdict: str
+    scores: list[dict[str, Any]]
+    stages: list[StageRecord]
+
+    def summary(self) -> str:
+        """The verdict, a small table of scores, and where to look further."""
+        lines = ["", self.verdict, ""]
+        if self.scores:
+            lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
+            lines += [f"{s['model']:<16}{s['mase']:>8.3f}{s['smape']:>8.2f}{s['rmse']:>12.4g}" for s in self.scores]
+        computed = [f"{r.stage} {r.seconds:.1f} s" for r in self.stages if r.outcome != "cached"]
+        lines += [
+            "",
+            f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
+            f"report    {self.report}",
+            f"plots     {self.plots}",
+            f"pipeline  {self.pipeline}",
+        ]
+        return "\n".join(lines)
+
+
+def open_store(root: str, name: str) -> Store:
+    """The folder of one problem: two problems never share it. What killed runs left half-written is removed."""
+    store = Store(Path(root) / name)
+    store.sweep()
+    return store
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(
+    config: PipelineConfig, scores: Artifact, plots: Artifact, page: Artifact, records: list[StageRecord], store: Store
+) -> Outcome:
+    """Put report.html and the complete pipeline.yaml at the top of the store, and the report into the UI.
+
+    Args:
+        config: the config with nothing left open.
+        scores: from evaluate.
+        plots: from plot.
+        page: from report.
+        records: what became of each stage of this run.
+        store: of this problem.
+    """
+    report, pipeline = store.root / "report.html", store.root / "pipeline.yaml"
+    write_atomically(report, (store.path(page) / "report.html").read_text(encoding="utf-8"))
+    write_atomically(pipeline, dump_config(config))
+    markdown = (store.path(page) / "report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(
+        key=f"report-{config.name}".replace("_", "-"),
+        markdown=f"{markdown}\n\n{stage_table(records)}",
+        description=f"Report of {config.name}; the same as a file: {report}",
+    )
+    found = scores_of(scores, store)
+    return Outcome(
+        status="unchanged" if all(record.outcome == "cached" for record in records) else "trained",
+        name=config.name,
+        report=str(report),
+        plots=str(store.path(plots)),
+        pipeline=str(pipeline),
+        model=next(record.artifact for record in records if record.artifact.kind == "model"),
+        verdict=found.headline.verdict if found else "Not evaluated: the history is too short to keep a test.",
+        scores=found.total.to_dict(orient="records") if found else [],
+        stages=records,
+    )
+
+
+def stage_table(records: list[StageRecord]) -> str:
+    """What was computed and what came from the cache, as a Markdown table."""
+    rows = [f"| {r.stage} | {r.outcome} | {r.seconds:.1f} | `{r.artifact.sha256[:12]}` |" for r in records]
+    return "\n".join(
+        ["## This run", "", "| stage | outcome | seconds | artifact |", "| --- | --- | --- | --- |", *rows]
+    )

@@ -1,0 +1,68 @@
+"""Write the report: one HTML file, and the same as Markdown for the Prefect UI."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prefect import task
+
+from lstm_model.findings import Finding
+from lstm_model.report import Report, Setting, picture, render_html, render_markdown
+from lstm_model.store import Artifact, Store
+from tasks.caching import STAGE_POLICY
+from tasks.kept import scores_of
+from tasks.resolve import Resolved
+
+
+@task(name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+def report(
+    resolved: Resolved,
+    series: Artifact,
+    windows: Artifact,
+    model: Artifact,
+    scores: Artifact,
+    plots: Artifact,
+    store: Store,
+) -> Artifact:
+    """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
+    facts, trained = store.meta(series), store.meta(model)
+    about = json.loads((store.path(windows) / "windows.json").read_text())
+    content = Report(
+        name=resolved.config.name,
+        scores=scores_of(scores, store),
+        settings=[Setting(name, value, reason) for name, value, reason in resolved.reasons],
+        data=_data_facts(facts, about),
+        num_values=facts["profile"]["num_observed"] + facts["repaired"],
+        num_repaired=facts["repaired"],
+        findings=[Finding.model_validate(finding) for finding in facts["findings"]],
+        pictures=[picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)],
+        run=[("training windows", f"{model.num_rows:,}"), ("steps taken", str(trained["best_step"]))]
+        + [("training", note) for note in trained["notes"]],
+    )
+    with store.create("report") as draft:
+        (draft.folder / "report.html").write_text(render_html(content), encoding="utf-8")
+        (draft.folder / "report.md").write_text(render_markdown(content), encoding="utf-8")
+        draft.num_rows = len(content.pictures)
+    return draft.artifact
+
+
+def _order(plots: Artifact, store: Store) -> list[str]:
+    order: list[str] = store.meta(plots)["order"]
+    return order
+
+
+def _data_facts(facts: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the data are and how they were split."""
+    profile, cutoffs, counts = facts["profile"], about["cutoffs"], about["windows"]
+    return [
+        ("series", f"{profile['num_series']:,}"),
+        ("observed values", f"{profile['num_observed']:,}"),
+        ("values a series", f"{profile['length_min']:,} to {profile['length_max']:,}"),
+        ("from", profile["start"]),
+        ("to", profile["end"]),
+        ("frequency", profile["frequency"]),
+        ("trained on", f"targets up to {cutoffs['train']}: {counts['train']:,} windows"),
+        ("validated on", f"targets up to {cutoffs['validation']}: {counts['validation']:,} windows"),
+        ("tested on", f"targets up to {cutoffs['test']}: {counts['test']:,} windows"),
+    ]

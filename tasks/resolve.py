@@ -1,0 +1,71 @@
+"""Choose what the config leaves open, once: later runs reuse the choice, so that nights do not drift."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, ConfigDict
+
+from lstm_model import infer
+from lstm_model.config import PipelineConfig, Plan
+from lstm_model.store import Artifact, Store
+from tasks.kept import profile_of, source_of
+
+
+class Resolved(BaseModel):
+    """A config with nothing left open, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    config: PipelineConfig
+    plan: Plan
+    reasons: list[tuple[str, str, str]]
+
+
+@task(name="resolve", cache_policy=NO_CACHE)
+def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: bool) -> Resolved:
+    """The choices made when this config was first run on this store; made now if it is the first time or on refresh.
+
+    Raises:
+        ValueError: the data no longer have the frequency that the choices were made for.
+    """
+    facts = profile_of(series, store)
+    pinned = store.root / "plans" / f"{_digest(config)}.json"
+    if pinned.exists() and not refresh:
+        resolved = Resolved.model_validate_json(pinned.read_bytes())
+        if resolved.plan.window.frequency != facts.frequency:
+            raise ValueError(
+                f"the data now look like frequency {facts.frequency!r}; this pipeline was set up for "
+                f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
+            )
+        return resolved
+    filled, plan, reasons = infer.resolve(config.model_copy(update={"source": source_of(series, store)}), facts)
+    reasons = [(f"source.{name}", "", reason) for name, reason in store.meta(series)["reasons"].items()] + reasons
+    resolved = Resolved(config=filled, plan=plan, reasons=reasons)
+    write_atomically(pinned, resolved.model_dump_json(indent=1))
+    for name, value, reason in reasons:
+        get_run_logger().info("%s = %s (%s)", name, value, reason)
+    return resolved
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Readers see the old text or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _digest(config: PipelineConfig) -> str:
+    """Of all that choices depend on: when it runs and what it is called do not matter."""
+    counted = config.model_copy(update={"schedule": None, "name": "any"})
+    return hashlib.sha256(counted.model_dump_json().encode()).hexdigest()[:32]

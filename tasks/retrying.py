@@ -1,0 +1,35 @@
+"""Which failures are worth another try: those of the network and the disk, never those of the data or the code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Task
+from prefect.client.schemas import State, TaskRun
+from prefect.tasks import exponential_backoff
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+PASSING = (ConnectionError, TimeoutError, OSError, OperationalError, InterfaceError)
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+def is_passing(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether the failure is one that time may heal; a full disk is an OSError too and may."""
+    try:
+        state.result()
+    except LASTING:
+        return False
+    except PASSING:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+IO_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_passing,
+    "timeout_seconds": 3600,
+}

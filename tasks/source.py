@@ -1,0 +1,37 @@
+"""Look at the source: the one stage that is never cached, because only looking tells whether data changed."""
+
+from __future__ import annotations
+
+import os
+
+from prefect import task
+from prefect.blocks.system import Secret
+
+from lstm_model.config import Source
+from lstm_model.series import fingerprint
+from tasks.retrying import IO_RETRIES
+
+
+@task(name="look at source", task_run_name="look at {source.kind.value}", **IO_RETRIES)
+def look(source: Source) -> str:
+    """The sha256 of the source's bytes, whatever was seen before: files are read, a query is run."""
+    return fingerprint(source, password=password_of(source))
+
+
+def password_of(source: Source) -> str | None:
+    """The password that the source names, read when it is needed and handed on to nothing but the connection.
+
+    Raises:
+        ValueError: the environment variable is not set; a Prefect Secret that is missing says so itself.
+    """
+    if source.password_from is None:
+        return None
+    where, name = source.password_from.split(":", 1)
+    if where == "secret":
+        return str(Secret.load(name, _sync=True).get())  # type: ignore[union-attr, call-arg]
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise ValueError(
+            f"source.password_from is env:{name}, but the environment variable {name} is not set where the flow runs"
+        ) from None

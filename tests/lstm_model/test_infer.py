@@ -1,0 +1,101 @@
+"""What is left open is chosen from the data, explained, and chosen the same from what is written out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from lstm_model.config import PipelineConfig, dump_config
+from lstm_model.infer import resolve
+from lstm_model.profile import Profile, profile
+
+
+def facts(**changes):
+    base = {
+        "frequency": "h", "num_series": 10, "num_observed": 20_000, "length_min": 2000, "length_median": 2000,
+        "length_max": 2000, "start": "2024-01-01", "end": "2024-03-24", "found_season": None,
+    }  # fmt: skip
+    return Profile(**{**base, **changes})
+
+
+def test_every_open_setting_is_chosen_with_a_reason():
+    filled, plan, reasons = resolve(PipelineConfig(), facts())
+    assert (plan.window.season, plan.window.horizon, plan.window.context) == (24, 24, 336)
+    assert (plan.window.test_steps, plan.window.validation_steps) == (192, 192)
+    names = {name for name, _, _ in reasons}
+    assert {"frequency", "season", "horizon", "context", "hidden_dim", "batch_size"} <= names
+    assert all(reason for _, _, reason in reasons)
+    for section in (filled, filled.advanced.window, filled.advanced.model, filled.advanced.training):
+        left = {n for n in type(section).model_fields if getattr(section, n) is None}
+        assert left <= {"schedule", "threads"}
+
+
+def test_what_is_written_out_resolves_to_the_same_plan():
+    filled, plan, _ = resolve(PipelineConfig(name="x", horizon=12), facts())
+    again = PipelineConfig.model_validate(yaml.safe_load(dump_config(filled)))
+    assert resolve(again, facts(num_observed=999_999, length_median=50_000))[1] == plan
+
+
+@pytest.mark.parametrize(
+    ("frequency", "length", "season", "horizon"),
+    [("h", 5000, 24, 24), ("D", 900, 7, 14), ("B", 700, 5, 10), ("W-SUN", 260, 52, 8), ("MS", 120, 12, 12),
+     ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 60)],
+)  # fmt: skip
+def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, length, season, horizon):
+    _, plan, _ = resolve(PipelineConfig(), facts(frequency=frequency, length_median=length, num_observed=10 * length))
+    window = plan.window
+    assert (window.season, window.horizon) == (season, horizon)
+    train = length - window.test_steps - window.validation_steps
+    assert window.context >= 2 and window.context + horizon <= train
+    assert window.context % plan.model.segment == 0
+
+
+def test_short_histories_give_up_validation_first_then_the_test():
+    def split(length):
+        window = resolve(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window
+        return window.test_steps, window.validation_steps
+
+    assert split(40) == (6, 6)
+    assert split(20) == (6, 0)
+    assert split(14) == (6, 0)
+    assert split(9) == (0, 0)
+
+
+def test_what_cannot_fit_is_said_with_the_numbers():
+    config = PipelineConfig.model_validate({"horizon": 6, "advanced": {"window": {"test_steps": 10}}})
+    with pytest.raises(ValueError, match=r"12 values or fewer.*test of 10.*horizon \+ 2 = 8"):
+        resolve(config, facts(frequency="YS", length_median=12))
+
+
+def test_the_users_own_value_wins():
+    config = PipelineConfig.model_validate({"season": 168, "advanced": {"model": {"hidden_dim": 7}}})
+    _, plan, reasons = resolve(config, facts())
+    assert (plan.window.season, plan.model.hidden_dim) == (168, 7)
+    assert ("hidden_dim", "7", "set in the config") in reasons
+
+
+def write_panel(path, series):
+    frame = pd.concat(
+        [
+            pd.DataFrame({"unique_id": f"s{i}", "ds": np.arange(len(y)), "y": y, "observed": np.isfinite(y)})
+            for i, y in enumerate(series)
+        ]
+    )
+    frame.to_parquet(path, index=False)
+    return path
+
+
+def test_a_season_on_an_integer_axis_is_found_only_where_there_is_one(tmp_path):
+    rng = np.random.default_rng(0)
+    t = np.arange(300)
+    wave = [np.sin(2 * np.pi * t / 24 + i) + 0.3 * rng.normal(size=300) + 0.01 * t for i in range(5)]
+    noise = [np.cumsum(rng.normal(size=300)) for _ in range(5)]
+    assert profile(write_panel(tmp_path / "a.parquet", wave), "1").found_season == 24
+    assert profile(write_panel(tmp_path / "b.parquet", noise), "1").found_season is None
+
+
+def test_the_profile_counts_real_values_only(tmp_path):
+    y = np.arange(50.0)
+    y[10:15] = np.nan
+    found = profile(write_panel(tmp_path / "a.parquet", [y, np.arange(20.0)]), "1")
+    assert (found.num_series, found.num_observed, found.length_min, found.length_max) == (2, 65, 20, 45)

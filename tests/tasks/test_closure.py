@@ -1,0 +1,61 @@
+"""The closure: a changed helper changes the hash of exactly the stages that reach it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.closure import module_closure
+
+ROOT = Path(__file__).parents[2]
+HASH = "import sys; from tasks.closure import closure_hash; print(*(closure_hash(f'tasks.{m}') for m in sys.argv[1:]))"
+STAGES = ("ingest", "window", "train", "evaluate", "plot", "report")
+
+
+def test_closures_are_deep_and_hold_this_project_alone():
+    closure = module_closure("tasks.window")
+    assert {"tasks.window", "tasks.caching", "lstm_model.segments", "lstm_model.time_axis"} <= closure
+    assert not closure & {"lstm_model.train", "lstm_model.doctor", "lstm_model.plots"}
+    assert {name.split(".")[0] for name in closure} == {"tasks", "lstm_model"}
+
+
+def hashes(root):
+    out = subprocess.run([sys.executable, "-c", HASH, *STAGES], cwd=root, capture_output=True, text=True, check=True)
+    return dict(zip(STAGES, out.stdout.split(), strict=True))
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for package in ("tasks", "lstm_model"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("lstm_model/synthetic.py", {"ingest"}),
+        ("lstm_model/gates.py", {"plot"}),
+        ("lstm_model/segments.py", {"window", "evaluate", "plot"}),
+        ("lstm_model/templates/report.html.j2", {"report"}),
+        ("lstm_model/store.py", set(STAGES)),
+    ],
+)
+def test_a_changed_helper_changes_exactly_the_stages_that_reach_it(copy, path, changed):
+    before = hashes(copy)
+    file = copy / path
+    text = file.read_text()
+    file.write_text(text + ("\nADDED = 1\n" if path.endswith(".py") else "<p>added</p>"))
+    after = hashes(copy)
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == changed
+    file.write_text(text)
+    assert hashes(copy) == before
+
+
+def test_comments_and_layout_do_not_count(copy):
+    before = hashes(copy)
+    file = copy / "lstm_model" / "store.py"
+    file.write_text("# A comment.\n" + file.read_text().replace("\n\n\n", "\n\n\n\n"))
+    assert hashes(copy) == before
