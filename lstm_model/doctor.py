@@ -136,10 +136,10 @@ def _fill(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
     history_N, _, _ = history(rows)
     missing = np.flatnonzero(history_N & np.isnan(rows.y_N))
     if policy == "interpolate":
-        return replace(rows, y_N=interpolate(rows.y_N, missing, rows.series_N)), "by interpolation"
+        return replace(rows, y_N=interpolate(rows.y_N, missing)), "by interpolation"
     values, unfilled = seasonal(rows.y_N, missing, rows.series_N, season)
     rest = f"; {len(unfilled):,} without an earlier season by interpolation" if len(unfilled) else ""
-    line = interpolate(rows.y_N, unfilled, rows.series_N)
+    line = interpolate(rows.y_N, unfilled)
     values[unfilled] = line[unfilled]
     return replace(rows, y_N=values), f"with the value {season} steps before{rest}"
 

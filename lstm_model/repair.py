@@ -115,26 +115,15 @@ def regular(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
     return Rows(rows.ids, series_M, grid.timestamps(series_M, step_M), spread(rows.y_N), columns, rows.integer)
 
 
-def interpolate(values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarray) -> np.ndarray:
-    """Fill `missing` rows on the line between their known neighbours, or with the nearest one at a series' ends.
+def interpolate(values_N: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Fill `missing` rows on the line between their known neighbours, in a copy.
 
-    Returns:
-        A copy; NaN stays where a series has no known value.
+    Every missing row must lie between two known ones of its series, as it does within a history; so no line runs
+    from one series into the next.
     """
     known = np.flatnonzero(~np.isnan(values_N))
     filled = values_N.copy()
-    if not len(known) or not len(missing):
-        return filled
-    right = np.searchsorted(known, missing)
-    after = known[np.minimum(right, len(known) - 1)]
-    before = known[np.maximum(right - 1, 0)]
-    has_after = (after > missing) & (series_N[after] == series_N[missing])
-    has_before = (before < missing) & (series_N[before] == series_N[missing])
-    before = np.where(has_before, before, after)
-    after = np.where(has_after, after, before)
-    weight = (missing - before) / np.maximum(after - before, 1)
-    line = values_N[before] * (1 - weight) + values_N[after] * weight
-    filled[missing] = np.where(has_before | has_after, line, np.nan)
+    filled[missing] = np.interp(missing, known, values_N[known])
     return filled
 
 

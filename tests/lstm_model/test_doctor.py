@@ -1,4 +1,5 @@
 import os
+import re
 import time
 from pathlib import Path
 
@@ -65,27 +66,7 @@ def test_shuffled_rows_give_the_same_table(policy):
 
 # Frequency ------------------------------------------------------------------------------------------------------------
 
-FREQUENCIES = [
-    "s",
-    "15min",
-    "h",
-    "3h",
-    "D",
-    "2D",
-    "B",
-    "W-SUN",
-    "W-WED",
-    "MS",
-    "ME",
-    "QS",
-    "QE",
-    "QS-FEB",
-    "QE-NOV",
-    "YS",
-    "YE",
-    "YS-APR",
-    "YE-JUN",  # fmt: skip
-]
+FREQUENCIES = re.split(" ", "s 15min h 3h D 2D B W-SUN W-WED MS ME QS QE QS-FEB QE-NOV YS YE YS-APR YE-JUN")
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES)
@@ -168,6 +149,10 @@ def test_identical_duplicates_are_dropped_and_reported():
     pd.testing.assert_frame_equal(examined.table, look(table).table)
     (finding,) = examined.findings
     assert (finding.code, finding.severity, finding.count, finding.unique_id) == ("duplicates", "repair", 3, "a")
+    empty = table.assign(y=table["y"].where(table.index != 3))
+    assert codes(look(pd.concat([empty, empty.iloc[[3]]]))) == ["duplicates", "missing"], (
+        "two empty values are the same"
+    )
 
 
 def test_conflicting_duplicates_are_an_error():
@@ -291,6 +276,10 @@ def test_seasonal_repair_takes_the_value_one_season_before_else_a_line():
     # 3 has no season before it; 13 looks through the missing 9 to 5; 18 takes 14.
     assert examined.table["y"][[3, 9, 13, 18]].tolist() == [3, 5, 5, 14]
     assert "1 without an earlier season by interpolation" in examined.findings[0].message
+    both = look(
+        pd.concat([series(hours(20), y), series(hours(20), y + 100, unique_id="b")]), missing="seasonal", season=4
+    )
+    assert both.table["y"][[23, 29, 33, 38]].tolist() == [103, 105, 105, 114], "no season of another series"
     by_default = look(series(hours(50), np.where(np.arange(50) == 40, np.nan, np.arange(50.0))), missing="seasonal")
     assert by_default.table["y"][40] == 16, "24 hours before"
 
@@ -315,7 +304,7 @@ def test_too_much_missing_is_an_error():
     table = series(hours(100)).iloc[np.r_[0:20, 75:100]]
     with pytest.raises(DataError, match=r"'a': 55 of its 100 steps \(55%\).*max_missing_share = 0\.5"):
         look(table)
-    assert look(table, advanced={"window": {"max_missing_share": 0.6}}).counts["repaired"].tolist() == [55]
+    assert look(table, advanced={"window": {"max_missing_share": 0.55}}).counts["repaired"].tolist() == [55]
 
 
 def test_leading_and_trailing_gaps_are_trimmed_not_filled():
@@ -428,6 +417,14 @@ def test_trailing_rows_without_future_covariates_are_trimmed():
 def test_bad_covariates_are_named(change, message):
     with pytest.raises(DataError, match=message):
         look(change(covered()), covariates=DECLARED)
+    other = covered().assign(unique_id="0 is fine and comes first")
+    with pytest.raises(DataError, match=message):
+        look(pd.concat([other, change(covered())]), covariates=DECLARED)
+
+
+def test_static_covariates_stay_with_their_series_when_another_is_excluded():
+    table = pd.concat([covered(8, 6).assign(unique_id="0", region="west"), covered()])
+    assert set(look(table, covariates=DECLARED).table["region"]) == {"north"}
 
 
 def test_past_covariates_are_filled_from_before_only():

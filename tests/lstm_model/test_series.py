@@ -145,6 +145,11 @@ def test_semicolons_decimal_commas_and_points_for_thousands(tmp_path):
     assert raw.source.dayfirst is True
 
 
+def test_a_point_among_decimal_commas_that_groups_no_thousands_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"row 3 of m\.csv.*received '2\.5', expected a number"):
+        read(write(tmp_path / "m.csv", "ds;y\n2024-01-01;1,5\n2024-01-02;2.5\n"))
+
+
 def test_a_comma_that_may_mark_decimals_or_thousands_is_an_error(tmp_path):
     path = write(tmp_path / "x.csv", "ds;y\n2024-01-01;1,234\n2024-01-02;5,678\n")
     with pytest.raises(DataError, match=r"'1,234' are ambiguous.*source\.decimal"):
