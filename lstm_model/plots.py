@@ -29,6 +29,8 @@ from lstm_model.scores import MODEL, MODELS, Scores
 
 ONE_STEP_WINDOWS = 60
 """Forecasts shown of a model that forecasts one step at a time: one alone shows nothing."""
+BANDS = ("#dbe9f3", "#a8cde4", "#7db4d6", "#5b9dc6")
+"""Of intervals, the widest first; opaque, so that the legend shows what the plot shows."""
 CURVES_SHOWN = 4
 """A baseline may be far off: the plot ends at this many times the worse of LSTM and seasonal naive."""
 TIME_BINS = 160
@@ -160,13 +162,13 @@ def _past(history: pd.DataFrame | None, unique_id: str, cutoff: Any, steps: int)
 def _draw_forecast(axes: Axes, window: pd.DataFrame, past: pd.DataFrame | None) -> None:
     ds, few = window["ds"].to_numpy(), len(window) < 3
     marker = "o" if few else None
-    for level, alpha in zip(reversed(levels_of(window)), (0.15, 0.22, 0.3, 0.35), strict=False):
+    for level, colour in zip(reversed(levels_of(window)), BANDS, strict=False):
         low, high = (window[name].to_numpy(np.float64) for name in interval_columns(level))
         label = f"{round(100 * level, 4):g}% interval"
         if few:  # a band over one point has no width
-            axes.vlines(ds, low, high, color=COLOURS[MODEL], alpha=2 * alpha, linewidth=7, label=label)
+            axes.vlines(ds, low, high, color=colour, linewidth=7, label=label)
         else:
-            axes.fill_between(ds, low, high, color=COLOURS[MODEL], alpha=alpha, linewidth=0, label=label)
+            axes.fill_between(ds, low, high, color=colour, linewidth=0, label=label)
     if past is not None:
         axes.plot(past["ds"].to_numpy(), past["y"].to_numpy(), color=INK, linewidth=1.1)
         axes.axvline(window["cutoff"].iloc[0], color="#999999", linewidth=1, label="cutoff")

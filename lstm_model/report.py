@@ -20,6 +20,10 @@ from lstm_model.scores import MODEL, Scores
 
 MARKDOWN_LIMIT_BYTES = 900_000
 """Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
+NOT_EVALUATED = (
+    "This model has not been evaluated: the history is too short to keep a test. "
+    "Nothing is known about how good its forecasts are."
+)
 WORST_SERIES = 20
 MAX_FINDINGS = 50
 MAX_TEXT = 400
@@ -104,7 +108,8 @@ class Report:
 
     name: str
     """The forecasting problem."""
-    scores: Scores
+    scores: Scores | None
+    """None where the history was too short to keep a test; the report then says that nothing is known."""
     settings: Sequence[Setting] = ()
     data: Sequence[tuple[str, str]] = ()
     """Facts about the data: what and how much."""
@@ -183,21 +188,28 @@ def _environment(*, markdown: bool = False) -> Environment:
 
 
 def _content(report: Report) -> dict[str, Any]:
-    headline = report.scores.headline
-    tone = "good" if headline.beats_baseline else "mixed" if headline.beats_seasonal_naive else "bad"
-    head, rows = _score_table(report.scores)
-    series_head, series_rows = _series_table(report.scores)
-    return {
+    return _score_content(report.scores) | {
         "report": report,
-        "headline": headline,
-        "tone": tone,
+        "findings": list(report.findings)[:MAX_FINDINGS],
+        "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
+        "repaired_share": report.num_repaired / report.num_values if report.num_values else 0.0,
+    }
+
+
+def _score_content(scores: Scores | None) -> dict[str, Any]:
+    if scores is None:
+        return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
+    headline = scores.headline
+    head, rows = _score_table(scores)
+    series_head, series_rows = _series_table(scores)
+    return {
+        "scores": scores,
+        "verdict": headline.verdict,
+        "tone": "good" if headline.beats_baseline else "mixed" if headline.beats_seasonal_naive else "bad",
         "score_head": head,
         "score_rows": rows,
         "series_head": series_head,
         "series_rows": series_rows,
-        "findings": list(report.findings)[:MAX_FINDINGS],
-        "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
-        "repaired_share": report.num_repaired / report.num_values if report.num_values else 0.0,
     }
 
 

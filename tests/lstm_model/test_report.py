@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from lstm_model.baselines import BASELINES
 from lstm_model.evaluate import interval_columns, score
@@ -75,8 +76,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br", "hr"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -143,6 +147,15 @@ def test_hostile_text_stays_text_in_markdown() -> None:
         assert len(re.findall(r"(?<!\\)!\[", line)) == len(re.findall(r"(?<!\\)!\[", expected)), line[:200]
 
 
+def test_a_markdown_renderer_makes_nothing_of_hostile_text() -> None:
+    renderer = MarkdownIt("gfm-like", {"linkify": False})
+    hostile = Page(renderer.render(render_markdown(make_report(ids=[HOSTILE, "b"], text=HOSTILE))))
+    plain = Page(renderer.render(render_markdown(make_report(ids=["a", "b"]))))
+    assert hostile.tags == plain.tags
+    assert all(str(value).startswith("data:") for name, value in hostile.attributes if name == "src")
+    assert "<script>alert(1)</script> | `x` ![i](http://evil" in "".join(hostile.text)
+
+
 def test_markdown_tables_are_regular() -> None:
     lines = [line for line in render_markdown(make_report()).splitlines() if line.startswith("|")]
     widths = [line.rstrip().count("|") for line in lines]
@@ -188,6 +201,16 @@ def test_a_bare_report_renders() -> None:
     for text in (render_html(bare), render_markdown(bare)):
         assert "What was trained" not in text and "Plots" not in text and "This run" not in text
         assert "Nothing else was found" in text
+
+
+def test_a_model_that_was_not_evaluated_says_so_at_the_top() -> None:
+    report = replace(make_report(), scores=None)
+    page, text = render_html(report), render_markdown(report)
+    Page(page)
+    assert 'class="verdict mixed">This model has not been evaluated' in page
+    assert text.startswith("> **This model has not been evaluated")
+    for rendered in (page, text):
+        assert "MASE" not in rendered and "a week" in rendered
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:
