@@ -110,15 +110,12 @@ def too_short(rows: Rows, horizon: int | None) -> Checked:
         return rows, []
     longest = int(observed_K.argmax())
     if not keep_K.any():
+        most = int(observed_K[longest])
+        who = f"all {len(keep_K):,} series have" if len(keep_K) > 1 else "the only series has"
+        fix = f", or set the horizon to {most - 2} at most" if horizon and most > 2 else ""
         raise DataError(
-            f"no series can be used: all {number(len(keep_K), 'series', 'series')} have {rule}; the longest, "
-            f"{rows.ids[longest]!r}, has "
-            f"{number(int(observed_K[longest]), 'value')}. Bring a longer history"
-            + (
-                f", or set the horizon to {observed_K[longest] - 2} at most"
-                if horizon and observed_K[longest] > 2
-                else ""
-            )
+            f"no series can be used: {who} {rule}; the longest, {rows.ids[longest]!r}, has {number(most, 'value')}. "
+            f"Bring a longer history{fix}"
         )
     shortest = int(observed_K.argmin())
     count = int((~keep_K).sum())
@@ -174,12 +171,14 @@ def missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndarray:
     share_K = missing_K / length_K
     if share_K.max() > limit:
         index = int(share_K.argmax())
+        _, first_K, last_K = history(rows)
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
-            f"({share_K[index]:.0%}) are missing, more than "
-            f"advanced.window.max_missing_share = {limit:g} "
-            f"({number(int((share_K > limit).sum()), 'such series', 'such series')}). "
-            "Check the frequency, raise the limit, or set missing to drop_series"
+            f"({share_K[index]:.0%}) from "
+            f"{rows.timestamp(int(first_K[index]))} to {rows.timestamp(int(last_K[index]))} are missing, more than "
+            f"advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series). Check "
+            "the frequency "
+            "and the timestamps, raise the limit, or set missing to drop_series"
         )
     return missing_K
 

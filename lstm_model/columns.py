@@ -16,7 +16,7 @@ from lstm_model.findings import DataError, listed, unknown_columns
 from lstm_model.timestamps import DATE, kind_of_texts
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
-TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step")
+TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
 TARGET_NAMES = ("y", "target", "value")
 SAMPLE_ROWS = 2000
 
@@ -54,7 +54,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
 
 
 def kind_of(column: pd.Series) -> str:
-    """One of time, integer, number, text, empty."""
+    """One of time, clock (a time of day), integer, number, text, empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
     if column.dtype.kind in "iu":
@@ -94,7 +94,8 @@ def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple
     if len(clock) == 1 and not texts and not named and len(series) >= 3:
         return (
             FileLayout.wide_columns,
-            f"wide_columns: beside {clock[0]!r} there are {len(series)} number columns and no column of names",
+            f"wide_columns: beside {clock[0]!r} there are {len(series)} number columns and no column of names "
+            "(--target would pick one of them)",
         )
     return FileLayout.long, "long: one row an observation"
 
@@ -172,14 +173,20 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         return source.columns.ds, "set"
     named = [name for name in kinds if name.lower() in TIME_NAMES and kinds[name] in ("time", "integer")]
     typed = [name for name in kinds if kinds[name] == "time"]
+    clocks = [name for name in kinds if kinds[name] == "clock"]
+    if clocks:
+        raise DataError(
+            f"column {clocks[0]!r} holds times of day; join it with the date into one column of timestamps first, "
+            "or say "
+            "with --time-column (source.columns.ds) which column alone is the time"
+        )
     for found, why in ((named, "by its name"), (typed, "the only column of timestamps")):
         if len(found) == 1:
             return found[0], f"{found[0]!r}: {why}"
         if found:
             raise DataError(
                 f"more than one column could be the time: {listed(found)}. Name it with --time-column, or "
-                "source.columns.ds "
-                "in the file; a date and a time of day in two columns must first be joined into one"
+                "source.columns.ds in the file"
             )
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
     raise DataError(
@@ -191,7 +198,8 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
     if source.columns.unique_id:
         return source.columns.unique_id, "set"
     named = [name for name in kinds if name.lower() in ID_NAMES and name != source.columns.y]
-    texts = [name for name in kinds if kinds[name] == "text" and name != source.columns.y]
+    texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
+    texts = [name for name in texts if name != source.columns.y]
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]
         if len(found) == 1:

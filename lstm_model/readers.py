@@ -117,20 +117,26 @@ def query(source: Source, password: str | None) -> Loaded:
     """Run `source.query`; the password goes to the driver only and is blotted out of every message.
 
     Raises:
-        DataError: no connection, a failing query, or one without rows.
+        ConnectionError: the server cannot be reached or went away, which time may heal.
+        DataError: no access, a failing query, or one without rows.
     """
     assert source.url is not None and source.query is not None
+    connected = False
     try:
-        url = _url(source.url, password)
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True)
+        engine = sa.create_engine(_url(source.url, password), poolclass=sa.pool.NullPool, hide_parameters=True)
         with engine.connect().execution_options(no_parameters=True) as connection:
+            connected = True
             result = connection.exec_driver_sql(source.query)
             columns = list(result.keys()) if result.returns_rows else []
             rows = result.fetchall() if columns else []
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         # The chained driver error may carry the URL: only the blotted text leaves this function.
         text = _blot(str(getattr(error, "orig", None) or error).strip(), password)
-        raise DataError(f"source.url {_shown(source.url)}: {text}") from None
+        lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and (
+            not connected or error.connection_invalidated
+        )
+        kind = ConnectionError if lost and "authentication" not in text else DataError
+        raise kind(f"source.url {_shown(source.url)}: {text}") from None
     if not columns:
         raise DataError("source.query returned no rows that could be read; give a SELECT")
     if not rows:
@@ -200,6 +206,8 @@ def _read_parquet(filesystem: Any, file: str, name: str) -> Loaded:
     try:
         with filesystem.open(file, "rb") as stream:
             frame = pd.read_parquet(stream)
+    except (ConnectionError, TimeoutError):
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{name} cannot be read as Parquet: {error}") from error
     return Loaded(name, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index())
@@ -215,35 +223,29 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> Loaded:
     text = head.decode(encoding, errors="ignore")
     lines = text.splitlines() if len(head) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
     separator = _separator([line for line in lines[:100] if line.strip()])
-    sample = pd.read_csv(
-        io.StringIO("\n".join(lines)),
-        sep=separator,
-        dtype=str,
-        keep_default_na=False,
-        index_col=False,
-        on_bad_lines="skip",
-    )
+    options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False}
+    try:
+        _check_width(lines, separator, name)
+        sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
+        numeric = [column for column in sample if kind_of_texts(list(sample[column].dropna())) in ("number", "empty")]
+        decimal, reason = _decimal(sample, numeric, source)
+        with filesystem.open(file, "rb", compression="infer") as stream:
+            frame = pd.read_csv(
+                stream,
+                encoding=encoding,
+                decimal=decimal,
+                dtype={column: str for column in sample.columns if column not in numeric},
+                na_values={column: MISSING_TEXTS if column in numeric else [""] for column in sample.columns},
+                low_memory=False,
+                **options,
+            )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        text = str(error).strip()
+        raise DataError(f"{name} cannot be read as CSV with the separator {separator!r}: {text}") from error
     if all(re.fullmatch(f"{DATE}|{NUMBER}", str(column).strip()) for column in sample.columns):
         raise DataError(
             f"{name}: the first line ({listed(sample.columns)}) looks like data; expected column names there"
         )
-    numeric = [column for column in sample.columns if kind_of_texts(list(sample[column])) in ("number", "empty")]
-    decimal, reason = _decimal(sample, numeric, source)
-    try:
-        with filesystem.open(file, "rb", compression="infer") as stream:
-            frame = pd.read_csv(
-                stream,
-                sep=separator,
-                encoding=encoding,
-                decimal=decimal,
-                dtype={column: str for column in sample.columns if column not in numeric},
-                keep_default_na=False,
-                na_values={column: MISSING_TEXTS if column in numeric else [""] for column in sample.columns},
-                index_col=False,
-                low_memory=False,
-            )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{name} cannot be read as CSV with the separator {separator!r}: {error}") from error
     frame.columns = frame.columns.astype(str).str.strip()
     reasons = [("separator", f"{separator!r} splits every line of {name} alike")] if separator != "," else []
     reasons += [("decimal", reason)] if decimal != "." else []
@@ -261,14 +263,25 @@ def _encoding(head: bytes) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """The mark that splits all lines alike into the most fields."""
+    """The mark that splits all lines alike into the most fields; failing that, the one that the first line has most."""
 
-    def fields(mark: str) -> int:
+    def rank(mark: str) -> tuple[bool, int, bool]:
         counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
         alike = sum(count == counts[0] for count in counts) >= 0.9 * len(counts)
-        return counts[0] if alike else 0
+        return alike and counts[0] > 1, counts[0], mark == ","
 
-    return max(";\t|,", key=lambda mark: (fields(mark), mark == ","))
+    return max(";\t|,", key=rank)
+
+
+def _check_width(lines: list[str], separator: str, name: str) -> None:
+    """Pandas would drop fields beyond the named columns, such as the 5 of an unquoted 1,5."""
+    header, *rows = csv.reader(lines, delimiter=separator)
+    for number, row in enumerate(rows, start=2):
+        if len(row) > len(header):
+            raise DataError(
+                f"{name}, line {number}: {len(row)} fields, but the first line names {len(header)} columns "
+                f"(separator {separator!r}). Quote numbers with a decimal comma, and end no line with a separator"
+            )
 
 
 def _decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:

@@ -89,7 +89,10 @@ def parse_numbers(values: pd.Series, where: Where, *, decimal: str = ".") -> np.
 
 
 def kind_of_texts(texts: Sequence[str]) -> str:
-    """What most of some texts are: time, number, text, or empty. One such as 007 makes them names: its zeros count."""
+    """What most of some texts are: time, clock (a time of day), number, text, or empty.
+
+    One such as 007 makes numbers names: its zeros count.
+    """
     filled = [text.strip() for text in texts if text.strip() not in MISSING_TEXTS]
     if not filled:
         return "empty"
@@ -97,6 +100,8 @@ def kind_of_texts(texts: Sequence[str]) -> str:
     numbers = sum(bool(_NUMBER.fullmatch(text) and not _TIME.fullmatch(text)) for text in filled)
     if times > len(filled) / 2:
         return "time"
+    if all(re.fullmatch(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", text) for text in filled):
+        return "clock"
     zeros_lead = any(text[0] == "0" and text.isdigit() and len(text) > 1 for text in filled)
     return "number" if numbers > len(filled) / 2 and not zeros_lead else "text"
 
@@ -156,7 +161,7 @@ def _from_text(text: pd.Series, source: Source, where: Where) -> tuple[pd.Series
         kind = (
             "a timestamp with a UTC offset, as others have"
             if parsed.notna().iloc[index]
-            else "a timestamp such as 2024-03-31 14:00"
+            else "a timestamp such as 2024-03-31 14:00 or 2024-03-31T14:00+02:00"
         )
         raise DataError(
             f"{where(int((codes == index).argmax()))}: received {texts.iloc[index]!r} as timestamp, expected {kind}"

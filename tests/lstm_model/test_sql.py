@@ -172,10 +172,16 @@ def test_the_password_is_in_no_message(loads, password, query, message):
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_a_server_that_is_not_there():
-    with pytest.raises(DataError, match=r"postgresql://user@127\.0\.0\.1:1/db.*") as caught:
+def test_a_server_that_is_not_there_may_come_back():
+    """A ConnectionError is worth another try; the errors of the data are not."""
+    with pytest.raises(ConnectionError, match=r"postgresql://user@127\.0\.0\.1:1/db.*refused") as caught:
         sql("postgresql://user@127.0.0.1:1/db", "select 1", "Secr3t")
     assert "Secr3t" not in str(caught.value)
+
+
+def test_a_connection_lost_in_the_middle_may_come_back(loads):
+    with pytest.raises(ConnectionError, match="terminat"):
+        sql(loads, "select pg_terminate_backend(pg_backend_pid())", PASSWORD)
 
 
 @pytest.mark.parametrize(
