@@ -130,9 +130,9 @@ def test_targets_that_are_missing_leave_a_gap_not_an_error() -> None:
 
 
 def test_names_with_dollars_and_of_any_length_are_drawn_as_they_are() -> None:
-    names = ["$x_{", "<script>alert(1)</script>", "a" * 300]
+    names = ["$x_{$", "<script>alert(1)</script>", "a" * 300]
     table, scores, history, _ = make(names)
-    check(plot_forecasts(table, scores, history=history, context=20, target="$y^{ in kWh"))
+    check(plot_forecasts(table, scores, history=history, context=20, target="$y^{$ in kWh"))
 
 
 def test_a_constant_error_has_a_histogram() -> None:
