@@ -1,7 +1,7 @@
 """The networks: plain torch modules that turn a `Batch` into normalised quantiles.
 
 Shapes: B windows, L context, H horizon, W = L + H, G steps a segment, N segments read, M segments written, D hidden,
-Q quantiles; P, F, S past, future and static covariates.
+Q quantiles, K simple forecasts, X = Q + K; P, F, S past, future and static covariates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lstm_model.config import ModelSpec
-from lstm_model.normalise import last_season, masked_context, standardise
+from lstm_model.normalise import masked_context, standardise
+from lstm_model.skips import count_simple_forecasts, simple_forecasts
 from lstm_model.windows import Batch
 
 
@@ -71,9 +72,10 @@ class DirectForecaster(nn.Module):
 
     The context is cut into segments of `spec.segment` steps, embedded linearly, so that the LSTM takes N short steps
     instead of L (segment 1 is the plain LSTM). Every output segment has a learned query that takes one further LSTM
-    step from the final state, all in parallel: no error is fed back from step to step. Two skips carry what needs no
-    recurrence: the last season repeated, and a linear map of the context that starts at zero. The untrained network
-    therefore forecasts the seasonal naive.
+    step from the final state, all in parallel: no error is fed back from step to step. What needs no recurrence goes
+    past it: a mixture of simple forecasts (last value, drift, last season, ...), weighted for each window and step by
+    the LSTM, and a linear map of the context. The network so starts as the mean of the simple forecasts and learns
+    which of them to trust, and how to correct them.
     """
 
     past_scaler: Tensor
@@ -100,7 +102,8 @@ class DirectForecaster(nn.Module):
         known = self.segment * shape.future + shape.static
         self.embed_known = nn.Linear(known, width) if known else None
         self.dropout = nn.Dropout(spec.dropout)
-        self.head = nn.Linear(width, self.segment * self.num_quantiles)
+        self.num_simple = count_simple_forecasts(season=shape.season, context=shape.context)
+        self.head = nn.Linear(width, self.segment * (self.num_quantiles + self.num_simple))
         self.skip = nn.Linear(shape.context, shape.horizon)
         _start_at_zero(self.head, self.skip)
         _register_scaler(self, scaler or {}, shape)
@@ -114,12 +117,13 @@ class DirectForecaster(nn.Module):
         past_BLP = standardise(batch.past_BLP, self.past_scaler)
         channels_BLC = torch.cat([z_BL[..., None], mask_BL[..., None], past_BLP, future_BWF[:, :context]], dim=-1)
         read_BND = self.read(channels_BLC, static_BS)
-        raw_BHQ = self._write(read_BND, future_BWF[:, context:], static_BS)
+        raw_BHX = self._write(read_BND, future_BWF[:, context:], static_BS)
         # The skips stay in full precision under autocast: they carry the level of the forecast.
         with torch.autocast(z_BL.device.type, enabled=False):
-            base_BH = last_season(z_BL, mask_BL, season=self.shape.season, horizon=self.shape.horizon)
-            base_BH = base_BH + self.skip(z_BL)
-            values_BHQ = ordered_quantiles(raw_BHQ.float(), base_BH)
+            raw_BHQ, mix_BHK = torch.split(raw_BHX.float(), [self.num_quantiles, self.num_simple], dim=-1)
+            simple_BHK = simple_forecasts(z_BL, mask_BL, season=self.shape.season, horizon=self.shape.horizon)
+            base_BH = (simple_BHK * mix_BHK.softmax(dim=-1)).sum(dim=-1) + self.skip(z_BL)
+            values_BHQ = ordered_quantiles(raw_BHQ, base_BH)
         return NormalisedForecast(values_BHQ, loc_B1, scale_B1)
 
     def read(self, channels_BLC: Tensor, static_BS: Tensor) -> Tensor:
@@ -131,7 +135,7 @@ class DirectForecaster(nn.Module):
         return embedded_BND
 
     def _write(self, read_BND: Tensor, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
-        """One LSTM step a query from the final state, every query a row of its own: (B, H, Q) before ordering."""
+        """One LSTM step a query from the final state, every query its own row: (B, H, X), quantiles and mixture."""
         _, (h_KBD, c_KBD) = self.lstm(read_BND)
         batch, writes = len(read_BND), self.writes
         query_BMD = self.query_MD.expand(batch, -1, -1)
@@ -140,7 +144,7 @@ class DirectForecaster(nn.Module):
         states = [state.repeat_interleave(writes, dim=1) for state in (h_KBD, c_KBD)]
         out, _ = self.lstm(query_BMD.reshape(batch * writes, 1, -1), (states[0], states[1]))
         raw: Tensor = self.head(self.dropout(out))
-        return raw.reshape(batch, writes * self.segment, self.num_quantiles)[:, : self.shape.horizon]
+        return raw.reshape(batch, writes * self.segment, -1)[:, : self.shape.horizon]
 
     def _known(self, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
         """What is known of each output segment: its future covariates and the series' static ones."""

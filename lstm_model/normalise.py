@@ -1,6 +1,6 @@
 """Per-window normalisation: every window is read on the scale of its own context, and of nothing after it.
 
-Shapes: B windows, L context, H horizon.
+Shapes: B windows, L context, C covariates.
 """
 
 from __future__ import annotations
@@ -46,23 +46,6 @@ def last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
     position_L = torch.arange(1, filled_BL.shape[1] + 1, device=filled_BL.device)
     last_B1 = (valid_BL * position_L).amax(1, keepdim=True)
     return torch.where(last_B1 > 0, filled_BL.gather(1, (last_B1 - 1).clamp(min=0)), 0.0)
-
-
-def last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
-    """The newest value of each phase of the season, repeated over the horizon: (B, H).
-
-    A phase without any value takes the window's last value; a season longer than the context is a season of 1.
-    """
-    context = z_BL.shape[1]
-    season = season if season <= context else 1
-    cycles = context // season
-    z_BKS = z_BL[:, -cycles * season :].reshape(-1, cycles, season)
-    valid_BKS = mask_BL[:, -cycles * season :].reshape(-1, cycles, season) > 0
-    order_K1 = torch.arange(1, cycles + 1, device=z_BL.device)[:, None]
-    newest_B1S = (valid_BKS * order_K1).amax(1, keepdim=True)
-    value_BS = z_BKS.gather(1, (newest_B1S - 1).clamp(min=0)).squeeze(1)
-    value_BS = torch.where(newest_B1S.squeeze(1) > 0, value_BS, last_value(z_BL, mask_BL > 0))
-    return value_BS.repeat(1, -(-horizon // season))[:, :horizon]
 
 
 def standardise(values: Tensor, scaler_2C: Tensor) -> Tensor:

@@ -219,12 +219,12 @@ class _Validation:
 def _loss(network: nn.Module, setting: _Setting) -> Callable[[Batch], Tensor]:
     """The summed loss of a batch under a network, in the chosen precision."""
     model, context, device = setting.plan.model, setting.plan.window.context, setting.device.torch_device
-    quantiles_Q = torch.tensor(model.quantiles, device=device)
+    quantiles_Q, season = torch.tensor(model.quantiles, device=device), setting.plan.window.season
 
     def loss_sum(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=setting.device.precision == "bf16"):
             forecast = forecast_batch(network, batch, spec=model, context=context)
-        return pinball_sum(forecast, batch, quantiles_Q)
+        return pinball_sum(forecast, batch, quantiles_Q, season=season)
 
     return loss_sum
 

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from lstm_model.config import ModelSpec
-from lstm_model.losses import pinball_sum
+from lstm_model.losses import error_scale, pinball_sum
 from lstm_model.models import DirectForecaster, InputShape, LSTMModel, NormalisedForecast, build_network
-from lstm_model.normalise import last_season, masked_context
+from lstm_model.normalise import masked_context
+from lstm_model.skips import count_simple_forecasts, last_season, simple_forecasts
 from lstm_model.windows import Batch, Windows
 
 
@@ -81,12 +82,12 @@ def test_shapes_for_any_segment_and_covariates(segment, covariates):
     assert (values.diff(dim=-1) > 0).all(), "quantiles must not cross"
 
 
-def test_untrained_forecast_is_the_seasonal_naive():
+def test_untrained_forecast_is_the_mean_of_the_simple_ones():
     batch = a_batch()
     values, loc, scale = DirectForecaster(spec(), InputShape(10, 7, 3)).eval()(batch)
-    season = batch.target_BW[:, 7:10]
-    expected = season.repeat(1, 3)[:, :7]
-    torch.testing.assert_close(values[..., 2] * scale + loc, expected, rtol=1e-4, atol=1e-3)
+    context = batch.target_BW[:, :10]
+    simple = simple_forecasts(context, torch.ones_like(context), season=3, horizon=7)
+    torch.testing.assert_close(values[..., 2] * scale + loc, simple.mean(-1), rtol=1e-4, atol=1e-3)
 
 
 def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates():
@@ -145,19 +146,44 @@ def test_last_season_takes_the_newest_value_of_each_phase():
     z = torch.tensor([[0.0, 1, 2, 3, 4, 5, 6]])
     mask = torch.tensor([[1.0, 1, 1, 1, 1, 0, 1]])
     assert last_season(z, mask, season=3, horizon=5).tolist() == [[4, 2, 6, 4, 2]]
-    assert last_season(z, mask, season=50, horizon=2).tolist() == [[6, 6]], "no whole season: the last value"
     padded = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1]])
     assert last_season(z, padded, season=3, horizon=3).tolist() == [[6, 6, 6]], "no value of a phase: the last value"
 
 
+def test_simple_forecasts_of_a_trend_with_a_season():
+    t = torch.arange(6.0)
+    z = torch.cat([torch.zeros(2), 2 * t + torch.tensor([0.0, 1, 0, 1, 0, 1])])[None]
+    mask = torch.tensor([[0.0, 0, 1, 1, 1, 1, 1, 1]])
+    last, drift, season, mean_season = simple_forecasts(z, mask, season=2, horizon=3)[0].T
+    assert last.tolist() == [11, 11, 11]
+    torch.testing.assert_close(drift, 11 + 2.2 * torch.arange(1.0, 4))
+    assert season.tolist() == [8, 11, 8]
+    torch.testing.assert_close(mean_season, torch.tensor([8.0, 11, 8]))
+
+
+@pytest.mark.parametrize(("season", "context", "count"), [(1, 9, 2), (3, 9, 4), (3, 21, 5), (10, 9, 2)])
+def test_simple_forecasts_fit_the_context(season, context, count):
+    z = torch.randn(2, context)
+    assert simple_forecasts(z, torch.ones_like(z), season=season, horizon=5).shape == (2, 5, count)
+    assert count_simple_forecasts(season=season, context=context) == count
+    nothing = simple_forecasts(torch.zeros(1, context), torch.zeros(1, context), season=season, horizon=5)
+    assert (nothing == 0).all()
+
+
+def test_the_errors_unit_is_that_of_repeating_the_season():
+    context = torch.tensor([[1.0, 5, 2, 7, float("nan"), 8]])
+    assert error_scale(context, season=2).item() == pytest.approx((1 + 2 + 1) / 3)
+    assert error_scale(context[:, :2], season=2).item() == 4, "no whole season twice: neighbouring steps"
+
+
 def test_pinball_counts_observed_targets_only():
     batch = a_batch(context=2, horizon=3, rows=1)
-    batch.target_BW[0, 2:] = torch.tensor([1.0, 2.0, float("nan")])
+    batch.target_BW[0] = torch.tensor([0.0, 0.5, 1.0, 2.0, float("nan")])
     batch.observed_BW[0, 3:] = False
     forecast = NormalisedForecast(torch.zeros(1, 3, 3), torch.zeros(1, 1), torch.ones(1, 1))
     quantiles = torch.tensor([0.1, 0.5, 0.9])
-    loss = pinball_sum(forecast, batch, quantiles)
-    assert loss.item() == pytest.approx(2 * (0.1 + 0.5 + 0.9) / 3)
+    loss = pinball_sum(forecast, batch, quantiles, season=1)
+    assert loss.item() == pytest.approx(2 * (0.1 + 0.5 + 0.9) / 3 / 0.5)
 
 
 def test_the_tutorials_network_refuses_covariates():
