@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import prefect
 import yaml
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_LOGGING_LEVEL,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 
 from lstm_model.config import PipelineConfig, anchor, load_config
 
+ENGINE = Path(prefect.__file__).parent
 FLAGS = {
     "horizon": ("horizon", "steps to forecast"),
     "frequency": ("frequency", "pandas offset alias such as h, D, MS"),
@@ -46,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValidationError, ValueError, OSError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
+    if not options.verbose:
+        speak_plainly()
     try:
-        with run_settings(verbose=options.verbose):
+        with run_settings():
+            # Imported late: a mistake on the command line is told in one second rather than four.
             from flows.retrain import retrain
 
             outcome = retrain(config, store=str(Path(options.store).resolve()), refresh=options.refresh)
@@ -57,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 1
-    print(outcome.summary())
+    print(outcome.model_dump_json(indent=1) if options.json else outcome.summary())
     return 0
 
 
@@ -78,7 +83,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--store", default="store", help="folder that keeps artifacts (default: ./store)")
     parser.add_argument("--refresh", action="store_true", help="compute every stage again")
-    parser.add_argument("--verbose", action="store_true", help="show all log lines")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log lines and tracebacks too")
     return parser.parse_args(arguments)
 
 
@@ -114,22 +120,27 @@ def name_of(path: str) -> str:
 
 def explain(error: BaseException) -> str:
     """One line a problem, in the user's own terms."""
-    if not isinstance(error, ValidationError):
-        return str(error) or type(error).__name__
-    lines = [
-        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (received {e['input']!r})" for e in error.errors()
-    ]
-    return "\n       ".join(lines)
+    if isinstance(error, ValidationError):
+        return "\n       ".join(_explain_field(problem) for problem in error.errors())
+    text = str(error) or type(error).__name__
+    if "Failed to reach API" in text:
+        text += f"; PREFECT_API_URL is {PREFECT_API_URL.value()}: start that server, or unset it to run without one"
+    return text
 
 
-def run_settings(*, verbose: bool) -> AbstractContextManager[Any]:
+def _explain_field(problem: Any) -> str:
+    """Whole sections are not repeated: they are long, and may hold what must not be shown."""
+    where, received = ".".join(map(str, problem["loc"])), problem["input"]
+    shown = "" if isinstance(received, dict) else f" (received {received!r})"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def run_settings() -> AbstractContextManager[Any]:
     """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows."""
-    level = {} if verbose else {PREFECT_LOGGING_LEVEL: "WARNING"}
     if PREFECT_API_URL.value():
-        return temporary_settings(level) if level else nullcontext()
+        return nullcontext()
     return temporary_settings(
         {
-            **level,
             PREFECT_SERVER_ANALYTICS_ENABLED: False,
             # The first start creates the database, which takes a slow disk longer than the 20 s allowed by default.
             PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
@@ -137,6 +148,18 @@ def run_settings(*, verbose: bool) -> AbstractContextManager[Any]:
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
     )
+
+
+def speak_plainly() -> None:
+    """On the terminal, show what the stages say; Prefect's account of its own states stays in its database."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_ours)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record was logged by a stage rather than by Prefect's engine, which uses the same loggers."""
+    return record.name in ("prefect.flow_runs", "prefect.task_runs") and ENGINE not in Path(record.pathname).parents
 
 
 def _put(document: dict[str, Any], key: str, value: Any) -> None:

@@ -21,7 +21,7 @@ Level = Annotated[float, Field(gt=0, lt=1)]
 class ConfigModel(BaseModel):
     """Base of every section: immutable, and unknown keys are an error rather than a silent typo."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class SourceKind(StrEnum):

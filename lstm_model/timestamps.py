@@ -221,7 +221,7 @@ def _day_first(
     example = texts.iloc[0]
     raise DataError(
         f"dates such as {example!r} are ambiguous: every one can be read with the day or the month first. "
-        "Set source.dayfirst to true or false (--dayfirst / --no-dayfirst), or write dates as 2024-12-31"
+        "Set source.dayfirst to true or false (--dayfirst true or false), or write dates as 2024-12-31"
     )
 
 

@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 from lstm_model import infer
-from lstm_model.config import PipelineConfig, Plan
+from lstm_model.config import PipelineConfig, Plan, Source
 from lstm_model.store import Artifact, Store
 from tasks.kept import profile_of, source_of
 
@@ -45,13 +45,20 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
                 f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
             )
         return resolved
-    filled, plan, reasons = infer.resolve(config.model_copy(update={"source": source_of(series, store)}), facts)
-    reasons = [(f"source.{name}", "", reason) for name, reason in store.meta(series)["reasons"].items()] + reasons
+    source = source_of(series, store)
+    filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
+    reasons = [*_read_so(source, store.meta(series)["reasons"]), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
     write_atomically(pinned, resolved.model_dump_json(indent=1))
     for name, value, reason in reasons:
-        get_run_logger().info("%s = %s (%s)", name, value, reason)
+        get_run_logger().info("%-18s %s (%s)", name, value, reason)
     return resolved
+
+
+def _read_so(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, str]]:
+    """How the source was read: (setting, value, reason), the value "" for remarks that belong to no setting."""
+    values = {**source.model_dump(mode="json"), **{f"columns.{k}": v for k, v in source.columns.model_dump().items()}}
+    return [(name, str(values.get(name) or ""), reason) for name, reason in reasons.items() if name != "frequency"]
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,0 +1,136 @@
+"""One Prefect server a session; flows run against it in processes of their own, as users run them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+source: {kind: synthetic, num_series: 2, num_steps: 300}
+horizon: 6
+context: 24
+advanced:
+  model: {hidden_dim: 8, layer_dim: 1, segment: 6, levels: [0.8]}
+  training: {max_steps: 20, threads: 1}
+"""
+"""A whole run takes a few seconds."""
+
+
+@pytest.fixture(scope="session")
+def api_url(tmp_path_factory):
+    """A real server with a database of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+    }
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def _wait_until_healthy(url, server, log, *, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"no Prefect server after {seconds} s:\n{log.read_text()}")
+
+
+class Cli:
+    """`python -m flows.retrain` in a process of its own."""
+
+    def __init__(self, api_url, folder):
+        self.folder, self.code = folder, ROOT
+        self.environment = {**os.environ, "PREFECT_API_URL": api_url, "OMP_NUM_THREADS": "1"}
+
+    def start(self, *arguments, **options):
+        """The process, not waited for; it runs in the test's own folder."""
+        command = [sys.executable, "-m", "flows.retrain", "--store", str(self.folder / "store"), *map(str, arguments)]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment, "PYTHONPATH": str(self.code)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def fail(self, *arguments, **options):
+        """Exit code and error output of a run that must not succeed."""
+        process = self.start(*arguments, **options)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode, "the run should have failed"
+        return process.returncode, errors
+
+    def __call__(self, *arguments):
+        """The outcome of a run that must succeed."""
+        return finished(self.start("--json", *arguments))
+
+
+def finished(process):
+    """The outcome that a process prints, once it has ended well."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(output)
+
+
+def stages(outcome):
+    """What became of each stage: {"ingest": "cached", ...}."""
+    return {record["stage"]: record["outcome"] for record in outcome["stages"]}
+
+
+def computed(outcome):
+    """The stages that were not served from the cache."""
+    return [stage for stage, outcome in stages(outcome).items() if outcome != "cached"]
+
+
+@pytest.fixture
+def cli(api_url, tmp_path):
+    return Cli(api_url, tmp_path)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A pipeline's YAML that runs in seconds."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(f"name: tiny\n{TINY}")
+    return path
+
+
+@pytest.fixture
+def helpers():
+    """Functions that the tests of this folder share."""
+    return type(
+        "Helpers",
+        (),
+        {"finished": staticmethod(finished), "stages": staticmethod(stages), "computed": staticmethod(computed)},
+    )

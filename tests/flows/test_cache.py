@@ -1,0 +1,165 @@
+"""The cache rule, in separate processes against a real server."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALL = ["ingest", "window", "train", "evaluate", "plot", "report"]
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """A user's own file, and the arguments that train on it in seconds."""
+    path = tmp_path / "sales.csv"
+    write_csv(path)
+    settings = ("context=28", "advanced.model.hidden_dim=8", "advanced.training.max_steps=20")
+    return path, ["--data", path, "--horizon", "7", *(word for s in settings for word in ("--set", s))]
+
+
+def write_csv(path, *, days=200, bump=0.0):
+    rng = np.random.default_rng(0)
+    t = np.arange(days)
+    y = 50 + 10 * np.sin(2 * np.pi * t / 7) + rng.normal(size=days)
+    y[100] += bump
+    frame = pd.DataFrame({"shop": "a", "date": pd.date_range("2024-01-01", periods=days), "sold": y.round(3)})
+    frame.to_csv(path, index=False)
+
+
+def test_a_second_run_computes_nothing_and_says_so(cli, tiny, helpers):
+    first = cli("--config", tiny)
+    assert first["status"] == "trained"
+    assert helpers.computed(first) == ALL
+    second = cli("--config", tiny)
+    assert second["status"] == "unchanged"
+    assert helpers.computed(second) == []
+    assert second["model"] == first["model"]
+    text, _ = cli.start("--config", tiny).communicate(timeout=120)
+    assert "unchanged: all came from the cache" in text
+
+
+@pytest.mark.slow
+def test_a_changed_hyper_parameter_trains_again_on_the_same_windows(cli, tiny, helpers):
+    cli("--config", tiny)
+    changed = cli("--config", tiny, "--set", "advanced.training.learning_rate=0.01")
+    assert helpers.computed(changed) == ["train", "evaluate", "plot", "report"]
+    assert helpers.computed(cli("--config", tiny)) == []
+
+
+@pytest.mark.slow
+def test_changed_bytes_at_the_same_path_run_again_what_they_change(cli, csv, helpers):
+    path, arguments = csv
+    assert helpers.computed(cli(*arguments)) == ALL
+    write_csv(path, bump=30.0)
+    assert helpers.computed(cli(*arguments)) == ALL
+    # Other bytes, the same table: only ingest looks again, since what it makes has not changed.
+    frame = pd.read_csv(path)
+    frame.iloc[::-1].to_csv(path, index=False)
+    assert helpers.computed(cli(*arguments)) == ["ingest"]
+    write_csv(path)
+    assert helpers.computed(cli(*arguments)) == []
+
+
+@pytest.mark.slow
+def test_a_changed_helper_runs_again_the_stages_that_contain_it(cli, tiny, helpers):
+    code = cli.folder / "code"
+    for package in ("flows", "tasks", "lstm_model"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    cli.code = code
+    assert helpers.computed(cli("--config", tiny)) == ALL
+    gates = code / "lstm_model" / "gates.py"
+    original = gates.read_text()
+    gates.write_text(original + "\nADDED = 1\n")
+    # The picture comes out the same, so the report that holds it is not written again.
+    assert helpers.computed(cli("--config", tiny)) == ["plot"]
+    gates.write_text(original)
+    assert helpers.computed(cli("--config", tiny)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_a_damaged_artifact_is_made_again(cli, tiny, helpers, damage):
+    first = cli("--config", tiny)
+    model = cli.folder / "store" / "tiny" / "artifacts" / "model" / first["model"]["sha256"]
+    if damage == "delete":
+        shutil.rmtree(model)
+    else:
+        weights = model / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:100])
+    again = cli("--config", tiny)
+    assert {s: o for s, o in helpers.stages(again).items() if o != "cached"} == {"train": "repaired"}
+    assert again["model"] == first["model"], "the same key must make the same bytes"
+
+
+@pytest.mark.slow
+def test_refresh_computes_everything(cli, tiny, helpers):
+    first = cli("--config", tiny)
+    second = cli("--config", tiny, "--refresh")
+    assert helpers.computed(second) == ALL
+    assert second["model"] == first["model"]
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_compute_each_stage_once(cli, tiny, helpers):
+    both = [cli.start("--json", "--config", tiny) for _ in range(2)]
+    outcomes = [helpers.stages(helpers.finished(process)) for process in both]
+    for stage in ALL:
+        assert sorted(outcome[stage] for outcome in outcomes) == ["cached", "computed"], stage
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_a_killed_one_takes_over(cli, tiny, helpers):
+    slow = [
+        "--json",
+        "--config",
+        tiny,
+        "--set",
+        "advanced.training.max_steps=4000",
+        "--set",
+        "advanced.training.patience=1000",
+    ]
+    killed = cli.start(*slow)
+    train_lock = wait_for_draft(cli.folder / "store" / "tiny", stage="windows")
+    waiting = cli.start(*slow)
+    time.sleep(8)
+    assert killed.poll() is None, "it must still be training"
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    outcome = helpers.finished(waiting)
+    assert train_lock.exists()
+    assert helpers.stages(outcome)["train"] == "computed"
+    assert not list((cli.folder / "store" / "tiny" / "tmp").iterdir())
+
+
+def wait_for_draft(store, *, stage, seconds=120):
+    """The folder of the first finished artifact of a kind: the next stage has begun."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = [p for p in (store / "artifacts" / stage).glob("*") if (p / "manifest.json").exists()]
+        if found:
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(f"no {stage} after {seconds} s")
+
+
+@pytest.mark.slow
+def test_two_pipelines_at_once_do_not_touch_each_other(cli, tiny, helpers):
+    other = cli.folder / "other.yaml"
+    other.write_text(tiny.read_text().replace("name: tiny", "name: other").replace("num_steps: 300", "num_steps: 320"))
+    a, b = (helpers.finished(p) for p in [cli.start("--json", "--config", path) for path in (tiny, other)])
+    assert helpers.computed(a) == helpers.computed(b) == ALL
+    assert a["model"] != b["model"]
+    assert sorted(p.name for p in (cli.folder / "store").iterdir()) == ["other", "tiny"]
+
+
+@pytest.mark.slow
+def test_the_store_can_be_moved(cli, tiny, helpers):
+    cli("--config", tiny)
+    (cli.folder / "store").rename(cli.folder / "elsewhere")
+    moved = cli("--config", tiny, "--store", cli.folder / "elsewhere")
+    assert helpers.computed(moved) == []

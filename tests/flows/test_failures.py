@@ -1,0 +1,117 @@
+"""What a user sees when something goes wrong, and that nothing is lost or left half-written."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flows.cli import main
+
+CONFIGS = [
+    (["--horizon", "x"], "horizon: Input should be a valid integer"),
+    (["--set", "advanced.model.hiden_dim=3"], "advanced.model.hiden_dim: Extra inputs are not permitted"),
+    (["--set", "horizon"], "--set takes KEY=VALUE, received 'horizon'"),
+    (["--set", "source.kind=files"], "source.path is empty"),
+    (["--set", "source.url=postgresql://me:secret@db/x"], "source.url contains a password"),
+    (["--config", "nowhere.yaml"], "nowhere.yaml"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), CONFIGS, ids=[m for _, m in CONFIGS])
+def test_a_wrong_setting_is_named_before_anything_starts(arguments, message, capsys, tmp_path):
+    assert main([*arguments, "--store", str(tmp_path / "store")]) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "secret" not in errors.replace("secret:NAME", "")
+    assert not (tmp_path / "store").exists()
+
+
+def leftovers(store):
+    """Files that a run began and did not finish."""
+    files = [path.relative_to(store) for path in Path(store).rglob("*") if path.is_file()]
+    return [path for path in files if "tmp" in path.parts or path.name[0] == "."]
+
+
+def test_a_missing_file_and_a_missing_column_are_said_in_one_line(cli):
+    code, errors = cli.fail("--data", "nowhere.csv")
+    assert code == 1
+    assert "error: source.path" in errors and "nowhere.csv' does not exist" in errors
+    assert "Traceback" not in errors
+    pd.DataFrame({"day": pd.date_range("2024-01-01", periods=60), "sold": range(60)}).to_csv(cli.folder / "a.csv")
+    code, errors = cli.fail("--data", "a.csv", "--target", "revenue", "--horizon", "7")
+    assert code == 1
+    assert "the column revenue" in errors and "sold" in errors
+    assert not leftovers(cli.folder / "store")
+
+
+@pytest.mark.slow
+def test_no_gpu_is_said_with_what_is_there(cli, tiny):
+    code, errors = cli.fail("--config", tiny, "--set", "advanced.training.device=xpu")
+    assert code == 1
+    assert "training.device is 'xpu'" in errors and "cpu" in errors
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_that_leaves_nothing_half_written(cli, tiny):
+    def small_files_only():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    _, errors = cli.fail("--config", tiny, preexec_fn=small_files_only)
+    assert "File too large" in errors
+    assert not leftovers(cli.folder / "store")
+    assert cli("--config", tiny)["status"] == "trained", "with room again, the next run ends well"
+
+
+@pytest.mark.slow
+def test_without_the_server_that_is_configured_the_fix_is_named(cli, tiny):
+    cli.environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+    cli.environment["PREFECT_CLIENT_MAX_RETRIES"] = "0"
+    _, errors = cli.fail("--config", tiny)
+    assert "PREFECT_API_URL is http://127.0.0.1:9/api: start that server, or unset it" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "sigterm", "kill"])
+def test_a_stopped_run_leaves_finished_stages_and_nothing_else(cli, tiny, helpers, number):
+    long = [
+        "--config", tiny, "--set", "advanced.training.max_steps=100000", "--set", "advanced.training.patience=100000",
+    ]  # fmt: skip
+    process = cli.start(*long)
+    wait_until_training(cli.folder / "store" / "tiny")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode
+    after = cli("--config", tiny)
+    assert helpers.stages(after)["window"] == "cached"
+    assert not leftovers(cli.folder / "store")
+
+
+def wait_until_training(store, *, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not list((store / "artifacts" / "windows").glob("*/manifest.json")):
+        assert time.monotonic() < deadline, "no windows yet"
+        time.sleep(0.1)
+    time.sleep(3)
+
+
+@pytest.mark.slow
+def test_a_history_too_short_for_a_test_still_trains_and_says_so(cli):
+    days = pd.date_range("2024-01-01", periods=30)
+    pd.DataFrame({"date": days, "sold": [float(i % 7) for i in range(30)]}).to_csv(cli.folder / "a.csv", index=False)
+    outcome = cli("--data", "a.csv", "--horizon", "28", "--set", "advanced.training.max_steps=5")
+    assert outcome["scores"] == []
+    assert "Not evaluated" in outcome["verdict"]
+    assert "not" in Path(outcome["report"]).read_text().lower()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_store_that_cannot_be_written_is_named(cli, tiny):
+    (cli.folder / "store").mkdir(mode=0o500)
+    _, errors = cli.fail("--config", tiny)
+    assert "Permission denied" in errors and "store" in errors
