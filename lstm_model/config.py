@@ -320,5 +320,6 @@ def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
 
 def dump_config(config: PipelineConfig) -> str:
-    """The config as YAML, sections that still have their defaults left out."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+    """The config as YAML that `load_config` reads back, every setting in it that has a value."""
+    document = config.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from lstm_model.config import PipelineConfig, dump_config
+from lstm_model.retention import forget, remember
 from lstm_model.store import Artifact, Store
 from tasks.caching import StageRecord
 from tasks.kept import scores_of
@@ -77,6 +78,8 @@ def publish(
         markdown=f"{markdown}\n\n{stage_table(records)}",
         description=f"Report of {config.name}; the same as a file: {report}",
     )
+    remember(store, [record.artifact for record in records])
+    forget(store)
     found = scores_of(scores, store)
     return Outcome(
         status="unchanged" if all(record.outcome == "cached" for record in records) else "trained",

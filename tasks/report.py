@@ -59,10 +59,15 @@ def _data_facts(facts: dict[str, Any], about: dict[str, Any]) -> list[tuple[str,
         ("series", f"{profile['num_series']:,}"),
         ("observed values", f"{profile['num_observed']:,}"),
         ("values a series", f"{profile['length_min']:,} to {profile['length_max']:,}"),
-        ("from", profile["start"]),
-        ("to", profile["end"]),
+        ("from", _shown(profile["start"])),
+        ("to", _shown(profile["end"])),
         ("frequency", profile["frequency"]),
-        ("trained on", f"targets up to {cutoffs['train']}: {counts['train']:,} windows"),
-        ("validated on", f"targets up to {cutoffs['validation']}: {counts['validation']:,} windows"),
-        ("tested on", f"targets up to {cutoffs['test']}: {counts['test']:,} windows"),
+        ("trained on", f"targets up to {_shown(cutoffs['train'])}: {counts['train']:,} windows"),
+        ("validated on", f"targets up to {_shown(cutoffs['validation'])}: {counts['validation']:,} windows"),
+        ("tested on", f"targets up to {_shown(cutoffs['test'])}: {counts['test']:,} windows"),
     ]
+
+
+def _shown(ds: str) -> str:
+    """A timestamp without the digits that say nothing: 2024-03-01 12:00, 2024-03-01, 17."""
+    return ds.replace("T", " ").removesuffix(".000000").removesuffix(":00").removesuffix(" 00:00")

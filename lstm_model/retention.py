@@ -1,0 +1,62 @@
+"""What a store may forget: artifacts that none of the latest runs used, and the cache records that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lstm_model.store import Artifact, Store
+
+KEEP_RUNS = 20
+"""Runs whose artifacts are kept, so that a setting that is changed back still finds its results."""
+GRACE_SECONDS = 24 * 3600.0
+"""What was used within this time is kept whatever else: a run may be working with it just now."""
+
+
+def remember(store: Store, artifacts: Sequence[Artifact]) -> None:
+    """Note which artifacts a finished run used; notes beyond the latest `KEEP_RUNS` go."""
+    folder = store.root / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / f"{time.time_ns()}-{os.getpid()}.json"
+    note.write_text(json.dumps([artifact.sha256 for artifact in artifacts]))
+    for old in _notes(store)[:-KEEP_RUNS]:
+        old.unlink(missing_ok=True)
+
+
+def touch(store: Store, artifact: Artifact) -> None:
+    """Mark an artifact as in use now, so that `forget` leaves it alone for a while."""
+    os.utime(store.path(artifact))
+
+
+def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Remove what no remembered run used and nobody touched lately; returns how many artifacts went."""
+    used = {sha for note in _notes(store) for sha in json.loads(note.read_text())}
+    youngest = time.time() - grace_seconds
+    unused = [
+        folder
+        for folder in (store.root / "artifacts").glob("*/*")
+        if folder.name not in used and folder.stat().st_mtime < youngest
+    ]
+    for folder in unused:
+        shutil.rmtree(folder, ignore_errors=True)
+    _drop_records(store, {folder.name for folder in unused})
+    return len(unused)
+
+
+def _notes(store: Store) -> list[Path]:
+    """Oldest first: names begin with the time."""
+    return sorted((store.root / "runs").glob("*.json"))
+
+
+def _drop_records(store: Store, gone: set[str]) -> None:
+    """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
+    if not gone:
+        return
+    for record in (store.root / "results").glob("*"):
+        text = record.read_text(encoding="utf-8", errors="ignore")
+        if any(sha in text for sha in gone):
+            record.unlink(missing_ok=True)
