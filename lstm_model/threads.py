@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 
 ROUNDS = 3
+CLEAR = 1.25
+"""How much slower the second best must be for the trial to end before its last round."""
 
 
 class Threads:
@@ -48,10 +50,16 @@ class Threads:
         self._steps += 1
         if self._steps > len(self._candidates):  # each one's first step warms up and does not count
             self._seconds[candidate].append(seconds)
-        if self._steps == (ROUNDS + 1) * len(self._candidates):
-            medians = {c: statistics.median(s) for c, s in self._seconds.items()}
-            self.count = min(medians, key=lambda c: medians[c])
-            torch.set_num_threads(self.count)
+        rounds, rest = divmod(self._steps, len(self._candidates))
+        if rounds > 1 and rest == 0:
+            self._decide(last_round=rounds > ROUNDS)
+
+    def _decide(self, *, last_round: bool) -> None:
+        medians = {c: statistics.median(s) for c, s in self._seconds.items()}
+        best, second = sorted(medians, key=lambda c: medians[c])[:2]
+        if last_round or medians[second] > CLEAR * medians[best]:
+            self.count = best
+            torch.set_num_threads(best)
 
     @property
     def note(self) -> str:
