@@ -11,9 +11,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -31,15 +34,27 @@ from deployments.server import Server, ServerError, running_server
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class _Runner(Runner):
+    """Prefect's, except that SIGTERM only asks for the end: its own handler exits before the runs are told."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        # pause_on_shutdown would pause every schedule whenever this ends.
+        super().__init__(name="evergreen", pause_on_shutdown=False, limit=None)
+        self._ask_to_stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
+
+    def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
+        self._ask_to_stop()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code: 0 stopped, 1 no server, 2 wrong pipelines."""
     options = _parse(arguments)
-    for number in STOPPING:  # until the loop takes over: Python's own SIGTERM would leave the server behind
-        signal.signal(number, _interrupt)
+    _interrupt_on_signals()
     try:
         pipelines = read_catalog(options.pipelines.resolve())
         with running_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
             asyncio.run(_serve(server, pipelines, store=options.store.resolve()))
+            _interrupt_on_signals()  # the loop had its own handlers, and took them away
             print("stopping ...", flush=True)
     except CatalogError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,13 +76,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _interrupt_on_signals() -> None:
+    """Python's own SIGTERM would end this process at once, and leave its server behind."""
+    for number in STOPPING:
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 async def _serve(server: Server, pipelines: Sequence[Pipeline], *, store: Path) -> None:
-    # pause_on_shutdown would pause every schedule whenever this ends.
-    runner = Runner(name="evergreen", pause_on_shutdown=False, limit=None)
+    stop = asyncio.Event()
+    for number in STOPPING:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = _Runner(stop)
     async with get_client() as client:
         deployments = [await register(client, runner, pipeline, store=store) for pipeline in pipelines]
         for deployment in deployments:
@@ -75,8 +98,9 @@ async def _serve(server: Server, pipelines: Sequence[Pipeline], *, store: Path) 
         for name in await orphans(client, pipelines):
             print(f"note: deployment {name!r} has no file here; `prefect deployment delete retrain/{name}` removes it")
         rows = [(p, d, await next_run(client, d)) for p, d in zip(pipelines, deployments, strict=True)]
-    _announce(server, rows, store)
-    await _run_until_stopped(runner)
+    if not stop.is_set():
+        _announce(server, rows, store)
+        await _run_until(stop, runner)
 
 
 async def _tidy(client: PrefectClient, deployment: DeploymentResponse, *, local: bool) -> None:
@@ -88,21 +112,18 @@ async def _tidy(client: PrefectClient, deployment: DeploymentResponse, *, local:
         print(f"{deployment.name}: {skipped} run(s) missed while nothing was serving are not made up for")
 
 
-async def _run_until_stopped(runner: Runner) -> None:
-    """Poll and run; on a signal end the runs first, each with its state told to the server."""
-    stop = asyncio.Event()
+async def _run_until(stop: asyncio.Event, runner: Runner) -> None:
+    """Poll and run; in the end stop the runs first, so that each can still tell the server how it ended."""
     serving = asyncio.create_task(runner.start())
-    while not runner.started and not serving.done():
-        await asyncio.sleep(0.05)
-    loop = asyncio.get_running_loop()
-    for number in STOPPING:  # after start(), which installs a handler that does not end its runs reliably
-        loop.add_signal_handler(number, stop.set)
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
-        await runner.astop()
     stopped.cancel()
-    await serving
+    if runner.started:
+        await runner.astop()
+    elif not serving.done():
+        serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
 
 
 def _announce(

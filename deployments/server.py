@@ -27,9 +27,13 @@ SERVER_SETTINGS = {
     # The UI calls the address that these name; with `prefect server start --port` it would still call port 4200.
     "PREFECT_SERVER_API_HOST": HOST,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # In memory, the default, a lease is lost with the server while the slot that it holds stays taken in the database:
     # after a power cut a limit of 1 would cancel every later run. On disk it expires, and the slot is free again.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # This service marks overdue runs Late, a mere name; but where a run that died holds the limit, it cancels them all
+    # before a start can tell that the run is dead.
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # Runs, their logs and artifacts are removed from the database after 90 days.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
 }

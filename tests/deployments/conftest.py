@@ -1,0 +1,172 @@
+"""One Prefect server with served deployments, shared by the slow tests here: a server takes 10 to 40 s to start."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+ROOT = Path(__file__).parents[2]
+READY = "Ctrl-C ends it all"
+
+TINY = """
+source: {kind: synthetic, num_series: 2, num_steps: 300}
+horizon: 6
+season: 24
+context: 24
+advanced:
+  model: {hidden_dim: 8, layer_dim: 1, levels: [0.8]}
+  training: {max_steps: 20, refit: false, threads: 1}
+"""
+"""A whole run of this takes seconds."""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_pipelines(folder, **pipelines):
+    """One file a keyword: its extra lines, such as a schedule, go on top of TINY."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in pipelines.items():
+        (folder / f"{name}.yaml").write_text(f"name: {name}\n{textwrap.dedent(lines)}{TINY}")
+    return folder
+
+
+def wait_for(what, check, *, seconds=120):
+    """The first truthy value of `check`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+class Serving:
+    """A `python -m deployments.serve` process, its output in a file."""
+
+    def __init__(self, log, *arguments, home, api_url=None):
+        self.log = log
+        self.home = home
+        environment = {**os.environ, "PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONUNBUFFERED": "1"}
+        environment.pop("PREFECT_API_URL", None)
+        if api_url:
+            environment["PREFECT_API_URL"] = api_url
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deployments.serve", *map(str, arguments)],
+                cwd=log.parent,  # any folder but the project's
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, so that a test can send Ctrl-C to it as a terminal does
+            )
+
+    def wait_until_ready(self):
+        def ready():
+            assert self.process.poll() is None, self.output()
+            return READY in self.output()
+
+        wait_for(f"serve\n{self.output()}", ready, seconds=180)
+        return self
+
+    def output(self):
+        return self.log.read_text()
+
+    def end(self, number=signal.SIGTERM):
+        """Its exit code; a process that does not end is killed, and the test fails."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+
+@pytest.fixture(name="free_port", scope="session")
+def _free_port():
+    return free_port
+
+
+@pytest.fixture(name="wait_for", scope="session")
+def _wait_for():
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("prefect-home")
+
+
+@pytest.fixture(scope="session")
+def server(home, tmp_path_factory):
+    """A server of its own, started by `serve`, with three small deployments: by hand, by interval, by cron."""
+    folder = tmp_path_factory.mktemp("serve")
+    pipelines = write_pipelines(
+        folder / "pipelines",
+        tiny="# A small panel.",
+        ticking="schedule: {interval_seconds: 20}",
+        nightly='schedule: {cron: "15 3 * * *", timezone: Europe/Berlin}',
+    )
+    port = free_port()
+    arguments = ["--port", port, "--pipelines", pipelines, "--store", folder / "store"]
+    with Serving(folder / "serve.log", *arguments, home=home) as serving:
+        serving.wait_until_ready()
+        serving.api_url = f"http://127.0.0.1:{port}/api"
+        serving.store = folder / "store"
+        yield serving
+    assert subprocess.run(["pgrep", "-f", f"PORT={port}|{folder}"], capture_output=True).stdout == b""
+
+
+@pytest.fixture
+def start_serve(tmp_path):
+    """Start a `serve` of this test's own; it is ended with the test."""
+    started = []
+
+    def start(*arguments, write, api_url=None):
+        folder = tmp_path / f"serve-{len(started)}"
+        pipelines = write_pipelines(folder / "pipelines", **write)
+        arguments = [*arguments, "--pipelines", pipelines, "--store", tmp_path / "store"]
+        started.append(Serving(folder / "serve.log", *arguments, home=tmp_path / "home", api_url=api_url))
+        return started[-1]
+
+    yield start
+    for serving in started:
+        serving.end()
+
+
+@pytest.fixture
+def client(server):
+    with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_HOME: server.home}):
+        yield get_client(sync_client=True)
+
+
+@pytest.fixture
+def runs(client):
+    """All runs of a deployment, by its name."""
+
+    def find(name):
+        deployment = client.read_deployment_by_name(f"retrain/{name}")
+        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]))
+        return client.read_flow_runs(flow_run_filter=wanted)
+
+    return find

@@ -1,0 +1,53 @@
+"""`prefect.yaml` says what the pipelines say, and nothing about the machine that it was written on."""
+
+import pytest
+import yaml
+
+from deployments import generate
+from deployments.catalog import read_catalog, read_pipeline
+
+
+def test_the_committed_file_is_in_step():
+    assert generate.main(["--check"]) == 0, "run python -m deployments.generate"
+
+
+def test_a_file_out_of_step_is_noticed(tmp_path, monkeypatch, capsys):
+    stale = tmp_path / "prefect.yaml"
+    stale.write_text("name: evergreen\n")
+    monkeypatch.setattr(generate, "TARGET", stale)
+    assert generate.main(["--check"]) == 1
+    assert "out of step" in capsys.readouterr().out
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+
+
+@pytest.fixture
+def entries():
+    document = yaml.safe_load(generate.render(read_catalog()))
+    return {entry["name"]: entry for entry in document["deployments"]}
+
+
+def test_an_entry_has_all_that_prefect_needs(entries):
+    assert entries["panel"]["schedules"] == [{"cron": "15 3 * * *", "timezone": "Europe/Berlin", "slug": "pipeline"}]
+    assert entries["tutorial"]["schedules"] == []
+    for entry in entries.values():
+        assert entry["entrypoint"] == "flows/retrain.py:retrain"
+        assert entry["work_pool"] == {"name": "evergreen"}
+        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_nothing_names_this_machine_or_undoes_a_pause(entries):
+    text = generate.render(read_catalog())
+    assert str(generate.ROOT) not in text
+    path = entries["shop_sales"]["parameters"]["config"]["source"]["path"]
+    assert path == "deployments/pipelines/data/shop_sales.csv"
+    assert all("active" not in schedule for entry in entries.values() for schedule in entry["schedules"])
+
+
+def test_a_source_elsewhere_keeps_its_path(tmp_path):
+    file = tmp_path / "far.yaml"
+    file.write_text("name: far\nsource: {kind: files, path: far.csv}\nschedule: {interval_seconds: 3600}")
+    (entry,) = yaml.safe_load(generate.render([read_pipeline(file)]))["deployments"]
+    assert entry["parameters"]["config"]["source"]["path"] == str(tmp_path / "far.csv")
+    assert entry["schedules"][0]["interval"] == 3600
+    assert entry["schedules"][0]["anchor_date"].startswith("2000-01-01")
