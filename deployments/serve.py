@@ -78,8 +78,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _interrupt_on_signals() -> None:
     """Python's own SIGTERM would end this process at once, and leave its server behind."""
-    for number in STOPPING:
+    for number in _heeded():
         signal.signal(number, _interrupt)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Under nohup, the end of the terminal is not to be heeded."""
+    return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -88,7 +93,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 async def _serve(server: Server, pipelines: Sequence[Pipeline], *, store: Path) -> None:
     stop = asyncio.Event()
-    for number in STOPPING:
+    for number in _heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = _Runner(stop)
     async with get_client() as client:

@@ -14,6 +14,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from deployments.server import is_taken
+
 ROOT = Path(__file__).parents[2]
 READY = "Ctrl-C ends it all"
 
@@ -134,7 +136,8 @@ def server(home, tmp_path_factory):
         serving.api_url = f"http://127.0.0.1:{port}/api"
         serving.store = folder / "store"
         yield serving
-    assert subprocess.run(["pgrep", "-f", f"PORT={port}|{folder}"], capture_output=True).stdout == b""
+    assert not is_taken(port)
+    assert subprocess.run(["pgrep", "-g", str(serving.process.pid)], capture_output=True).stdout == b""
 
 
 @pytest.fixture
