@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run serve test test-slow test-all check format deployments clean
+.PHONY: help run serve m4-hourly etth1 test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
@@ -29,6 +29,15 @@ run: $(VENV)/.run
 
 serve: $(VENV)/.run
 	@$(PY) -m deployments.serve
+
+# Public data sets, in a folder of yours.
+FORECAST_DATA ?= ../shared/data
+
+m4-hourly: $(VENV)/.run
+	@$(PY) -m flows.retrain --config benchmarks/m4_hourly.yaml --data $(FORECAST_DATA)/M4-Hourly-train.csv
+
+etth1: $(VENV)/.run
+	@$(PY) -m flows.retrain --config benchmarks/etth1.yaml --data $(FORECAST_DATA)/ETTh1.csv
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

@@ -17,6 +17,10 @@ HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 
 """One useful planning span for each frequency, when the user names none."""
 CONTEXT_SEASONS = {"min": 2, "h": 14, "D": 8, "B": 12, "W": 2, "M": 4, "Q": 4, "Y": 6}
 """Seasons in a context: two weeks of hours show the week; four years of months show a trend."""
+MANY_VALUES = 50_000
+"""Observed values from which a wider network pays."""
+RICH_WINDOWS = 500
+"""Windows without overlap from which longer training at a higher rate pays; below, it learns by heart."""
 EVALUATED_POINTS = 2_000_000
 """Most forecast points that a test scores, where the stride is ours to choose."""
 
@@ -125,11 +129,12 @@ def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[in
 def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, choices: Choices) -> ModelSpec:
     settings = config.advanced.model
     segment = next((s for s in (window.season, 24, 7) if _cuts(s, window)), 1)
-    windows = facts.num_observed // window.stride
-    hidden = 128 if windows > 50_000 else 64
+    values = facts.num_observed
     return ModelSpec(
         kind=settings.kind,
-        hidden_dim=choices.pick("hidden_dim", settings.hidden_dim, hidden, f"about {windows:,} training windows"),
+        hidden_dim=choices.pick(
+            "hidden_dim", settings.hidden_dim, 128 if values > MANY_VALUES else 64, f"{values:,} observed values"
+        ),
         layer_dim=choices.pick("layer_dim", settings.layer_dim, 2 if segment > 1 else 1, f"segments of {segment}"),
         segment=choices.pick(
             "segment",
@@ -151,24 +156,32 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
 
 
 def _cuts(segment: int, window: WindowSpec) -> bool:
-    return segment >= 7 and window.context % segment == 0 and window.context // segment >= 4 and segment <= 64
+    """Whether segments of this length suit the context: days of hours and weeks of days, not years of months."""
+    if segment == 12 or segment < 7 or segment > 48:
+        return False
+    return window.context % segment == 0 and window.context // segment >= 2
 
 
 def _resolve_training(
     config: PipelineConfig, window: WindowSpec, model: ModelSpec, facts: Profile, choices: Choices
 ) -> TrainingSpec:
+    """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
     settings = config.advanced.training
-    windows = max(1, facts.num_observed // window.stride)
-    batch = min(256, max(16, 2 ** int(math.log2(max(16, windows // 20)))))
-    steps = int(min(1500, max(300, 20 * windows / batch)))
+    distinct = facts.num_observed // (window.context + window.horizon)
+    rich, segments = distinct > RICH_WINDOWS, model.segment > 1
+    why = f"{distinct:,} windows that do not overlap"
+    steps = (1200 if segments else 600) if rich else 300
+    rate = 5e-3 if rich and segments else 1e-3 if window.season >= 24 and not rich else 3e-3
     return TrainingSpec(
         seed=settings.seed,
         device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
-        max_steps=choices.pick("max_steps", settings.max_steps, steps, "20 passes over the windows, 300 to 1,500"),
-        batch_size=choices.pick("batch_size", settings.batch_size, batch, f"about {windows:,} training windows"),
-        learning_rate=choices.pick("learning_rate", settings.learning_rate, 2e-3, "one cycle, AdamW"),
+        max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
+        batch_size=choices.pick(
+            "batch_size", settings.batch_size, 64 if segments else 128, f"segments of {model.segment}"
+        ),
+        learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
         weight_decay=settings.weight_decay,
         gradient_clip=settings.gradient_clip,
         patience=settings.patience,

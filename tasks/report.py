@@ -37,7 +37,11 @@ def report(
         num_repaired=facts["repaired"],
         findings=[Finding.model_validate(finding) for finding in facts["findings"]],
         pictures=[picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)],
-        run=[("training windows", f"{model.num_rows:,}"), ("steps taken", str(trained["best_step"]))]
+        run=[
+            ("device", f"{trained['device']}, {trained['precision']}"),
+            ("training windows", f"{model.num_rows:,}"),
+            ("steps taken", f"{trained['best_step']:,}"),
+        ]
         + [("training", note) for note in trained["notes"]],
     )
     with store.create("report") as draft:

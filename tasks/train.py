@@ -12,10 +12,10 @@ from typing import Any
 from prefect import task
 
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.device import exclusive, select_device
+from lstm_model.device import DeviceChoice, exclusive, select_device
 from lstm_model.forecast import save_bundle
 from lstm_model.store import Artifact, Store
-from lstm_model.train import fit
+from lstm_model.train import Fitted, fit
 from lstm_model.windows import load_windows
 from tasks.caching import STAGE_POLICY
 from tasks.kept import HISTORY
@@ -43,21 +43,24 @@ def train(windows: Artifact, spec: WindowSpec, model: ModelSpec, training: Train
             on_progress=on_progress,
         )
     with store.create("model") as draft:
-        save_bundle(draft.folder, fitted.forecaster, card_of(windows, about, fitted.best_step, fitted.notes))
+        card = card_of(windows, about, fitted, device)
+        save_bundle(draft.folder, fitted.forecaster, card)
         (draft.folder / HISTORY).write_text(json.dumps(fitted.history, indent=1))
         draft.num_rows = len(examples)
-        draft.meta = {"best_step": fitted.best_step, "notes": fitted.notes}
+        draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
     return draft.artifact
 
 
-def card_of(windows: Artifact, about: dict[str, Any], best_step: int, notes: list[str]) -> dict[str, Any]:
+def card_of(windows: Artifact, about: dict[str, Any], fitted: Fitted, device: DeviceChoice) -> dict[str, Any]:
     """Where a model comes from: enough to explain a forecast years later."""
     return {
         "windows_sha256": windows.sha256,
         "cutoffs": about["cutoffs"],
         "frequency": about["frequency"],
         "covariates": {key: about[key] for key in ("past", "future", "static_columns", "static_categories")},
-        "best_step": best_step,
-        "notes": notes,
+        "best_step": fitted.best_step,
+        "notes": fitted.notes,
+        "device": device.torch_device.type,
+        "precision": device.precision,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
     }

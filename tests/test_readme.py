@@ -1,0 +1,55 @@
+"""Everything that the README tells a user to type works."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands():
+    """Lines of the shell blocks."""
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+        yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip() and line[0] != "#")
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z][a-z0-9-]*)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+def test_files_that_it_names_exist():
+    tree = re.search(r"```text\n(.*?)```", README, re.DOTALL).group(1)
+    for name in re.findall(r"^ {0,4}([\w./*-]+\.(?:py|md|yaml|txt)|[\w]+/)", tree, re.MULTILINE):
+        assert list(ROOT.rglob(name.rstrip("/"))), name
+    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_limits_and_numbers_of_the_cache_table_are_the_stages():
+    from flows.retrain import retrain
+
+    for stage in ("ingest", "window", "train", "evaluate", "plot", "report"):
+        assert f"| {stage} |" in README
+        assert stage in retrain.fn.__globals__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [c for c in commands() if c.startswith(".venv/bin/python -m flows.retrain")])
+def test_its_commands_run(line, tmp_path):
+    data = os.environ.get("FORECAST_DATA", str(ROOT.parent / "shared" / "data"))
+    if "$FORECAST_DATA" in line:
+        pytest.skip("minutes long: shown in the README's table of scores")
+    words = [sys.executable, *shlex.split(line.replace("$FORECAST_DATA", data))[1:], "--store", str(tmp_path / "store")]
+    words += ["--set", "advanced.training.max_steps=20"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "report    " in done.stdout
