@@ -15,8 +15,11 @@ from lstm_model.time_axis import INTEGER, default_season
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""
-CONTEXT_SEASONS = {"min": 2, "h": 14, "D": 8, "B": 12, "W": 2, "M": 4, "Q": 4, "Y": 6}
+CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 4, "Q": 4, "Y": 6}
 """Seasons in a context: two weeks of hours show the week; four years of months show a trend."""
+LONGEST_CONTEXT = 1500
+UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
+"""What steps without a calendar probably are, by the cycle found in them."""
 MANY_VALUES = 50_000
 """Observed values from which a wider network pays."""
 RICH_WINDOWS = 500
@@ -56,9 +59,10 @@ def resolve(config: PipelineConfig, facts: Profile) -> tuple[PipelineConfig, Pla
 
 
 def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) -> WindowSpec:
-    settings, unit = config.advanced.window, _unit(facts.frequency)
+    settings = config.advanced.window
     frequency = choices.pick("frequency", config.frequency, facts.frequency, "the commonest step between timestamps")
     season = _season(config, facts, choices)
+    unit = _unit(facts.frequency, season)
     horizon = choices.pick("horizon", config.horizon, _horizon(unit, season), f"a usual planning span for {frequency}")
     test, validation = _split_steps(config, facts, horizon, choices)
     train = facts.length_median - test - validation
@@ -116,7 +120,7 @@ def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: 
 
 
 def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
-    seasons = CONTEXT_SEASONS.get(unit, 4)
+    seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
     wish = max(seasons * season, 2 * horizon)
     reason = f"{seasons} seasons" if wish == seasons * season else "two horizons"
     most = max(season, horizon, (train_steps - horizon) // 2, 2)
@@ -204,8 +208,10 @@ def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:
     return config.model_copy(update={**top, "advanced": config.advanced.model_copy(update=advanced)})
 
 
-def _unit(frequency: str) -> str:
+def _unit(frequency: str, season: int) -> str:
     """The calendar unit of an alias: M for ME and MS, h for 2h."""
+    if frequency == INTEGER:
+        return UNIT_OF_SEASON.get(season, "")
     letters = frequency.lstrip("0123456789").split("-")[0]
     return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
 

@@ -50,6 +50,12 @@ def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, leng
     assert window.context % plan.model.segment == 0
 
 
+def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
+    by_hour = resolve(PipelineConfig(horizon=48), facts(length_median=700))[1].window
+    by_step = resolve(PipelineConfig(horizon=48), facts(frequency="1", found_season=24, length_median=700))[1].window
+    assert (by_step.season, by_step.context) == (by_hour.season, by_hour.context)
+
+
 def test_short_histories_give_up_validation_first_then_the_test():
     def split(length):
         window = resolve(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window
