@@ -28,7 +28,7 @@ run: $(VENV)/.run
 	@$(PY) -m flows.retrain --config deployments/pipelines/panel.yaml
 
 serve: $(VENV)/.run
-	@$(PY) -m deployments.serve
+	@$(PY) -m deployments.serve $(if $(PORT),--port $(PORT))
 
 # Public data sets, in a folder of yours.
 FORECAST_DATA ?= ../shared/data

@@ -103,8 +103,6 @@ def read_pipeline(file: Path) -> Pipeline:
         raise CatalogError(f"{file} is not YAML: {error}") from error
     except ValueError as error:
         raise CatalogError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
-    if "name" not in pipeline.config.model_fields_set:
-        raise CatalogError(f"{file}: name is missing; it names the deployment and the store. Add name: {file.stem}")
     return pipeline
 
 

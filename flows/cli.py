@@ -21,7 +21,7 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from lstm_model.config import PipelineConfig, anchor, load_config
+from lstm_model.config import PipelineConfig, anchor, load_config, name_of
 
 ENGINE = Path(prefect.__file__).parent
 FLAGS = {
@@ -110,12 +110,6 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
             raise ValueError(f"--set takes KEY=VALUE, received {setting!r}")
         _put(document, key, yaml.safe_load(value))
     return anchor(PipelineConfig.model_validate(document), Path.cwd())
-
-
-def name_of(path: str) -> str:
-    """A pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
-    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
-    return "".join(c if c.isalnum() and c.isascii() else "_" for c in stem).strip("_-")[:62] or "data"
 
 
 def explain(error: BaseException) -> str:

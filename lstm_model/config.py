@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 
@@ -24,7 +26,15 @@ class ConfigModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class SourceKind(StrEnum):
+class TitledEnum(StrEnum):
+    """An enum whose label in a form is words rather than the name of its class."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "title": re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).capitalize()}
+
+
+class SourceKind(TitledEnum):
     """Which of the source's fields count: an enum, because a discriminated union keeps stale keys in the UI's form."""
 
     synthetic = "synthetic"
@@ -32,7 +42,7 @@ class SourceKind(StrEnum):
     sql = "sql"
 
 
-class FileLayout(StrEnum):
+class FileLayout(TitledEnum):
     """How a file spells a panel."""
 
     auto = "auto"
@@ -41,7 +51,7 @@ class FileLayout(StrEnum):
     wide_rows = "wide_rows"
 
 
-class Columns(ConfigModel):
+class Columns(ConfigModel, title="Columns"):
     """The user's own names for the three columns of the series table; empty ones are inferred."""
 
     unique_id: str | None = None
@@ -52,7 +62,7 @@ class Columns(ConfigModel):
     """Column with the value to forecast."""
 
 
-class Source(ConfigModel):
+class Source(ConfigModel, title="Source"):
     """Where the series come from."""
 
     kind: SourceKind = SourceKind.synthetic
@@ -62,6 +72,7 @@ class Source(ConfigModel):
     layout: FileLayout = FileLayout.auto
     """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
     columns: Columns = Columns()
+    """The user's own column names."""
     timezone: str | None = None
     """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
     dayfirst: bool | None = None
@@ -99,7 +110,7 @@ class Source(ConfigModel):
         return self
 
 
-class Covariates(ConfigModel):
+class Covariates(ConfigModel, title="Covariates"):
     """Columns, by name, that the model may use beside the target."""
 
     static: tuple[str, ...] = ()
@@ -120,8 +131,8 @@ class Covariates(ConfigModel):
         return self
 
 
-class Schedule(ConfigModel):
-    """When the deployment retrains."""
+class Schedule(ConfigModel, title="Schedule"):
+    """When the deployment retrains. Read where deployments are made; a run that is started by hand ignores it."""
 
     cron: str | None = None
     """A cron expression of five fields, such as 15 3 * * *."""
@@ -137,7 +148,7 @@ class Schedule(ConfigModel):
         return self
 
 
-class WindowSettings(ConfigModel):
+class WindowSettings(ConfigModel, title="Windows and splits"):
     """How series become windows, and which of them test the model."""
 
     stride: int = Field(1, ge=1)
@@ -156,7 +167,7 @@ class WindowSettings(ConfigModel):
     """A series with more of its values missing than this is an error."""
 
 
-class ModelSettings(ConfigModel):
+class ModelSettings(ConfigModel, title="Network"):
     """The network."""
 
     kind: Literal["direct", "tutorial"] = "direct"
@@ -168,18 +179,22 @@ class ModelSettings(ConfigModel):
     segment: int | None = Field(None, ge=1)
     """Steps of the series that the LSTM reads at once; 1 is the plain LSTM."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of activations left out at random in training."""
     normalisation: Literal["none", "mean_std", "last"] | None = None
     """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
     levels: tuple[Level, ...] = (0.8, 0.95)
     """Central prediction intervals to forecast beside the median."""
 
 
-class TrainingSettings(ConfigModel):
+class TrainingSettings(ConfigModel, title="Training"):
     """The training loop."""
 
     seed: int = Field(0, ge=0)
+    """Of the first weights and of the order of the windows."""
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
+    """auto: the first of cuda, mps, xpu and cpu that is there."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where it is faster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for training. Empty: measured choice."""
     max_steps: int | None = Field(None, ge=1)
@@ -187,7 +202,9 @@ class TrainingSettings(ConfigModel):
     batch_size: int | None = Field(None, ge=1)
     """Windows a step."""
     learning_rate: float | None = Field(None, gt=0)
+    """Highest rate of the one-cycle schedule."""
     weight_decay: float = Field(0.01, ge=0)
+    """Pull of the weights towards zero (AdamW)."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     patience: int = Field(6, ge=1)
@@ -195,9 +212,10 @@ class TrainingSettings(ConfigModel):
     refit: bool = True
     """After early stopping, train again through validation with the step count found."""
     timeout_seconds: float = Field(6 * 3600, gt=0)
+    """A training that takes longer fails."""
 
 
-class Advanced(ConfigModel):
+class Advanced(ConfigModel, title="Advanced"):
     """What few need to touch."""
 
     window: WindowSettings = WindowSettings()
@@ -208,12 +226,13 @@ class Advanced(ConfigModel):
 MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
 
 
-class PipelineConfig(ConfigModel):
+class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """One forecasting problem."""
 
     name: str = Field("panel", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """Names the problem, its store and its deployment: small letters, digits, - and _."""
     source: Source = Source()
+    """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
     frequency: str | None = None
@@ -223,10 +242,13 @@ class PipelineConfig(ConfigModel):
     context: int | None = Field(None, ge=1, le=100_000)
     """Past steps that the model reads. Empty: inferred."""
     covariates: Covariates = Covariates()
+    """Columns that may help beside the target."""
     missing: MissingPolicy = "interpolate"
     """What to do about missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
     schedule: Schedule | None = None
+    """When the deployment retrains; a run that is started by hand ignores it."""
     advanced: Advanced = Advanced()
+    """What few need to touch."""
 
     def data_section(self) -> PipelineConfig:
         """This config with all that ingest does not use at its default: what counts as a change of its data."""
@@ -299,7 +321,7 @@ class Plan(ConfigModel):
 
 
 def load_config(path: Path) -> PipelineConfig:
-    """Read one pipeline's YAML; relative source paths resolve against the folder of the file.
+    """Read one pipeline's YAML; relative paths are relative to its folder, and its own name is the default.
 
     Raises:
         ValueError: the file is not a mapping or a value does not fit; the message names the field.
@@ -307,7 +329,14 @@ def load_config(path: Path) -> PipelineConfig:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
-    return anchor(PipelineConfig.model_validate(document), path.parent)
+    named = {"name": name_of(path.name), **document}
+    return anchor(PipelineConfig.model_validate(named), path.parent)
+
+
+def name_of(path: str) -> str:
+    """A pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
+    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
+    return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
 
 
 def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:

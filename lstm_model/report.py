@@ -92,17 +92,6 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What became of one stage of the run."""
-
-    name: str
-    outcome: str
-    """Such as computed or cached."""
-    seconds: float
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything a report says, in the order in which it says it, after the verdict and the scores."""
 
@@ -119,8 +108,7 @@ class Report:
     pictures: Sequence[Picture] = ()
     """Most telling first: the last are dropped first where room is short."""
     run: Sequence[tuple[str, str]] = ()
-    """Facts about the run: device, precision, steps, duration."""
-    stages: Sequence[Stage] = ()
+    """Facts about the training: device, precision, steps."""
 
 
 def picture(name: str, png: bytes) -> Picture:
@@ -182,7 +170,6 @@ def _environment(*, markdown: bool = False) -> Environment:
         "clip": _clip,
         "count": "{:,}".format,
         "share": "{:.1%}".format,
-        "seconds": "{:,.1f} s".format,
     }
     return environment
 

@@ -15,7 +15,7 @@ from tasks.caching import STAGE_POLICY
 from tasks.kept import FORECASTS, series_of
 
 
-@task(name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="evaluate", task_run_name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
 def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, store: Store) -> Artifact:
     """Every test forecast (Parquet) and the scores; `num_rows` is the number of forecast points.
 

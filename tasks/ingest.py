@@ -18,7 +18,7 @@ from tasks.retrying import IO_RETRIES
 from tasks.source import password_of
 
 
-@task(name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
+@task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
 def ingest(request: PipelineConfig, fingerprint: str, store: Store) -> Artifact:
     """The series table as an Artifact; its meta holds the profile, the findings and how roles were inferred.
 

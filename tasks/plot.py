@@ -18,7 +18,7 @@ from tasks.caching import STAGE_POLICY
 from tasks.kept import HISTORY, forecasts_of, scores_of, series_of, target_of
 
 
-@task(name="plot", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="plot", task_run_name="plot", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def plot(
     series: Artifact, windows: Artifact, model: Artifact, scores: Artifact, spec: WindowSpec, store: Store
 ) -> Artifact:

@@ -17,6 +17,8 @@ from tasks.caching import StageRecord
 from tasks.kept import scores_of
 from tasks.resolve import write_atomically
 
+NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
+
 
 class Outcome(BaseModel):
     """What a run of the flow gives back; `summary` is what the command line prints."""
@@ -55,7 +57,7 @@ def open_store(root: str, name: str) -> Store:
     return store
 
 
-@task(name="publish", cache_policy=NO_CACHE)
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(
     config: PipelineConfig, scores: Artifact, plots: Artifact, page: Artifact, records: list[StageRecord], store: Store
 ) -> Outcome:
@@ -72,15 +74,16 @@ def publish(
     report, pipeline = store.root / "report.html", store.root / "pipeline.yaml"
     write_atomically(report, (store.path(page) / "report.html").read_text(encoding="utf-8"))
     write_atomically(pipeline, dump_config(config))
+    found = scores_of(scores, store)
+    verdict = found.headline.verdict if found else NOT_EVALUATED
     markdown = (store.path(page) / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key=f"report-{config.name}".replace("_", "-"),
         markdown=f"{markdown}\n\n{stage_table(records)}",
-        description=f"Report of {config.name}; the same as a file: {report}",
+        description=verdict,
     )
     remember(store, [record.artifact for record in records])
     forget(store)
-    found = scores_of(scores, store)
     return Outcome(
         status="unchanged" if all(record.outcome == "cached" for record in records) else "trained",
         name=config.name,
@@ -88,7 +91,7 @@ def publish(
         plots=str(store.path(plots)),
         pipeline=str(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
-        verdict=found.headline.verdict if found else "Not evaluated: the history is too short to keep a test.",
+        verdict=verdict,
         scores=found.total.to_dict(orient="records") if found else [],
         stages=records,
     )

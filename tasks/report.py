@@ -15,7 +15,7 @@ from tasks.kept import scores_of
 from tasks.resolve import Resolved
 
 
-@task(name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def report(
     resolved: Resolved,
     series: Artifact,
@@ -31,7 +31,7 @@ def report(
     content = Report(
         name=resolved.config.name,
         scores=scores_of(scores, store),
-        settings=[Setting(name, value, reason) for name, value, reason in resolved.reasons],
+        settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
         data=_data_facts(facts, about),
         num_values=facts["profile"]["num_observed"] + facts["repaired"],
         num_repaired=facts["repaired"],
@@ -41,8 +41,8 @@ def report(
             ("device", f"{trained['device']}, {trained['precision']}"),
             ("training windows", f"{model.num_rows:,}"),
             ("steps taken", f"{trained['best_step']:,}"),
-        ]
-        + [("training", note) for note in trained["notes"]],
+            ("remarks", "; ".join(trained["notes"])),
+        ],
     )
     with store.create("report") as draft:
         (draft.folder / "report.html").write_text(render_html(content), encoding="utf-8")

@@ -28,7 +28,7 @@ class Resolved(BaseModel):
     reasons: list[tuple[str, str, str]]
 
 
-@task(name="resolve", cache_policy=NO_CACHE)
+@task(name="resolve", task_run_name="resolve", cache_policy=NO_CACHE)
 def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: bool) -> Resolved:
     """The choices made when this config was first run on this store; made now if it is the first time or on refresh.
 

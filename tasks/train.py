@@ -26,7 +26,7 @@ LOCKS = Path(tempfile.gettempdir()) / "evergreen-gpu-locks"
 """One place for the whole machine: two stores must not share a GPU either."""
 
 
-@task(name="train", cache_policy=STAGE_POLICY)
+@task(name="train", task_run_name="train", cache_policy=STAGE_POLICY)
 def train(windows: Artifact, spec: WindowSpec, model: ModelSpec, training: TrainingSpec, store: Store) -> Artifact:
     """A bundle as an Artifact, with the loss curve beside it; `num_rows` is the number of training windows."""
     folder = store.path(windows)

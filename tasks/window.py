@@ -11,7 +11,7 @@ from tasks.caching import STAGE_POLICY
 from tasks.kept import TABLE
 
 
-@task(name="window", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="window", task_run_name="window", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
 def window(series: Artifact, spec: WindowSpec, covariates: Covariates, fold: int, store: Store) -> Artifact:
     """A windows dataset of one fold; fold 0 has the latest cutoffs."""
     with store.create("windows") as draft:

@@ -64,7 +64,6 @@ def test_one_name_in_two_files_names_both(tmp_path):
         ("name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}", r"timezone"),
         ("- a\n- b", r"expected a mapping"),
         ("name: [", r"is not YAML"),
-        ("horizon: 3", r"name is missing.*Add name: bad"),
     ],
 )
 def test_a_wrong_file_names_itself_and_the_field(tmp_path, text, message):
