@@ -1,5 +1,8 @@
 """Windows: equal to the tutorial's, complete, and blind to what lies after their cutoff."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -221,3 +224,44 @@ def test_a_text_covariate_with_too_many_categories_is_refused(tmp_path):
     frame["region"] = frame.unique_id
     with pytest.raises(ValueError, match=r"'region' has 70 categories; at most 64"):
         write(frame, tmp_path)
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from lstm_model.config import Covariates, WindowSpec
+from lstm_model.segments import write_windows
+spec = WindowSpec.model_validate_json(sys.argv[3])
+write_windows(Path(sys.argv[1]), Path(sys.argv[2]), spec=spec, covariates=Covariates())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_while_the_panel_grows_tenfold(tmp_path):
+    def peak_mebibytes(num_series):
+        table = tmp_path / f"{num_series}.parquet"
+        with pq.ParquetWriter(table, pa.schema(TABLE_FIELDS)) as writer:
+            for i in range(num_series):
+                writer.write_table(long_series(f"s{i:04}"), row_group_size=1 << 20)
+        command = [
+            sys.executable,
+            "-c",
+            MEASURE,
+            table,
+            tmp_path / f"w{num_series}",
+            spec(frequency="1").model_dump_json(),
+        ]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    small, large = peak_mebibytes(20), peak_mebibytes(200)
+    assert large < small + 64, f"{small:.0f} MiB for 2 million rows, {large:.0f} MiB for 20 million"
+
+
+TABLE_FIELDS = [("unique_id", pa.string()), ("ds", pa.int64()), ("y", pa.float64()), ("observed", pa.bool_())]
+
+
+def long_series(unique_id, steps=100_000):
+    y = np.random.default_rng(0).normal(size=steps)
+    columns = {"unique_id": [unique_id] * steps, "ds": np.arange(steps), "y": y, "observed": np.ones(steps, bool)}
+    return pa.table(columns, schema=pa.schema(TABLE_FIELDS))
