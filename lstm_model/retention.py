@@ -7,7 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lstm_model.store import Artifact, Store
 
@@ -44,6 +47,7 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
     for folder in unused:
         shutil.rmtree(folder, ignore_errors=True)
     _drop_records(store, {folder.name for folder in unused})
+    _drop_locks(store, youngest)
     return len(unused)
 
 
@@ -60,3 +64,11 @@ def _drop_records(store: Store, gone: set[str]) -> None:
         text = record.read_text(encoding="utf-8", errors="ignore")
         if any(sha in text for sha in gone):
             record.unlink(missing_ok=True)
+
+
+def _drop_locks(store: Store, youngest: float) -> None:
+    """Files of locks that nobody has taken lately and nobody holds: one is made for every key."""
+    for file in (store.root / "locks").glob("*.lock"):
+        if file.stat().st_mtime < youngest:
+            with suppress(Timeout), FileLock(file, timeout=0):
+                file.unlink(missing_ok=True)

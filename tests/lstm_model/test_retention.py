@@ -41,3 +41,15 @@ def test_what_is_in_use_stays_although_no_finished_run_names_it(tmp_path):
     assert forget(store) == 1
     assert kept(store) == ({in_use.sha256}, {"key-in use"})
     assert unused.sha256 not in kept(store)[0]
+
+
+def test_old_lock_files_go_unless_they_are_held(tmp_path):
+    store = Store(tmp_path)
+    with store.lock("held"):
+        with store.lock("free"):
+            pass
+        for file in (tmp_path / "locks").iterdir():
+            os.utime(file, (0, 0))
+        assert len(list((tmp_path / "locks").iterdir())) == 2
+        forget(store)
+        assert len(list((tmp_path / "locks").iterdir())) == 1
