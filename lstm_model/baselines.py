@@ -1,7 +1,7 @@
 """Forecasts that cost nothing: what a trained network must beat to be worth running.
 
-Every baseline sees the context of a window and no more. NaN in a context (padding, or a value that is missing) is
-skipped; a context without any value gives NaN.
+Every baseline sees what lies before the cutoff: the context, or a whole season where that is longer. NaN in it
+(padding, or a value that is missing) is skipped; a context without any value gives NaN.
 
 Shapes: B windows, L context, H horizon.
 """
@@ -20,7 +20,8 @@ def forecast_baselines(context_BL: NDArray[Any], *, horizon: int, season: int) -
     """All baselines of `BASELINES`, each (B, H) float32.
 
     Args:
-        context_BL: the last L values before each cutoff, NaN where padded or missing.
+        context_BL: the last L values before each cutoff, NaN where padded or missing; a season of them at least, or
+            seasonal naive is no more than naive.
         horizon: steps to forecast.
         season: steps in one season; 1 for none.
 

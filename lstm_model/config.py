@@ -20,6 +20,10 @@ from pydantic_core import CoreSchema
 Level = Annotated[float, Field(gt=0, lt=1)]
 
 
+CREDENTIALS = re.compile(r"://[^?@]*:[^?@]*@|[?&][^=&]*(password|passwd|pwd|secret|token)[^=&]*=", re.IGNORECASE)
+"""user:password@ in a URL, or a password among its parameters."""
+
+
 class ConfigModel(BaseModel):
     """Base of every section: immutable, and unknown keys are an error rather than a silent typo."""
 
@@ -100,11 +104,13 @@ class Source(ConfigModel, title="Source"):
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
             raise ValueError("source.kind is 'sql', but source.url or source.query is empty; give both")
-        if self.url and re.search(r"://[^/@]*:[^/@]*@", self.url):
-            raise ValueError(
-                "source.url contains a password; it would be stored and logged. Remove it and name where it is "
-                "kept in source.password_from, as env:NAME or secret:NAME"
-            )
+        for name, value in (("url", self.url), ("path", self.path)):
+            if value and CREDENTIALS.search(value):
+                raise ValueError(
+                    f"source.{name} contains a password; it would be stored and logged. Remove it and name where it "
+                    "is kept in source.password_from, as env:NAME or secret:NAME (sql), or use the storage's own "
+                    "configuration (files)"
+                )
         if self.password_from and not re.fullmatch(r"(env|secret):\S+", self.password_from):
             raise ValueError("source.password_from must be env:NAME or secret:NAME")
         return self
@@ -159,10 +165,10 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
     """Steps before the test, for early stopping and calibration. Empty: as many as the test."""
     evaluation_stride: int | None = Field(None, ge=1)
     """Steps between two evaluated windows. Empty: 1, or more where that would be millions of points."""
-    align: Literal["calendar", "end"] = "calendar"
-    """calendar: one cutoff for all series. end: each series' own end."""
+    align: Literal["calendar", "end"] | None = None
+    """calendar: one cutoff for all series. end: each series' own end. Empty: inferred."""
     pad_short: bool = True
-    """Left-pad and mask histories that are short beside the context."""
+    """Train on windows of short histories too, their contexts left-padded and masked."""
     max_missing_share: float = Field(0.5, ge=0, le=1)
     """A series with more of its values missing than this is an error."""
 

@@ -94,15 +94,15 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
 
     Args:
         table: a `forecast_table`.
-        scale: from `scales`, of the training part only.
+        scale: from `scales`, of what lies before the test; a series without any there is left out, with a note.
         levels: intervals to score, as shares (0.8); all that the table holds if not given.
 
     Raises:
-        ValueError: nothing was observed, a series has no scale, an interval is missing, or the model forecast NaN.
+        ValueError: nothing was observed, an interval is missing, or the model forecast NaN.
     """
     chosen = levels_of(table) if levels is None else tuple(sorted(levels))
     _check_levels(table, chosen)
-    scored, notes = _observed_rows(table)
+    scored, notes = _observed_rows(table, scale)
     cells = pd.concat(_cell_losses(scored, chosen), ignore_index=True)
     wide, scale_notes = _with_scale(cells, scale)
     num_windows = len(scored[["unique_id", "cutoff"]].drop_duplicates())
@@ -154,15 +154,15 @@ def _truth_and_baselines(
     for rows in _batches(windows):
         batch = windows.batch(torch.arange(rows.start, rows.stop))
         target_BW, observed_BW = batch.target_BW.cpu().numpy(), batch.observed_BW.cpu().numpy()
-        context_BL = target_BW[:, : windows.context]
+        before_BL = windows.before(torch.arange(rows.start, rows.stop)).cpu().numpy()
         truth_WH[rows] = np.where(observed_BW, target_BW, np.nan)[:, windows.context :]
-        for name, values in forecast_baselines(context_BL, horizon=windows.horizon, season=season).items():
+        for name, values in forecast_baselines(before_BL, horizon=windows.horizon, season=season).items():
             baselines[name][rows] = values
     return truth_WH, baselines
 
 
 def _batches(windows: Windows) -> Iterator[slice]:
-    size = max(1, BATCH_STEPS // (windows.context + windows.horizon))
+    size = max(1, BATCH_STEPS // (windows.lead + windows.horizon))
     for start in range(0, len(windows), size):
         yield slice(start, min(start + size, len(windows)))
 
@@ -178,9 +178,10 @@ def _check_levels(table: pd.DataFrame, levels: Sequence[float]) -> None:
             )
 
 
-def _observed_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _observed_rows(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Rows that can be scored, and what was left out. One set for all models, or their scores would not compare."""
-    observed = table["y"].notna()
+    young = ~table["unique_id"].isin(scale["unique_id"])
+    observed = table["y"].notna() & ~young
     without_baseline = observed & table[list(BASELINES)].isna().any(axis=1)
     scored = table[observed & ~without_baseline]
     if scored.empty:
@@ -190,13 +191,21 @@ def _observed_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     notes = []
     if without_baseline.any():
         notes.append(f"{without_baseline.sum()} targets are not scored: their context holds no value.")
-    # Categories too: a series without a single window has no row, and should not vanish in silence.
-    known = table["unique_id"].astype("category").cat.categories
-    lost = sorted(set(known) - set(scored["unique_id"].unique()))
+    scored_ids = set(scored["unique_id"].unique())
+    new = sorted(set(table.loc[young, "unique_id"]))
+    if new:
+        notes.append(f"{len(new)} series begin after the training data, and are not scored: {_named(new)}.")
+    lost = sorted({*scale["unique_id"], *table["unique_id"].astype("category").cat.categories} - scored_ids - {*new})
     if lost:
-        named = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
-        notes.append(f"{len(lost)} series have no observed target in the test windows and are not scored: {named}.")
+        notes.append(
+            f"{len(lost)} of {len(lost) + len(scored_ids)} series have no observed value in the test and are not "
+            f"scored: {_named(lost)}. With advanced.window.align: end each series is tested at its own end."
+        )
     return scored, notes
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
 
 
 def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
@@ -235,14 +244,11 @@ def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, 
 
 def _with_scale(cells: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     wide = cells.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
-    lost = wide.loc[wide["mase_scale"].isna(), "unique_id"]
-    if len(lost):
-        raise ValueError(f"series {lost.iloc[0]!r} has no scale: the table of scales must hold every scored series")
     notes = []
     if "basis" in scale:
         other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(wide["unique_id"])]
         for basis, group in other.groupby("basis"):
-            ids = ", ".join(group["unique_id"].head(5)) + (", …" if len(group) > 5 else "")
+            ids = _named(list(group["unique_id"]))
             notes.append(
                 f"{len(group)} series are scaled by {basis} instead of seasonal naive's in-sample error: {ids}."
             )

@@ -80,8 +80,8 @@ def draw_gates(training: Training) -> Figure:
     context = windows.batch(torch.tensor([latest])).target_BW[0, : windows.context].numpy()
     steps = len(input_TI)
     pad = steps * -(-windows.context // steps) - windows.context
-    padded = np.concatenate([np.full(pad, np.nan, np.float32), context])
-    return plot_gates(np.nanmean(padded.reshape(steps, -1), axis=1), layers)
+    padded = np.ma.masked_invalid(np.concatenate([np.full(pad, np.nan, np.float32), context]))
+    return plot_gates(padded.reshape(steps, -1).mean(axis=1).filled(np.nan), layers)
 
 
 def lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> torch.Tensor:

@@ -6,10 +6,11 @@ The evidence for the numbers is in `docs/decisions.md`.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from lstm_model.config import ModelSpec, PipelineConfig, Plan, TrainingSpec, WindowSpec
+from lstm_model.config import FileLayout, ModelSpec, PipelineConfig, Plan, TrainingSpec, WindowSpec
 from lstm_model.profile import Profile
 from lstm_model.time_axis import INTEGER, default_season
 
@@ -63,7 +64,7 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
     frequency = choices.pick("frequency", config.frequency, facts.frequency, "the commonest step between timestamps")
     season = _season(config, facts, choices)
     unit = _unit(facts.frequency, season)
-    horizon = choices.pick("horizon", config.horizon, _horizon(unit, season), f"a usual planning span for {frequency}")
+    horizon = choices.pick("horizon", config.horizon, *_horizon(unit, season, facts))
     test, validation = _split_steps(config, facts, horizon, choices)
     train = facts.length_median - test - validation
     context = choices.pick("context", config.context, *_context(unit, season, horizon, train))
@@ -83,7 +84,7 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
         ),
         test_steps=test,
         validation_steps=validation,
-        align=settings.align,
+        align=choices.pick("align", settings.align, *_align(config, facts)),
         pad_short=settings.pad_short,
     )
 
@@ -123,7 +124,7 @@ def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[in
     seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
     wish = max(seasons * season, 2 * horizon)
     reason = f"{seasons} seasons" if wish == seasons * season else "two horizons"
-    most = max(season, horizon, (train_steps - horizon) // 2, 2)
+    most = max(season, horizon, 2 * (train_steps - horizon) // 3, 2)
     if wish <= most:
         return wish, reason
     shorter = max(most // season * season, 2)
@@ -212,9 +213,26 @@ def _unit(frequency: str, season: int) -> str:
     """The calendar unit of an alias: M for ME and MS, h for 2h."""
     if frequency == INTEGER:
         return UNIT_OF_SEASON.get(season, "")
+    if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
+        return "W"
     letters = frequency.lstrip("0123456789").split("-")[0]
     return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
 
 
-def _horizon(unit: str, season: int) -> int:
-    return HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
+def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
+    usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
+    most = max(1, (facts.length_median - 2) // 3)
+    if usual <= most:
+        return usual, f"a usual planning span for {facts.frequency}"
+    return most, f"a third of a history of {facts.length_median}"
+
+
+def _align(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
+    """Numbered steps that begin together and end apart share no calendar; a date means the same for every series."""
+    if (
+        facts.frequency == INTEGER
+        and config.source.layout is FileLayout.wide_rows
+        and facts.length_min < facts.length_max
+    ):
+        return "end", "rows of numbered steps share no calendar"
+    return "calendar", "one cutoff for all series"

@@ -161,11 +161,6 @@ def _url(text: str, password: str | None) -> sa.URL:
         raise DataError(
             f"source.url {_shown(text)} is no SQLAlchemy URL; expected such as postgresql://user@host/database"
         ) from None
-    if any("password" in key.lower() for key in url.query):
-        raise DataError(
-            "source.url carries a password in its query part; remove it and name where it is kept in "
-            "source.password_from"
-        )
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
@@ -187,7 +182,7 @@ def _blot(text: str, password: str | None) -> str:
 
 def _redact(path: str) -> str:
     """A URL without its user part, which may hold credentials."""
-    return re.sub(r"//[^/@]*:[^/@]*@", "//***@", path)
+    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
 
 
 def _neighbours(filesystem: Any, root: str) -> str:

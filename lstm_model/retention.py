@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lstm_model.store import Artifact, Store
+from lstm_model.store import Artifact, Store, write_atomically
 
 KEEP_RUNS = 20
 """Runs whose artifacts are kept, so that a setting that is changed back still finds its results."""
@@ -22,10 +22,8 @@ GRACE_SECONDS = 24 * 3600.0
 
 def remember(store: Store, artifacts: Sequence[Artifact]) -> None:
     """Note which artifacts a finished run used; notes beyond the latest `KEEP_RUNS` go."""
-    folder = store.root / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / f"{time.time_ns()}-{os.getpid()}.json"
-    note.write_text(json.dumps([artifact.sha256 for artifact in artifacts]))
+    note = store.root / "runs" / f"{time.time_ns()}-{os.getpid()}.json"
+    write_atomically(note, json.dumps([artifact.sha256 for artifact in artifacts]))
     for old in _notes(store)[:-KEEP_RUNS]:
         old.unlink(missing_ok=True)
 
@@ -36,8 +34,16 @@ def touch(store: Store, artifact: Artifact) -> None:
 
 
 def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
-    """Remove what no remembered run used and nobody touched lately; returns how many artifacts went."""
-    used = {sha for note in _notes(store) for sha in json.loads(note.read_text())}
+    """Remove what no remembered run used and nobody touched lately; returns how many artifacts went.
+
+    One process at a time; a note that cannot be read counts as empty, since what it names was touched with it.
+    """
+    with store.lock("forget"):
+        return _forget(store, grace_seconds)
+
+
+def _forget(store: Store, grace_seconds: float) -> int:
+    used = {sha for note in _notes(store) for sha in _read_note(note)}
     youngest = time.time() - grace_seconds
     unused = [
         folder
@@ -49,6 +55,14 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
     _drop_records(store, {folder.name for folder in unused})
     _drop_locks(store, youngest)
     return len(unused)
+
+
+def _read_note(note: Path) -> list[str]:
+    try:
+        shas: list[str] = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return []
+    return shas
 
 
 def _notes(store: Store) -> list[Path]:
@@ -69,6 +83,7 @@ def _drop_records(store: Store, gone: set[str]) -> None:
 def _drop_locks(store: Store, youngest: float) -> None:
     """Files of locks that nobody has taken lately and nobody holds: one is made for every key."""
     for file in (store.root / "locks").glob("*.lock"):
-        if file.stat().st_mtime < youngest:
-            with suppress(Timeout), FileLock(file, timeout=0):
-                file.unlink(missing_ok=True)
+        with suppress(Timeout, FileNotFoundError):
+            if file.stat().st_mtime < youngest:
+                with FileLock(file, timeout=0):
+                    file.unlink(missing_ok=True)

@@ -127,28 +127,39 @@ def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Co
 
 
 def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
-    """The stretch of one series that belongs to each split; too short a stretch gives none."""
-    edges = [
-        int(np.searchsorted(series.ds, c, side="right")) for c in (cutoffs.train, cutoffs.validation, cutoffs.test)
-    ]
-    train_end, validation_end, test_end = edges
-    pad = spec.context - MIN_CONTEXT if spec.pad_short and train_end < 2 * spec.context + spec.horizon else 0
+    """The stretch of one series that belongs to each split; a split in which it has no step gives none."""
+    ends = {split: int(np.searchsorted(series.ds, getattr(cutoffs, split), side="right")) for split in SPLITS}
+    train_end = ends["train"]
     if train_end:
-        yield "train", _segment(series, -max(pad, 0), train_end)
-    if validation_end > train_end:
-        yield "validation", _segment(series, train_end - spec.context, validation_end)
-    if test_end > validation_end:
-        yield "test", _segment(series, validation_end - spec.context, test_end)
+        short = spec.pad_short and train_end < 2 * spec.context + spec.horizon
+        yield "train", _segment(series, MIN_CONTEXT - spec.context if short else 0, train_end)
+    first = train_end
+    for split in SPLITS[1:]:
+        last = ends[split]
+        if last > first:
+            lead = layout_of(spec, split).lead
+            short_by = _steps_short_of(series.ds[last - 1], getattr(cutoffs, split), spec)
+            yield split, _segment(series, first - lead, last, unknown=short_by)
+        first = last
 
 
-def _segment(series: SeriesRows, first: int, last: int) -> Segment:
-    """Steps [first, last) of a series; a negative first is padding."""
+def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
+    """How many steps a series ends before a split does; the split has no more steps than that."""
+    if last == cutoff:
+        return 0
+    most = max(spec.test_steps, spec.validation_steps)
+    axis = advance(np.repeat(last, most), np.arange(1, most + 1), spec.frequency)
+    return int(np.searchsorted(axis, cutoff, side="right"))
+
+
+def _segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
+    """Steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
     padding = max(0, -first)
     cut = slice(max(0, first), last)
 
     def padded(array: NDArray[Any], fill: Any) -> NDArray[Any]:
-        widths = [(padding, 0)] + [(0, 0)] * (array.ndim - 1)
-        return np.pad(array[cut], widths, constant_values=fill) if padding else array[cut]
+        widths = [(padding, unknown)] + [(0, 0)] * (array.ndim - 1)
+        return np.pad(array[cut], widths, constant_values=fill) if padding or unknown else array[cut]
 
     return Segment(
         unique_id=series.unique_id,
@@ -243,14 +254,15 @@ class SplitWriter:
 def layout_of(spec: WindowSpec, split: Split) -> Layout:
     """The geometry of one split: evaluation has its own stride."""
     stride = spec.stride if split == "train" else spec.evaluation_stride
-    return Layout(context=spec.context, horizon=spec.horizon, stride=stride, frequency=spec.frequency)
+    lead = spec.context if split == "train" else max(spec.context, spec.season)
+    return Layout(context=spec.context, horizon=spec.horizon, stride=stride, frequency=spec.frequency, lead=lead)
 
 
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
     """The series of a table one after another; only one, and one block of rows, is in memory."""
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
     held: list[pa.RecordBatch] = []
-    for batch in pq.ParquetFile(table).iter_batches(batch_size=ROW_GROUP_STEPS, columns=names):
+    for batch in _batches(table, names):
         ids = batch.column("unique_id").dictionary_encode().indices.to_numpy()
         edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
         for first, last in pairwise(edges):
@@ -264,13 +276,18 @@ def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
 
 
 def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
-    """The rows of a series table that lie before the test: what error scales may be measured on."""
-    real: pd.DataFrame = table[table["observed"]]
+    """The rows of a series table that lie before the test: what error scales may be measured on.
+
+    Rows without a real value stay: without them, values that stand one season apart would no longer be.
+    """
+    real = table[table["observed"]]
     if spec.align == "calendar":
-        before: pd.DataFrame = real[real["ds"] <= plan_cutoffs(real["ds"].to_numpy().max(), spec).validation]
-        return before
-    ends = real.groupby("unique_id", sort=False)["ds"].transform("max").to_numpy()
-    return real[real["ds"].to_numpy() <= advance(ends, np.full(len(ends), -spec.test_steps), spec.frequency)]
+        end = plan_cutoffs(real["ds"].to_numpy().max(), spec).validation
+    else:
+        own = table["unique_id"].map(real.groupby("unique_id")["ds"].max()).to_numpy()
+        end = advance(own, np.full(len(own), -spec.test_steps), spec.frequency)
+    before: pd.DataFrame = table[table["ds"].to_numpy() <= end]
+    return before
 
 
 def encode_static(table: Path, names: tuple[str, ...]) -> dict[str, Any]:
@@ -303,10 +320,17 @@ def encode_static(table: Path, names: tuple[str, ...]) -> dict[str, Any]:
     return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
 
 
+def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Row group by row group: `iter_batches` over the whole file holds on to memory as it goes."""
+    file = pq.ParquetFile(table)
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=ROW_GROUP_STEPS)
+
+
 def _last_observed(table: Path) -> Any:
     """The latest observed `ds` of the panel, read in blocks."""
     latest = []
-    for batch in pq.ParquetFile(table).iter_batches(batch_size=ROW_GROUP_STEPS, columns=["ds", "observed"]):
+    for batch in _batches(table, ["ds", "observed"]):
         ds = batch.column("ds").to_numpy(zero_copy_only=False)
         observed = batch.column("observed").to_numpy(zero_copy_only=False)
         if observed.any():
@@ -361,7 +385,9 @@ def _write_about(
         "horizon": spec.horizon,
         "frequency": spec.frequency,
         "season": spec.season,
+        "align": spec.align,
         "stride": {split: layout_of(spec, split).stride for split in SPLITS},
+        "lead": {split: layout_of(spec, split).lead for split in SPLITS},
         "windows": counts,
         "cutoffs": {name: str(value) for name, value in vars(cutoffs).items()},
         "past": list(covariates.past),

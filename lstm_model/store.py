@@ -9,17 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 MANIFEST = "manifest.json"
+HOST = re.sub("[^A-Za-z0-9]", "_", platform.node())
+"""In the names of drafts: only the machine that wrote one can tell whether its writer lives."""
 
 
 class Artifact(BaseModel):
@@ -71,7 +75,7 @@ class Store:
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
         """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
-        folder = self.root / "tmp" / f"{kind}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder = self.root / "tmp" / f"{kind}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
         folder.mkdir(parents=True)
         draft = Draft(kind, folder)
         try:
@@ -97,18 +101,30 @@ class Store:
                 )
 
     def sweep(self) -> None:
-        """Remove what writers that were killed left behind; what a living process is writing stays."""
-        for folder in (self.root / "tmp").glob("*-*-*"):
+        """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
+        for folder in (self.root / "tmp").glob(f"*-{HOST}-*-*"):
             if not _is_alive(int(folder.name.split("-")[-2])):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock across processes; the operating system frees it when its holder dies."""
+    def lock(self, name: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold a lock across processes; the operating system frees it when its holder dies.
+
+        `on_wait` is called once where another process holds it.
+        """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"):
+        lock = FileLock(folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if on_wait is not None:
+                on_wait()
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def _manifest(self, artifact: Artifact) -> dict[str, Any]:
         file = self.path(artifact) / MANIFEST
@@ -145,6 +161,17 @@ class Store:
                 except DamagedArtifactError:
                     shutil.rmtree(target)
             folder.replace(target)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Readers see the old text or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

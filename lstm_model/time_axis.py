@@ -19,8 +19,11 @@ def default_season(frequency: str) -> int:
     if frequency == INTEGER:
         return 1
     offset = pd.tseries.frequencies.to_offset(frequency)
-    season = _SEASONS.get(offset.rule_code.split("-")[0], 1)
-    return max(1, season // offset.n) if season % offset.n == 0 else 1
+    unit, steps = offset.rule_code.split("-")[0], offset.n
+    if unit == "D" and steps % 7 == 0:  # weeks that begin on different days
+        unit, steps = "W", steps // 7
+    season = _SEASONS.get(unit, 1)
+    return max(1, season // steps) if season % steps == 0 else 1
 
 
 def advance(ds: NDArray[Any], steps: NDArray[np.int64], frequency: str) -> NDArray[Any]:

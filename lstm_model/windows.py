@@ -56,6 +56,8 @@ class Windows:
     context: int
     horizon: int
     frequency: str
+    lead: int
+    """Steps that lie before each cutoff: the context, or more where a season is longer and baselines need it."""
     unique_ids: list[str]
     values_N: Tensor
     observed_N: Tensor
@@ -91,18 +93,26 @@ class Windows:
         """
         index_B = index_B.to(self.starts_W.device)
         at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
-        known_BW = at_BW
-        if len(self.last_real_N):
-            last_B = self.last_real_N[at_BW[:, self.context - 1]]
-            held_BL = torch.minimum(at_BW[:, : self.context], last_B[:, None])
-            known_BW = torch.cat([held_BL, at_BW[:, self.context :]], dim=1)
+        held_BL = self._held(at_BW[:, : self.context])
         return Batch(
-            target_BW=self.values_N[known_BW],
+            target_BW=self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)],
             observed_BW=self.observed_N[at_BW],
             past_BLP=self.past_NP[at_BW[:, : self.context]],
             future_BWF=self.future_NF[at_BW],
             static_BS=self.static_KS[self.series_W[index_B]],
         )
+
+    def before(self, index_B: Tensor) -> Tensor:
+        """(B, lead) the values before each cutoff, held like a context: what a baseline may see."""
+        index_B = index_B.to(self.starts_W.device)
+        steps = torch.arange(self.context - self.lead, self.context, device=self.starts_W.device)
+        return self.values_N[self._held(self.starts_W[index_B, None] + steps)]
+
+    def _held(self, at_BL: Tensor) -> Tensor:
+        """Positions up to a cutoff, those after the last real value moved back to it."""
+        if not len(self.last_real_N):
+            return at_BL
+        return torch.minimum(at_BL, self.last_real_N[at_BL[:, -1:]])
 
     def ds_WH(self) -> NDArray[Any]:
         """(W, H) the timestamps of each window's horizon."""
@@ -119,7 +129,7 @@ class Windows:
             )
             for i, y in enumerate(target)
         ]
-        layout = Layout(context=context, horizon=horizon, stride=stride, frequency=INTEGER)
+        layout = Layout(context=context, horizon=horizon, stride=stride, frequency=INTEGER, lead=context)
         return cls.from_segments(segments, layout, {})
 
     @classmethod
@@ -136,6 +146,7 @@ class Windows:
             context=layout.context,
             horizon=layout.horizon,
             frequency=layout.frequency,
+            lead=layout.lead,
             unique_ids=ids,
             values_N=torch.from_numpy(values),
             observed_N=torch.from_numpy(observed),
@@ -157,10 +168,12 @@ class Layout:
     horizon: int
     stride: int
     frequency: str
+    lead: int
 
     @property
     def width(self) -> int:
-        return self.context + self.horizon
+        """Steps of a segment that holds one window."""
+        return self.lead + self.horizon
 
 
 @dataclass(frozen=True)
@@ -211,6 +224,7 @@ def concat(a: Windows, b: Windows) -> Windows:
         context=a.context,
         horizon=a.horizon,
         frequency=a.frequency,
+        lead=min(a.lead, b.lead),
         unique_ids=ids,
         values_N=torch.cat([a.values_N, b.values_N]),
         observed_N=observed,
@@ -232,6 +246,7 @@ def load_windows(folder: Path, split: Split) -> Windows:
         horizon=about["horizon"],
         stride=about["stride"][split],
         frequency=about["frequency"],
+        lead=about["lead"][split],
     )
     return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
 
@@ -295,7 +310,8 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
     counts = np.maximum(last // layout.stride + 1, 0)
     owners = np.repeat(np.arange(len(segments)), counts)
     rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return offsets[owners] + last[owners] - (counts[owners] - 1 - rank) * layout.stride, owners
+    starts = offsets[owners] + last[owners] - (counts[owners] - 1 - rank) * layout.stride
+    return starts + layout.lead - layout.context, owners
 
 
 def _usable(
@@ -303,7 +319,7 @@ def _usable(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keep windows with enough real values to read and at least one to score."""
     real = np.concatenate([[0], np.cumsum(observed)])
-    cut, end = starts + layout.context, starts + layout.width
+    cut, end = starts + layout.context, starts + layout.context + layout.horizon
     keep = (real[cut] - real[starts] >= min(MIN_CONTEXT, layout.context)) & (real[end] - real[cut] > 0)
     return starts[keep], owners[keep]
 

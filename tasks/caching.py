@@ -53,6 +53,10 @@ STAGE_POLICY = CacheKeyFnPolicy(cache_key_fn=_key_of_call)
 """For `@task(cache_policy=...)` of every stage whose result is an Artifact."""
 
 
+def _tell_wait(stage: Task[..., Any]) -> None:
+    get_run_logger().info("%s: another run computes the same; waiting for it", stage.name)
+
+
 @dataclass
 class StageRunner:
     """Runs cached stages against one store, and remembers what became of them."""
@@ -64,7 +68,7 @@ class StageRunner:
     def __call__(self, stage: Task[..., Any], **inputs: Any) -> Artifact:
         """The stage's artifact, whole on disk: from the cache where the key is known, else computed."""
         began = time.monotonic()
-        with self.store.lock(stage_key(stage, inputs)):
+        with self.store.lock(stage_key(stage, inputs), on_wait=lambda: _tell_wait(stage)):
             artifact, outcome = self._run(stage, inputs)
         seconds = round(time.monotonic() - began, 2)
         self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))

@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from lstm_model.config import PipelineConfig, dump_config
 from lstm_model.retention import forget, remember
-from lstm_model.store import Artifact, Store
+from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
 from tasks.kept import scores_of
-from tasks.resolve import write_atomically
 
 NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
 

@@ -58,7 +58,9 @@ def _order(plots: Artifact, store: Store) -> list[str]:
 
 def _data_facts(facts: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, str]]:
     """What the data are and how they were split."""
-    profile, cutoffs, counts = facts["profile"], about["cutoffs"], about["windows"]
+    profile, counts = facts["profile"], about["windows"]
+    own = " at the latest: each series by its own end" if about["align"] == "end" else ""
+    cutoffs = {split: _shown(cutoff) + own for split, cutoff in about["cutoffs"].items()}
     return [
         ("series", f"{profile['num_series']:,}"),
         ("observed values", f"{profile['num_observed']:,}"),
@@ -66,9 +68,9 @@ def _data_facts(facts: dict[str, Any], about: dict[str, Any]) -> list[tuple[str,
         ("from", _shown(profile["start"])),
         ("to", _shown(profile["end"])),
         ("frequency", profile["frequency"]),
-        ("trained on", f"targets up to {_shown(cutoffs['train'])}: {counts['train']:,} windows"),
-        ("validated on", f"targets up to {_shown(cutoffs['validation'])}: {counts['validation']:,} windows"),
-        ("tested on", f"targets up to {_shown(cutoffs['test'])}: {counts['test']:,} windows"),
+        ("trained on", f"targets up to {cutoffs['train']}: {counts['train']:,} windows"),
+        ("validated on", f"targets up to {cutoffs['validation']}: {counts['validation']:,} windows"),
+        ("tested on", f"targets up to {cutoffs['test']}: {counts['test']:,} windows"),
     ]
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model import infer
 from lstm_model.config import PipelineConfig, Plan, Source
-from lstm_model.store import Artifact, Store
+from lstm_model.store import Artifact, Store, write_atomically
 from tasks.kept import profile_of, source_of
 
 
@@ -37,8 +35,8 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
     """
     facts = profile_of(series, store)
     pinned = store.root / "plans" / f"{_digest(config)}.json"
-    if pinned.exists() and not refresh:
-        resolved = Resolved.model_validate_json(pinned.read_bytes())
+    resolved = None if refresh else _pinned(pinned)
+    if resolved is not None:
         if resolved.plan.window.frequency != facts.frequency:
             raise ValueError(
                 f"the data now look like frequency {facts.frequency!r}; this pipeline was set up for "
@@ -55,21 +53,21 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
     return resolved
 
 
+def _pinned(path: Path) -> Resolved | None:
+    """An earlier choice; None where there is none, or one that an older version wrote and this one cannot read."""
+    try:
+        return Resolved.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        get_run_logger().warning("%s was written by another version; choosing again", path)
+        return None
+
+
 def _read_so(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, str]]:
     """How the source was read: (setting, value, reason), the value "" for remarks that belong to no setting."""
     values = {**source.model_dump(mode="json"), **{f"columns.{k}": v for k, v in source.columns.model_dump().items()}}
     return [(name, str(values.get(name) or ""), reason) for name, reason in reasons.items() if name != "frequency"]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Readers see the old text or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _digest(config: PipelineConfig) -> str:

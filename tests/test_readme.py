@@ -19,6 +19,10 @@ def commands():
         yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip() and line[0] != "#")
 
 
+def test_no_figure_is_left_to_fill_in():
+    assert "@@" not in README
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z][a-z0-9-]*)", README):

@@ -17,6 +17,9 @@ CONFIGS = [
     (["--set", "horizon"], "--set takes KEY=VALUE, received 'horizon'"),
     (["--set", "source.kind=files"], "source.path is empty"),
     (["--set", "source.url=postgresql://me:secret@db/x"], "source.url contains a password"),
+    (["--set", "source.url=postgresql://me@db/x?password=secret"], "source.url contains a password"),
+    (["--set", "source.url=postgresql://me:se/secret@db/x"], "source.url contains a password"),
+    (["--data", "https://me:secret@host/x.csv"], "source.path contains a password"),
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
 ]
 

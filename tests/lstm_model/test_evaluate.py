@@ -176,7 +176,9 @@ def test_a_series_without_targets_is_named_not_averaged() -> None:
     scores = score(table, scale=scales({str(i): np.arange(40.0) for i in range(3)}, season=1))
     assert set(scores.per_series["unique_id"]) == {"0", "2"}
     assert scores.headline.num_series == 2
-    assert any(note.endswith("not scored: 1.") for note in scores.notes)
+    assert any(
+        note.startswith("1 of 3 series have no observed value") and "scored: 1." in note for note in scores.notes
+    )
 
 
 def test_nothing_observed_is_an_error() -> None:
@@ -185,10 +187,15 @@ def test_nothing_observed_is_an_error() -> None:
         score(table.assign(y=np.nan), scale=scales({"0": np.arange(9.0)}, season=1))
 
 
-def test_a_missing_scale_or_level_is_named() -> None:
+def test_a_series_without_history_before_the_test_is_named_not_scored() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
-    with pytest.raises(ValueError, match="'1' has no scale"):
-        score(table, scale=scales({"0": np.arange(9.0)}, season=1))
+    scores = score(table, scale=scales({"0": np.arange(9.0)}, season=1))
+    assert set(scores.per_series["unique_id"]) == {"0"}
+    assert "1 series begin after the training data, and are not scored: 1." in scores.notes
+
+
+def test_a_missing_level_is_named() -> None:
+    table, _ = evaluated(panel(2), Rule("naive", 12))
     with pytest.raises(ValueError, match="lstm-lo-50"):
         score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[0.5])
     with pytest.raises(ValueError, match="received 80"):

@@ -56,6 +56,23 @@ def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
     assert (by_step.season, by_step.context) == (by_hour.season, by_hour.context)
 
 
+def test_weeks_that_begin_on_different_days_are_weeks():
+    window = resolve(PipelineConfig(), facts(frequency="7D", length_median=260))[1].window
+    assert (window.season, window.horizon, window.context) == (52, 8, 104)
+
+
+def test_an_inferred_horizon_fits_the_history():
+    window = resolve(PipelineConfig(), facts(frequency="D", length_median=14))[1].window
+    assert window.horizon == 4 and window.test_steps == 4
+
+
+def test_rows_of_numbered_steps_are_tested_at_their_own_ends():
+    config = PipelineConfig.model_validate({"source": {"kind": "files", "path": "a.csv", "layout": "wide_rows"}})
+    assert resolve(config, facts(frequency="1", length_min=100))[1].window.align == "end"
+    assert resolve(config, facts(frequency="1"))[1].window.align == "calendar"
+    assert resolve(config, facts(length_min=100))[1].window.align == "calendar"
+
+
 def test_short_histories_give_up_validation_first_then_the_test():
     def split(length):
         window = resolve(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window

@@ -1,5 +1,6 @@
 """The store forgets what no recent run used, and nothing else."""
 
+import multiprocessing
 import os
 
 from lstm_model.retention import KEEP_RUNS, forget, remember, touch
@@ -52,4 +53,29 @@ def test_old_lock_files_go_unless_they_are_held(tmp_path):
             os.utime(file, (0, 0))
         assert len(list((tmp_path / "locks").iterdir())) == 2
         forget(store)
-        assert len(list((tmp_path / "locks").iterdir())) == 1
+        left = len(list((tmp_path / "locks").iterdir()))
+        assert left == 2, "what is held, and what forget itself holds"
+
+
+def test_a_note_that_a_crash_left_empty_stops_nothing(tmp_path):
+    store = Store(tmp_path)
+    remember(store, [write(store, "a")])
+    (tmp_path / "runs" / "1-1.json").write_text("")
+    assert forget(store) == 0
+
+
+def _loop(root, number):
+    store = Store(root)
+    for i in range(60):
+        remember(store, [write(store, f"{number}-{i}")])
+        forget(store)
+
+
+def test_runs_that_end_together_do_not_disturb_each_other(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=_loop, args=(tmp_path, n)) for n in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]

