@@ -42,9 +42,9 @@ class Outcome(BaseModel):
         lines += [
             "",
             f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
-            f"report    {self.report}",
-            f"plots     {self.plots}",
-            f"pipeline  {self.pipeline}",
+            f"report    {_from_here(self.report)}",
+            f"plots     {_from_here(self.plots)}",
+            f"pipeline  {_from_here(self.pipeline)}",
         ]
         return "\n".join(lines)
 
@@ -60,7 +60,7 @@ def open_store(root: str, name: str) -> Store:
 def publish(
     config: PipelineConfig, scores: Artifact, plots: Artifact, page: Artifact, records: list[StageRecord], store: Store
 ) -> Outcome:
-    """Put report.html and the complete pipeline.yaml at the top of the store, and the report into the UI.
+    """Put report.html, the plots and the complete pipeline.yaml at the top of the store, and the report into the UI.
 
     Args:
         config: the config with nothing left open.
@@ -87,13 +87,30 @@ def publish(
         status="unchanged" if all(record.outcome == "cached" for record in records) else "trained",
         name=config.name,
         report=str(report),
-        plots=str(store.path(plots)),
+        plots=str(_copy_plots(plots, store)),
         pipeline=str(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
         scores=found.total.to_dict(orient="records") if found else [],
         stages=records,
     )
+
+
+def _copy_plots(plots: Artifact, store: Store) -> Path:
+    """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
+    folder = store.root / "plots"
+    names = [f"{name}.png" for name in store.meta(plots)["order"]]
+    for name in names:
+        write_atomically(folder / name, (store.path(plots) / name).read_bytes())
+    for old in folder.glob("*.png"):
+        if old.name not in names:
+            old.unlink(missing_ok=True)
+    return folder
+
+
+def _from_here(path: str) -> str:
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def stage_table(records: list[StageRecord]) -> str:

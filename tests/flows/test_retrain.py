@@ -49,3 +49,4 @@ def test_the_tutorial_runs_as_a_pipeline(cli):
     outcome = cli("--config", root / "deployments" / "pipelines" / "tutorial.yaml")
     assert (Path(outcome["plots"]) / "tutorial.png").exists()
     assert outcome["scores"][0]["count"] == 200
+    assert "loses to seasonal naive" in outcome["verdict"], "what the tutorial does not show"
