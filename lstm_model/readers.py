@@ -132,6 +132,8 @@ def query(source: Source, password: str | None) -> Loaded:
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         # The chained driver error may carry the URL: only the blotted text leaves this function.
         text = _blot(str(getattr(error, "orig", None) or error).strip(), password)
+        if isinstance(error, ImportError):
+            text += "; install the driver of this database (for PostgreSQL: pip install 'psycopg[binary]')"
         lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and (
             not connected or error.connection_invalidated
         )
