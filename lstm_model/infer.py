@@ -84,7 +84,7 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
         ),
         test_steps=test,
         validation_steps=validation,
-        align=choices.pick("align", settings.align, *_align(config, facts)),
+        align=choices.pick("align", settings.align, *_align(config, facts, test)),
         pad_short=settings.pad_short,
     )
 
@@ -227,7 +227,7 @@ def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
     return most, f"a third of a history of {facts.length_median}"
 
 
-def _align(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
+def _align(config: PipelineConfig, facts: Profile, test_steps: int) -> tuple[str, str]:
     """Numbered steps that begin together and end apart share no calendar; a date means the same for every series."""
     if (
         facts.frequency == INTEGER
@@ -235,4 +235,6 @@ def _align(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
         and facts.length_min < facts.length_max
     ):
         return "end", "rows of numbered steps share no calendar"
+    if facts.median_lag > test_steps // 2:
+        return "end", f"half of the series end {facts.median_lag} steps or more before the panel does"
     return "calendar", "one cutoff for all series"

@@ -239,6 +239,8 @@ def _draw_over_time(axes: Axes, ds: NDArray[Any], residual: NDArray[np.float64],
         x, curve["middle"], color=COLOURS[MODEL], linewidth=1.6, marker="o" if bins < 3 else None, label="median error"
     )
     axes.axhline(0, color=INK, linewidth=1)
+    if len(x) > 1:  # no margin: around dates of the first centuries it would reach before the year 1
+        axes.set_xlim(x[0], x[-1])
     name_axes(axes, x=time_axis(axes.xaxis, ds), y=unit, title="Over time")
 
 

@@ -28,6 +28,8 @@ class Profile(BaseModel):
     length_max: int
     start: str
     end: str
+    median_lag: int
+    """Steps by which the series in the middle ends before the panel does."""
     found_season: int | None
     """The cycle seen in the autocorrelation; looked for on integer axes alone, where no calendar names one."""
 
@@ -40,6 +42,8 @@ def profile(table: Path, frequency: str) -> Profile:
     ds = rows.column("ds").to_numpy()[real]
     _, counts = np.unique(ids, return_counts=True)
     y = rows.column("y").to_numpy()
+    last = ds[np.cumsum(counts) - 1].astype(np.int64)
+    step = max(1.0, float(np.median(np.diff(ds.astype(np.int64))[np.diff(ids) == 0]))) if len(ds) > len(counts) else 1.0
     return Profile(
         frequency=frequency,
         num_series=len(counts),
@@ -49,6 +53,7 @@ def profile(table: Path, frequency: str) -> Profile:
         length_max=int(counts.max()),
         start=str(ds.min()),
         end=str(ds.max()),
+        median_lag=round(float(last.max() - np.median(last)) / step),
         found_season=_find_season(np.split(y[real], np.cumsum(counts)[:-1])) if frequency == INTEGER else None,
     )
 

@@ -29,6 +29,8 @@ class Outcome(BaseModel):
     pipeline: str
     model: Artifact
     verdict: str
+    notes: list[str]
+    """What was left out of the scores, and why."""
     scores: list[dict[str, Any]]
     stages: list[StageRecord]
 
@@ -38,6 +40,7 @@ class Outcome(BaseModel):
         if self.scores:
             lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
             lines += [f"{s['model']:<16}{s['mase']:>8.3f}{s['smape']:>8.2f}{s['rmse']:>12.4g}" for s in self.scores]
+        lines += [f"note: {note}" for note in self.notes]
         computed = [f"{r.stage} {r.seconds:.1f} s" for r in self.stages if r.outcome != "cached"]
         lines += [
             "",
@@ -91,6 +94,7 @@ def publish(
         pipeline=str(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
+        notes=found.notes if found else [],
         scores=found.total.to_dict(orient="records") if found else [],
         stages=records,
     )

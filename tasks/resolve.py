@@ -42,6 +42,7 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
                 f"the data now look like frequency {facts.frequency!r}; this pipeline was set up for "
                 f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
             )
+        get_run_logger().info("settings as chosen at the first run of this config; --refresh chooses again")
         return resolved
     source = source_of(series, store)
     filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)

@@ -13,7 +13,7 @@ from lstm_model.profile import Profile, profile
 def facts(**changes):
     base = {
         "frequency": "h", "num_series": 10, "num_observed": 20_000, "length_min": 2000, "length_median": 2000,
-        "length_max": 2000, "start": "2024-01-01", "end": "2024-03-24", "found_season": None,
+        "length_max": 2000, "start": "2024-01-01", "end": "2024-03-24", "median_lag": 0, "found_season": None,
     }  # fmt: skip
     return Profile(**{**base, **changes})
 
@@ -73,6 +73,12 @@ def test_rows_of_numbered_steps_are_tested_at_their_own_ends():
     assert resolve(config, facts(length_min=100))[1].window.align == "calendar"
 
 
+def test_series_that_ended_long_ago_are_tested_at_their_own_ends():
+    _, plan, reasons = resolve(PipelineConfig(), facts(median_lag=100))
+    assert plan.window.align == "end"
+    assert ("align", "end", "half of the series end 100 steps or more before the panel does") in reasons
+
+
 def test_short_histories_give_up_validation_first_then_the_test():
     def split(length):
         window = resolve(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window
@@ -122,3 +128,4 @@ def test_the_profile_counts_real_values_only(tmp_path):
     y[10:15] = np.nan
     found = profile(write_panel(tmp_path / "a.parquet", [y, np.arange(20.0)]), "1")
     assert (found.num_series, found.num_observed, found.length_min, found.length_max) == (2, 65, 20, 45)
+    assert found.median_lag == 15

@@ -161,6 +161,14 @@ def test_residuals_of_several_series_are_scaled() -> None:
     assert np.abs(figure.axes[0].get_xlim()).max() < 10
 
 
+def test_dates_of_the_first_centuries_are_drawn() -> None:
+    """The M3 competition has series that begin in the year 1."""
+    table, _, _, _ = make(["a", "b"], "MS")
+    old = table["unique_id"] == "b"
+    table.loc[old, "ds"] = table.loc[old, "ds"] - np.timedelta64(365 * 2016, "D")
+    assert to_png(plot_residuals(table))
+
+
 def test_loss_marks_the_kept_step_and_takes_a_log_scale_when_it_falls_far() -> None:
     history = [
         {"step": s, "train_loss": 1 / s, "validation_loss": 2 / s if s % 10 == 0 else None} for s in range(1, 101)
