@@ -55,6 +55,11 @@ def wait_for(what, check, *, seconds=120):
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def hear_ctrl_c():
+    """A test run in the background of a shell inherits that SIGINT is ignored, and hands it on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Serving:
     """A `python -m deployments.serve` process, its output in a file."""
 
@@ -73,6 +78,7 @@ class Serving:
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=hear_ctrl_c,
                 start_new_session=True,  # a group of its own, so that a test can send Ctrl-C to it as a terminal does
             )
 

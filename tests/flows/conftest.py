@@ -64,6 +64,11 @@ def _wait_until_healthy(url, server, log, *, seconds=120):
     raise AssertionError(f"no Prefect server after {seconds} s:\n{log.read_text()}")
 
 
+def hear_ctrl_c():
+    """A test run in the background of a shell inherits that SIGINT is ignored, and hands it on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Cli:
     """`python -m flows.retrain` in a process of its own."""
 
@@ -81,7 +86,7 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
+            **{"preexec_fn": hear_ctrl_c, **options},
         )
 
     def fail(self, *arguments, **options):
