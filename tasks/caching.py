@@ -74,11 +74,6 @@ class StageRunner:
         self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))
         return artifact
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether nothing at all had to be computed."""
-        return all(record.outcome == "cached" for record in self.records)
-
     def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
         artifact, cached = self._call(stage, inputs, refresh=self.refresh)
         if not cached:
