@@ -219,6 +219,56 @@ class TrainingSettings(ConfigModel, title="Training"):
     """After early stopping, train again through validation with the step count found."""
     timeout_seconds: float = Field(6 * 3600, gt=0)
     """A training that takes longer fails."""
+    warm_start: bool = True
+    """Go on from the champion's weights where they fit and have seen nothing that this training is judged on."""
+    scratch_every: int = Field(7, ge=1)
+    """Every so many warm starts, train from scratch as well, and keep the better one."""
+
+
+class Promotion(ConfigModel, title="Promotion"):
+    """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
+
+    first_model: Literal["warn", "floor"] = "warn"
+    """The first model: warn promotes it with a warning where it loses to seasonal naive, floor does not promote it."""
+    margin: float = Field(0.01, gt=0, lt=1)
+    """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
+    significance: float = Field(0.1, gt=0, lt=1)
+    """Largest p-value of the improvement, where the test has 8 cutoffs that do not overlap, or more."""
+    series_cap: float = Field(1.5, gt=1)
+    """No series may have more than so many times the error of both the champion and seasonal naive."""
+    coverage_tolerance: float = Field(0.15, gt=0, lt=1)
+    """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
+
+
+class Forecasting(ConfigModel, title="Forecasts"):
+    """When the champion forecasts, and where to beside the ledger. Read by the forecast flow alone."""
+
+    schedule: Schedule | None = None
+    """When the deployment forecasts."""
+    url: str | None = None
+    """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
+    """The table there; made where it does not exist."""
+    password_from: str | None = Field(None, pattern=r"^(env|secret):\S+$")
+    """Where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.url and CREDENTIALS.search(self.url):
+            raise ValueError(
+                "forecasting.url contains a password; it would be stored and logged. Remove it and name where it is "
+                "kept in forecasting.password_from, as env:NAME or secret:NAME"
+            )
+        return self
+
+
+class Monitoring(ConfigModel, title="Monitoring"):
+    """When the errors of past forecasts are looked at, and what follows. Read by the monitor flow alone."""
+
+    schedule: Schedule | None = None
+    """When the deployment compares its forecasts with what happened."""
+    retrain: bool = True
+    """Start the retraining when the errors leave their envelope; off: only tell."""
 
 
 class Advanced(ConfigModel, title="Advanced"):
@@ -253,15 +303,27 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """What to do about missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
     schedule: Schedule | None = None
     """When the deployment retrains; a run that is started by hand ignores it."""
+    forecasting: Forecasting = Forecasting()
+    """When the champion forecasts, and where to."""
+    monitoring: Monitoring = Monitoring()
+    """When past forecasts are compared with what happened."""
+    promotion: Promotion = Promotion()
+    """When a new model takes the place of the old one."""
+    notify: str | None = Field(None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    """A Prefect notification block, as type/name, that is told of failures, rejections, rollbacks and drift."""
     advanced: Advanced = Advanced()
     """What few need to touch."""
+
+    def modelling_section(self) -> PipelineConfig:
+        """This config with all at its default that does not shape the model: how it is called, run and watched."""
+        default = PipelineConfig(name="any")
+        beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "notify")
+        return self.model_copy(update={name: getattr(default, name) for name in beside})
 
     def data_section(self) -> PipelineConfig:
         """This config with all that ingest does not use at its default: what counts as a change of its data."""
         window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
-        return self.model_copy(
-            update={"name": "data", "context": None, "schedule": None, "advanced": Advanced(window=window)}
-        )
+        return self.modelling_section().model_copy(update={"context": None, "advanced": Advanced(window=window)})
 
     @field_validator("frequency", mode="before")
     @classmethod
@@ -316,6 +378,8 @@ class TrainingSpec(ConfigModel):
     gradient_clip: float
     patience: int
     refit: bool
+    warm_start: bool = True
+    scratch_every: int = 7
 
 
 class Plan(ConfigModel):

@@ -191,6 +191,8 @@ def _resolve_training(
         gradient_clip=settings.gradient_clip,
         patience=settings.patience,
         refit=settings.refit,
+        warm_start=settings.warm_start,
+        scratch_every=settings.scratch_every,
     )
 
 

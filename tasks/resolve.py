@@ -73,5 +73,4 @@ def _read_so(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, st
 
 def _digest(config: PipelineConfig) -> str:
     """Of all that choices depend on: when it runs and what it is called do not matter."""
-    counted = config.model_copy(update={"schedule": None, "name": "any"})
-    return hashlib.sha256(counted.model_dump_json().encode()).hexdigest()[:32]
+    return hashlib.sha256(config.modelling_section().model_dump_json().encode()).hexdigest()[:32]
