@@ -72,6 +72,11 @@ class Store:
         meta: dict[str, Any] = self._manifest(artifact)["meta"]
         return meta
 
+    def num_rows(self, artifact: Artifact) -> int:
+        """As the writer counted: what an artifact is found again by its folder's name alone lacks."""
+        rows: int = self._manifest(artifact)["num_rows"]
+        return rows
+
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
         """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
@@ -163,15 +168,28 @@ class Store:
             folder.replace(target)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Readers see the old content or the new one, never half of it."""
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Readers see the old content or the new one, never half of it; `durable`: after a power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        if durable:
+            flush(draft)
         draft.replace(path)
+        if durable:
+            flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk holds a file's bytes, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(pid: int) -> bool:
