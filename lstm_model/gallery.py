@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_model.forecast import Forecaster
+from lstm_model.forecaster import Forecaster
 from lstm_model.gates import gate_activations
 from lstm_model.model_plots import plot_gates, plot_loss, plot_tutorial
 from lstm_model.plots import plot_calibration, plot_error_by_step, plot_forecasts, plot_residuals

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lstm_model.calibrate import conformal_offsets
 from lstm_model.config import Plan
 from lstm_model.device import DeviceChoice, fits_on_device
-from lstm_model.forecast import Forecaster, Scaler, shape_of
+from lstm_model.forecaster import Forecaster, Scaler, shape_of
 from lstm_model.losses import count_targets, pinball_sum
 from lstm_model.microbatch import MicroBatches
 from lstm_model.models import LSTMModel, build_network, forecast_batch

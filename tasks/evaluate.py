@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from prefect import task
 
+from lstm_model.bundle import load_bundle
 from lstm_model.config import WindowSpec
 from lstm_model.evaluate import forecast_table, scales, score
-from lstm_model.forecast import load_bundle
 from lstm_model.segments import rows_before_test
 from lstm_model.store import Artifact, Store
 from lstm_model.windows import load_windows

@@ -6,9 +6,9 @@ import json
 
 from prefect import task
 
+from lstm_model.bundle import load_bundle
 from lstm_model.config import WindowSpec
 from lstm_model.figures import save
-from lstm_model.forecast import load_bundle
 from lstm_model.gallery import Evaluation, Training, draw
 from lstm_model.scaling import scales
 from lstm_model.segments import rows_before_test

@@ -11,9 +11,9 @@ from typing import Any
 
 from prefect import task
 
+from lstm_model.bundle import save_bundle
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice, exclusive, select_device
-from lstm_model.forecast import save_bundle
 from lstm_model.store import Artifact, Store
 from lstm_model.train import Fitted, fit
 from lstm_model.windows import load_windows

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from lstm_model.bundle import load_bundle, save_bundle
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice, exclusive, fits_on_device, select_device
-from lstm_model.forecast import load_bundle, save_bundle
 from lstm_model.train import fit
 from lstm_model.windows import Windows
 

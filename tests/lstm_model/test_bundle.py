@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lstm_model.bundle import load_bundle, read_card, save_bundle
 from lstm_model.calibrate import apply_offsets, conformal_offsets
 from lstm_model.config import ModelSpec
-from lstm_model.forecast import Forecaster, load_bundle, read_card, save_bundle
+from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network
 from lstm_model.windows import Windows
 

@@ -1,38 +1,26 @@
-"""A trained forecaster: windows in, quantiles in original units out; and the folder it is kept in.
-
-A bundle is `model.safetensors` (weights, covariate scaler, conformal offsets) and `bundle.json` (everything else).
-No pickle: loading a bundle runs no code of its writer. The bytes depend on the forecaster and its card alone.
+"""A trained forecaster: windows in, quantiles in original units out.
 
 Shapes: W windows, H horizon, Q quantiles.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lstm_model.calibrate import apply_offsets
 from lstm_model.config import ModelSpec
-from lstm_model.models import DirectForecaster, InputShape, build_network, forecast_batch
+from lstm_model.models import DirectForecaster, InputShape, forecast_batch
 from lstm_model.windows import Windows
 
 Floats = NDArray[np.float32]
 Scaler = dict[str, list[list[float]]]
 
-WEIGHTS, RECORD, FORMAT = "model.safetensors", "bundle.json", 1
-OFFSETS = "conformal_offsets"
 DECODER_ROWS = 65_536
 """A forecast is made in batches of at most this many windows x output segments, which bounds its memory."""
 
@@ -117,73 +105,6 @@ def shape_of(windows: Windows, *, season: int) -> InputShape:
         future=windows.future_NF.shape[1],
         static=windows.static_KS.shape[1],
     )
-
-
-def save_bundle(folder: Path, forecaster: Forecaster, card: dict[str, Any]) -> None:
-    """Write a forecaster and its card (any JSON: scores, data hash, versions) into `folder`, which is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in forecaster.network.state_dict().items()}
-    if forecaster.offsets_JH is not None:
-        tensors[OFFSETS] = torch.from_numpy(np.ascontiguousarray(forecaster.offsets_JH))
-    save_file(tensors, folder / WEIGHTS)
-    record = {
-        "format": FORMAT,
-        "model": forecaster.spec.model_dump(mode="json"),
-        "shape": asdict(forecaster.shape),
-        "scaler": forecaster.scaler,
-        "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-        "card": card,
-    }
-    sealed = {**record, "sha256": _digest(record)}
-    (folder / RECORD).write_text(json.dumps(sealed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card that was saved with a bundle, without loading its weights."""
-    card: dict[str, Any] = _read_record(folder)["card"]
-    return card
-
-
-def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
-    """Read a bundle back onto any device.
-
-    Raises:
-        ValueError: a file is missing, truncated or not what was written.
-    """
-    record = _read_record(folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != record["weights_sha256"]:
-        raise ValueError(f"{weights} is missing, truncated or changed: its sha256 is not the one in {RECORD}")
-    try:
-        spec, shape = ModelSpec.model_validate(record["model"]), InputShape(**record["shape"])
-        tensors = load_file(weights, device=device)
-        offsets = tensors.pop(OFFSETS, None)
-        with torch.random.fork_rng(devices=[]):  # the weights are replaced; the caller's random state is not touched
-            network = build_network(spec, shape, record["scaler"])
-        network.load_state_dict(tensors)
-    except (ValidationError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
-        raise ValueError(f"{folder} is not a bundle that this version can read: {error}") from error
-    network.to(device).eval()
-    return Forecaster(network, spec, shape, record["scaler"], None if offsets is None else offsets.cpu().numpy())
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    file = folder / RECORD
-    try:
-        sealed = json.loads(file.read_text(encoding="utf-8"))
-        record = {key: value for key, value in sealed.items() if key != "sha256"}
-        whole = sealed["sha256"] == _digest(record)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file} cannot be read as a bundle's record: {error!r}") from error
-    if not whole:
-        raise ValueError(f"{file} was changed after it was written: its sha256 does not match its content")
-    if record["format"] != FORMAT:
-        raise ValueError(f"{file} has format {record['format']}, this version reads {FORMAT}")
-    return record
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _slices(total: int, size: int) -> Iterator[slice]:
