@@ -26,6 +26,10 @@ from tasks.closure import closure_hash
 
 Outcome = Literal["cached", "computed", "repaired"]
 
+UNKEYED = frozenset({"parent"})
+"""Inputs that do not count: where a training starts changes how long it takes, not what is asked for. Were the champion
+in the key, each promotion would make the next run train again on the same data."""
+
 
 class StageRecord(BaseModel):
     """What became of one stage in one run."""
@@ -37,8 +41,8 @@ class StageRecord(BaseModel):
 
 
 def stage_key(stage: Task[..., Any], inputs: dict[str, Any]) -> str:
-    """The cache key of a stage for these inputs; where the store lies does not count."""
-    counted = {name: value for name, value in inputs.items() if not isinstance(value, Store)}
+    """The cache key of a stage for these inputs; where the store lies does not count, nor do `UNKEYED` inputs."""
+    counted = {k: value for k, value in inputs.items() if k not in UNKEYED and not isinstance(value, Store)}
     text = json.dumps(to_jsonable_python(counted), sort_keys=True)
     module = stage.fn.__module__
     digest = hashlib.sha256("\0".join([module, stage.fn.__qualname__, text, closure_hash(module)]).encode())
