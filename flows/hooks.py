@@ -1,4 +1,4 @@
-"""What a person is told when a run does not finish."""
+"""What a person is told when a run does not finish: in the log, and through the block that its config names."""
 
 from __future__ import annotations
 
@@ -7,22 +7,48 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas import FlowRun, State
 from prefect.logging import get_logger
+from prefect.utilities.urls import url_for
+
+from tasks.notify import tell
+
+FAILED = (
+    "The last good report and model are untouched; once the cause is mended, a new run takes the finished stages from "
+    "the cache"
+)
+STOPPED = (
+    "A run of a deployment is started again by itself; any other, start again: finished stages come from the cache"
+)
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """After an error: nothing was replaced, and the finished stages are kept."""
-    get_logger(__name__).error(
-        "%s failed: %s. The last good report and model are untouched; once the cause is mended, a new run takes the "
-        "finished stages from the cache",
-        flow_run.name,
-        state.message,
-    )
+    get_logger(__name__).error("%s failed: %s. %s", flow_run.name, state.message, FAILED)
+    message = str(state.message).removeprefix("Flow run encountered an exception: ")
+    report(flow.name, flow_run, f"failed: {message}", FAILED)
 
 
 def tell_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """After the process was stopped or killed."""
-    get_logger(__name__).error(
-        "%s was stopped before its end: %s. Run it again; the finished stages come from the cache",
-        flow_run.name,
-        state.message,
+    get_logger(__name__).error("%s was stopped before its end: %s. %s", flow_run.name, state.message, STOPPED)
+    report(flow.name, flow_run, f"was stopped before its end: {state.message}", STOPPED)
+
+
+def report(flow_name: str, flow_run: FlowRun, event: str, advice: str) -> None:
+    """Notify whoever the config of a run, or its own parameter `notify`, names; nobody where neither does.
+
+    Args:
+        flow_name: such as retrain.
+        flow_run: its parameters are read; its page is linked.
+        event: what happened, as the end of a sentence.
+        advice: what that means and what to do.
+    """
+    config = flow_run.parameters.get("config")
+    settings = config if isinstance(config, dict) else {}
+    name = flow_run.parameters.get("name") or settings.get("name") or "?"
+    headline = event.splitlines()[0][:120]
+    link = url_for(flow_run) or ""
+    tell(
+        flow_run.parameters.get("notify") or settings.get("notify"),
+        f"{flow_name}/{name} {headline}",
+        f"{flow_name}/{name}, run {flow_run.name}, {event}\n\n{advice}.\n{link}".rstrip(),
     )

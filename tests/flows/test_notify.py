@@ -1,0 +1,97 @@
+"""Whoever the config names is told, through a real block on a real server, and a broken block hides nothing."""
+
+import json
+import logging
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tasks.notify import tell
+
+SECRET = "T0PS3CRET"
+
+
+@pytest.fixture
+def receiver():
+    """A web server that keeps what it is sent: [(path, JSON), ...]; paths with `broken` answer 500."""
+    received = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, json.loads(body)))
+            self.send_response(500 if "broken" in self.path else 200)
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        server.url, server.received = f"http://127.0.0.1:{server.server_port}", received
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def save(api_url, receiver):
+    """Save a webhook block on the server of this session, by name."""
+
+    def webhook(name, path=""):
+        data = {"subject": "{{subject}}", "body": "{{body}}"}
+        block = CustomWebhookNotificationBlock(name=name, url=f"{receiver.url}/{path}", json_data=data)
+        block.save(name, overwrite=True)
+        return f"custom-webhook/{name}"
+
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        yield webhook
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_told_and_a_block_that_is_gone_hides_nothing(cli, save, receiver):
+    notify = save("failures")
+    arguments = ["--name", "shop", "--data", "nowhere.csv"]
+    code, errors = cli.fail(*arguments, "--set", f"notify={notify}")
+    assert code == 1 and "nowhere.csv' does not exist" in errors
+    ((_, told),) = receiver.received
+    assert told["subject"].startswith("retrain/shop failed: DataError: source.path ")
+    assert "does not exist" in told["body"] and "last good report and model are untouched" in told["body"]
+    assert "/runs/flow-run/" in told["body"]
+
+    code, errors = cli.fail(*arguments, "--set", "notify=custom-webhook/deleted", "--verbose")
+    assert code == 1 and "nowhere.csv' does not exist" in errors
+    assert "not told through custom-webhook/deleted" in errors
+    assert len(receiver.received) == 1
+
+
+def test_a_broken_block_is_a_warning_without_its_secrets(save, receiver, caplog):
+    with caplog.at_level(logging.WARNING):
+        tell(save("broken", f"broken/{SECRET}"), "subject", "body")
+        tell("custom-webhook/nobody", "subject", "body")
+        tell("no-such-type/x", "subject", "body")
+        SlackWebhook(url=f"json{receiver.url[4:]}/broken/{SECRET}").save("broken", overwrite=True)
+        tell("slack-webhook/broken", "subject", "body")
+    assert len(receiver.received) == 2
+    warnings = [record.getMessage() for record in caplog.records if "not told" in record.getMessage()]
+    assert [w.split(":")[0] for w in warnings] == [
+        "not told through custom-webhook/broken",
+        "not told through custom-webhook/nobody",
+        "not told through no-such-type/x",
+        "not told through slack-webhook/broken",
+    ]
+    assert "HTTPStatusError 500" in warnings[0]
+    assert SECRET not in caplog.text
+
+
+def test_the_blocks_made_with_apprise_arrive_too(save, receiver):
+    # Beneath Slack, Teams and the like is Apprise, which is told here to write to this server.
+    SlackWebhook(url=f"json{receiver.url[4:]}/services/x").save("here", overwrite=True)
+    tell("slack-webhook/here", "drift", "the error doubled")
+    ((path, told),) = receiver.received
+    assert path == "/services/x" and "the error doubled" in json.dumps(told)
+    tell(None, "nobody", "is told")
+    assert len(receiver.received) == 1
