@@ -109,7 +109,7 @@ def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Co
         The number of training windows, before those without any real target are left out.
     """
     static = encode_static(table, covariates.static)
-    end = _last_observed(table)
+    end = last_observed(table)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
@@ -141,6 +141,13 @@ def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iter
             short_by = _steps_short_of(series.ds[last - 1], getattr(cutoffs, split), spec)
             yield split, _segment(series, first - lead, last, unknown=short_by)
         first = last
+
+
+def upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
+    """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
+    cut = int(np.flatnonzero(series.observed)[-1]) + 1
+    last = min(cut + horizon, len(series.ds))
+    return _segment(series, cut - context, last, unknown=cut + horizon - last)
 
 
 def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
@@ -290,24 +297,34 @@ def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
     return before
 
 
-def encode_static(table: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
     """Static covariates as numbers: numeric ones as they are, text as one column a category.
+
+    Args:
+        table: the Parquet file that ingest wrote.
+        names: of the covariates.
+        known: the categories that a model knows, by text covariate; any other category is 0 in all its columns.
 
     Returns:
         {"columns": names of the encoded columns, "categories": {name: categories}, "rows": {unique_id: values}}
 
     Raises:
-        ValueError: a text covariate has more than 64 categories.
+        ValueError: a text covariate has more than 64 categories, or is one that the model knows as numbers.
     """
     if not names:
         return {"columns": [], "categories": {}, "rows": {}}
     frame = pq.read_table(table, columns=["unique_id", *names]).to_pandas().drop_duplicates("unique_id")
     parts, categories = [], {}
     for name in names:
-        if pd.api.types.is_numeric_dtype(frame[name]):
+        if name not in (known or {}) and pd.api.types.is_numeric_dtype(frame[name]):
             parts.append(frame[[name]].astype(float))
             continue
-        categories[name] = sorted(frame[name].astype(str).unique())
+        if known is not None and name not in known:
+            raise ValueError(
+                f"static covariate {name!r} has text in it (series {frame['unique_id'].iloc[0]!r}: "
+                f"{frame[name].iloc[0]!r}); the model was trained on numbers. Mend the source, or train again"
+            )
+        categories[name] = known[name] if known else sorted(frame[name].astype(str).unique())
         if len(categories[name]) > MAX_CATEGORIES:
             raise ValueError(
                 f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
@@ -327,7 +344,7 @@ def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=ROW_GROUP_STEPS)
 
 
-def _last_observed(table: Path) -> Any:
+def last_observed(table: Path) -> Any:
     """The latest observed `ds` of the panel, read in blocks."""
     latest = []
     for batch in _batches(table, ["ds", "observed"]):

@@ -102,6 +102,15 @@ class Windows:
             static_BS=self.static_KS[self.series_W[index_B]],
         )
 
+    def take(self, index: Tensor) -> Self:
+        """The windows with these indices, over the same data."""
+        return replace(
+            self,
+            starts_W=self.starts_W[index],
+            series_W=self.series_W[index],
+            cutoff_W=self.cutoff_W[index.cpu().numpy()],
+        )
+
     def before(self, index_B: Tensor) -> Tensor:
         """(B, lead) the values before each cutoff, held like a context: what a baseline may see."""
         index_B = index_B.to(self.starts_W.device)
@@ -133,14 +142,22 @@ class Windows:
         return cls.from_segments(segments, layout, {})
 
     @classmethod
-    def from_segments(cls, segments: list[Segment], layout: Layout, static: dict[str, list[float]]) -> Self:
-        """Concatenate segments and find the windows in them that have something to read and something to score."""
+    def from_segments(
+        cls, segments: list[Segment], layout: Layout, static: dict[str, list[float]], *, scored: bool = True
+    ) -> Self:
+        """Concatenate segments and find the windows in them that have something to read and something to score.
+
+        With `scored` off, windows without any observed target count too: what they forecast has not happened yet.
+        """
         ids = sorted({segment.unique_id for segment in segments})
         number = {unique_id: k for k, unique_id in enumerate(ids)}
         values = _concatenate([s.values for s in segments], np.float32)
         observed = _concatenate([s.observed for s in segments], np.bool_)
         starts, owners = _window_starts(segments, layout)
-        starts, owners = _usable(starts, owners, observed, layout)
+        keep = _readable(starts, observed, layout)
+        if scored:
+            keep &= _scorable(starts, observed, layout)
+        starts, owners = starts[keep], owners[keep]
         series = np.array([number[s.unique_id] for s in segments], np.int64)
         return cls(
             context=layout.context,
@@ -314,14 +331,20 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
     return starts + layout.lead - layout.context, owners
 
 
-def _usable(
-    starts: NDArray[np.int64], owners: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keep windows with enough real values to read and at least one to score."""
+def _readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Windows with enough real values to read."""
+    return _count(observed, starts, starts + layout.context) >= min(MIN_CONTEXT, layout.context)
+
+
+def _scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Windows with at least one real value to score."""
+    cutoffs = starts + layout.context
+    return _count(observed, cutoffs, cutoffs + layout.horizon) > 0
+
+
+def _count(observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
     real = np.concatenate([[0], np.cumsum(observed)])
-    cut, end = starts + layout.context, starts + layout.context + layout.horizon
-    keep = (real[cut] - real[starts] >= min(MIN_CONTEXT, layout.context)) & (real[end] - real[cut] > 0)
-    return starts[keep], owners[keep]
+    return np.asarray(real[last] - real[first])
 
 
 def _last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
