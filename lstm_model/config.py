@@ -269,6 +269,8 @@ class Monitoring(ConfigModel, title="Monitoring"):
     """When the deployment compares its forecasts with what happened."""
     retrain: bool = True
     """Start the retraining when the errors leave their envelope; off: only tell."""
+    periods_per_false_alarm: int = Field(200, ge=20, le=10_000)
+    """Where nothing changes, at most one alarm in so many forecast periods (a horizon, or a season within it)."""
 
 
 class Advanced(ConfigModel, title="Advanced"):
