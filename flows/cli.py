@@ -1,4 +1,4 @@
-"""The command line of `python -m flows.retrain`."""
+"""The command lines of the flows: `python -m flows.retrain`, and likewise forecast, monitor, backtest, promote."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,75 @@ FLAGS = {
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
 }
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "retrain": {
+        "refresh": {"action": "store_true", "help": "compute every stage again, from scratch"},
+        "promote": {
+            "choices": ["auto", "ask", "never"],
+            "default": "auto",
+            "help": "auto: the new model takes over where it is better; ask: you decide; never: an experiment",
+        },
+        "reason": {"default": "", "help": "why; where it begins with drift, the latest horizon alone is the test"},
+    },
+    "forecast": {},
+    "monitor": {},
+    "backtest": {
+        "folds": {"type": int, "default": 4, "help": "how many cutoffs (default: 4)"},
+        "refit": {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "train anew for each fold, or judge one model on all of them",
+        },
+        "training": {
+            "choices": ["expanding", "rolling"],
+            "default": "expanding",
+            "help": "all of the past, or a span of fixed length",
+        },
+    },
+}
+"""Parameters of each flow beside its config."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the flow once; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    options = parse(arguments)
+def main(flow: str = "retrain", arguments: Sequence[str] | None = None) -> int:
+    """Run a flow of one problem once; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    Args:
+        flow: its name, which is that of its module.
+        arguments: of the command line; those of this process when empty.
+    """
+    options = parse(flow, arguments)
     try:
         config = build_config(options)
     except (ValidationError, ValueError, OSError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
+    parameters = {name: getattr(options, name) for name in OWN[flow]}
+    return _run(flow, options, {"config": config, **parameters})
+
+
+def main_promote(arguments: Sequence[str] | None = None) -> int:
+    """Run the promote flow, which needs no config."""
+    parser = argparse.ArgumentParser(prog="python -m flows.promote", description="Approve a challenger, or roll back.")
+    parser.add_argument("bundle", help="challenger, previous (rolls back), or the beginning of a bundle's version")
+    parser.add_argument("--name", required=True, help="name of the problem, which is that of its folder in the store")
+    parser.add_argument("--reason", default="", help="for the history")
+    parser.add_argument("--notify", help="a Prefect notification block, as type/name")
+    _add_common(parser)
+    options = parser.parse_args(arguments)
+    if not (Path(options.store) / options.name).is_dir():
+        print(f"error: there is no problem {options.name!r} in {Path(options.store).resolve()}", file=sys.stderr)
+        return 2
+    return _run("promote", options, {name: getattr(options, name) for name in ("bundle", "name", "reason", "notify")})
+
+
+def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> int:
     if not options.verbose:
         speak_plainly()
     try:
         with run_settings():
             # Imported late: a mistake on the command line is told in one second rather than four.
-            from flows.retrain import retrain
-
-            outcome = retrain(config, store=str(Path(options.store).resolve()), refresh=options.refresh)
+            run = getattr(import_module(f"flows.{flow}"), flow)
+            outcome = run(**parameters, store=str(Path(options.store).resolve()))
     except KeyboardInterrupt:
         print("interrupted; the finished stages are kept, and the next run goes on from them", file=sys.stderr)
         return 130
@@ -66,9 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; see `--help`."""
-    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="Retrain one forecasting problem.")
+def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line of a flow; see `--help`."""
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=f"{flow} one forecasting problem")
     parser.add_argument("--data", help="CSV or Parquet: a path, a glob or a URL")
     parser.add_argument("--config", type=Path, help="a pipeline's YAML")
     parser.add_argument("--name", help="name of the problem and of its folder in the store")
@@ -81,11 +133,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="any setting, such as advanced.model.dropout=0.2",
     )
+    for name, options in OWN[flow].items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    _add_common(parser)
+    return parser.parse_args(arguments)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default="store", help="folder that keeps artifacts (default: ./store)")
-    parser.add_argument("--refresh", action="store_true", help="compute every stage again")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--verbose", action="store_true", help="show Prefect's own log lines and tracebacks too")
-    return parser.parse_args(arguments)
 
 
 def build_config(options: argparse.Namespace) -> PipelineConfig:

@@ -1,4 +1,4 @@
-"""Raw series in, an evaluated and explained forecaster out.
+"""Raw series in, an evaluated and explained forecaster out; it takes over only where it is better.
 
 python -m flows.retrain --data sales.csv --horizon 28
 python -m flows.retrain --config deployments/pipelines/tutorial.yaml
@@ -10,11 +10,16 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from lstm_model.config import PipelineConfig
+from tasks.bundle import bundle, unchanged
 from tasks.caching import StageRunner
 from tasks.evaluate import evaluate
+from tasks.gate import gate, rivalry
 from tasks.ingest import ingest
+from tasks.kept import Subject, decision_of
+from tasks.pins import keep, recall
 from tasks.plot import plot
-from tasks.publish import Outcome, open_store, publish
+from tasks.promote import Mode, settle
+from tasks.publish import Outcome, Pages, open_store, publish
 from tasks.report import report
 from tasks.resolve import resolve
 from tasks.source import look
@@ -22,30 +27,55 @@ from tasks.train import train
 from tasks.window import window
 
 DEFAULT = PipelineConfig()
+DRIFT = "drift"
+"""A reason that begins so comes from the monitor."""
 
 
 @flow(name="retrain", on_failure=[tell_failure], on_crashed=[tell_crash])
-def retrain(config: PipelineConfig = DEFAULT, store: str = "store", refresh: bool = False) -> Outcome:
+def retrain(
+    config: PipelineConfig = DEFAULT,
+    store: str = "store",
+    refresh: bool = False,
+    promote: Mode = "auto",
+    reason: str = "",
+) -> Outcome:
     """Retrain one forecasting problem; stages whose inputs and code have not changed come from the cache.
 
     Args:
         config: The forecasting problem. What is left empty is inferred from the data and explained.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
-        refresh: Compute every stage again, and choose again what was inferred.
+        refresh: Compute every stage again, from scratch, and choose again what was inferred.
+        promote: auto lets the new model take over where it is better, ask leaves that to you, never is for experiments.
+        reason: Why, in words. Where it begins with drift, the latest horizon alone is the test.
     """
     run = StageRunner(open_store(store, config.name), refresh=refresh)
-    seen = look(config.source)
-    series = run(ingest, request=config.data_section(), fingerprint=seen)
-    resolved = resolve(config, series, run.store, refresh)
-    spec = resolved.plan.window
+    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
+    series, champion = pin.series, pin.champion
+    resolved = resolve(config, series, run.store, refresh, drifted=reason.startswith(DRIFT))
+    plan, spec = resolved.plan, resolved.plan.window
 
     windows = run(window, series=series, spec=spec, covariates=config.covariates, fold=0)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
-    model = run(patient, windows=windows, spec=spec, model=resolved.plan.model, training=resolved.plan.training)
+    parent = champion if plan.training.warm_start and not refresh else None
+    model = run(patient, windows=windows, spec=spec, model=plan.model, training=plan.training, parent=parent)
     scores = run(evaluate, series=series, windows=windows, model=model, spec=spec)
-    plots = run(plot, series=series, windows=windows, model=model, scores=scores, spec=spec)
-    page = run(report, resolved=resolved, series=series, windows=windows, model=model, scores=scores, plots=plots)
-    return publish(resolved.config, scores, plots, page, run.records, run.store)
+
+    made = unchanged(champion, model, run.store)
+    if made is None:
+        rival, standing = rivalry(champion, config, plan, run.store), None
+        if rival.champion:
+            cut = run(window, series=series, spec=rival.spec, covariates=rival.covariates, fold=0)
+            standing = run(evaluate, series=series, windows=cut, model=rival.champion, spec=rival.spec)
+        rules = config.promotion
+        decided = run(gate, model=model, scores=scores, rivalry=rival, standing=standing, spec=spec, rules=rules)
+        settings = resolved.config
+        made = run(bundle, series=series, model=model, scores=scores, decision=decided, config=settings, plan=plan)
+
+    about = Subject(series=series, windows=windows, model=model, scores=scores)
+    plots = run(plot, about=about)
+    page = run(report, about=about, resolved=resolved, plots=plots, decision=decision_of(made, run.store))
+    settled = settle(made, champion, promote, config.name, config.notify, run.store)
+    return publish(resolved.config, Pages(scores=scores, plots=plots, report=page), settled, run.records, run.store)
 
 
 if __name__ == "__main__":

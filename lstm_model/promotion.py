@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from lstm_model.config import Promotion
+from lstm_model.decision import Check, Decision, Verdict
 from lstm_model.evaluate import interval_columns, levels_of
 from lstm_model.scores import MODEL
 
@@ -26,48 +26,9 @@ ENOUGH_CUTOFFS = 8
 KEYS = ["unique_id", "cutoff", "ds"]
 RIVAL, FLOOR = "champion", "seasonal_naive"
 
-Verdict = Literal["promote", "reject", "defer"]
-
 
 class LeakError(ValueError):
     """A model would be judged on values that it has seen."""
-
-
-class Check(BaseModel):
-    """One condition of a promotion."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    passed: bool
-    detail: str
-
-
-class Decision(BaseModel):
-    """What was decided, why, and the numbers; losses are scaled errors, None where there is none."""
-
-    model_config = ConfigDict(frozen=True)
-
-    verdict: Verdict
-    summary: str
-    checks: tuple[Check, ...] = ()
-    warnings: tuple[str, ...] = ()
-    champion: str | None = None
-    """Version of the bundle that it was compared with; None: the first model, or one that could not be compared."""
-    challenger_loss: float | None = None
-    champion_loss: float | None = None
-    floor_loss: float | None = None
-    improvement: float | None = None
-    """1 - challenger / champion."""
-    p_value: float | None = None
-    num_cutoffs: int = 0
-    """Cutoffs that do not overlap."""
-    num_series: int = 0
-    series_won: int = 0
-    coverage: dict[str, dict[str, float]] = {}
-    """By level in percent: share covered by challenger and champion."""
-    first_target: str | None = None
-    last_target: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lstm_model.decision import Decision
 from lstm_model.findings import Finding
 from lstm_model.scores import MODEL, Scores
 
@@ -109,6 +110,8 @@ class Report:
     """Most telling first: the last are dropped first where room is short."""
     run: Sequence[tuple[str, str]] = ()
     """Facts about the training: device, precision, steps."""
+    decision: Decision | None = None
+    """Whether this model makes the forecasts from now on, and why."""
 
 
 def picture(name: str, png: bytes) -> Picture:

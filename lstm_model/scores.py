@@ -60,6 +60,11 @@ class Scores:
     notes: list[str]
     """What a reader must know: what was left out, which scale stood in for which."""
 
+    def records(self) -> list[dict[str, Any]]:
+        """`total` as JSON, None where a baseline has no such score."""
+        rows: list[dict[str, Any]] = _without_nan(self.total.to_dict(orient="records"))
+        return rows
+
     @property
     def beats_baseline(self) -> bool:
         return self.headline.beats_baseline

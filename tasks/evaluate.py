@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from prefect import task
 
 from lstm_model.bundle import load_bundle
@@ -12,7 +11,7 @@ from lstm_model.segments import rows_before_test
 from lstm_model.store import Artifact, Store
 from lstm_model.windows import load_windows
 from tasks.caching import STAGE_POLICY
-from tasks.kept import FORECASTS, series_of
+from tasks.kept import FORECASTS, SCALES, series_of
 
 
 @task(name="evaluate", task_run_name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
@@ -26,10 +25,8 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
         if len(test):
             table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
             table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
-            score(table, scale=_scale(series, spec, store)).to_folder(draft.folder)
+            scale = scales(rows_before_test(series_of(series, store), spec), season=spec.season)
+            scale.to_parquet(draft.folder / SCALES, index=False)
+            score(table, scale=scale).to_folder(draft.folder)
             draft.num_rows = len(table)
     return draft.artifact
-
-
-def _scale(series: Artifact, spec: WindowSpec, store: Store) -> pd.DataFrame:
-    return scales(rows_before_test(series_of(series, store), spec), season=spec.season)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
 
+from lstm_model.bundle import read_card
 from lstm_model.config import Source
+from lstm_model.decision import Decision
 from lstm_model.profile import Profile
 from lstm_model.scores import Scores
 from lstm_model.store import Artifact, Store
 
 TABLE = "series.parquet"
 FORECASTS = "forecasts.parquet"
+SCALES = "scales.parquet"
+DECISION = "decision.json"
 HISTORY = "history.json"
+
+
+class Subject(BaseModel):
+    """What plots and report are about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    series: Artifact
+    windows: Artifact
+    model: Artifact
+    scores: Artifact
 
 
 def series_of(series: Artifact, store: Store) -> pd.DataFrame:
@@ -45,3 +61,13 @@ def scores_of(scores: Artifact, store: Store) -> Scores | None:
 def forecasts_of(scores: Artifact, store: Store) -> pd.DataFrame:
     """Every test forecast, see `lstm_model.evaluate.forecast_table`."""
     return pd.read_parquet(store.path(scores) / FORECASTS)
+
+
+def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
+    """What errors are measured against, see `lstm_model.scaling.scales`; from scores, or fixed in a bundle."""
+    return pd.read_parquet(store.path(artifact) / SCALES)
+
+
+def decision_of(bundle: Artifact, store: Store) -> Decision:
+    """What was decided about a bundle when it was made."""
+    return Decision.model_validate(read_card(store.path(bundle))["decision"])

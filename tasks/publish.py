@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -11,19 +11,47 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from lstm_model.config import PipelineConfig, dump_config
+from lstm_model.decision import Decision
 from lstm_model.retention import forget, remember
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
 from tasks.kept import scores_of
+from tasks.pins import drop
+from tasks.promote import Settled, Status
 
 NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
+
+
+class Pages(BaseModel):
+    """What a run has to show."""
+
+    scores: Artifact
+    plots: Artifact
+    report: Artifact
+
+
+_STANDING: dict[Status, str] = {
+    "promoted": "is the champion now",
+    "unchanged": "is the champion",
+    "rejected": "was not promoted",
+    "deferred": "is not promoted yet",
+    "waiting": "waits for your decision",
+    "kept back": "was not promoted, as asked",
+}
 
 
 class Outcome(BaseModel):
     """What a run of the flow gives back; `summary` is what the command line prints."""
 
-    status: Literal["trained", "unchanged"]
+    status: Status
     name: str
+    bundle: str
+    """Version of what was trained."""
+    champion: str | None
+    """Version of what forecasts from now on."""
+    decision: Decision
+    how_to_promote: str
+    """The command that makes this bundle champion; empty where it is."""
     report: str
     plots: str
     pipeline: str
@@ -41,6 +69,11 @@ class Outcome(BaseModel):
             lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
             lines += [f"{s['model']:<16}{s['mase']:>8.3f}{s['smape']:>8.2f}{s['rmse']:>12.4g}" for s in self.scores]
         lines += [f"note: {note}" for note in self.notes]
+        lines += [
+            "",
+            self.decision.summary,
+            *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
+        ]
         computed = [f"{r.stage} {r.seconds:.1f} s" for r in self.stages if r.outcome != "cached"]
         lines += [
             "",
@@ -48,7 +81,10 @@ class Outcome(BaseModel):
             f"report    {_from_here(self.report)}",
             f"plots     {_from_here(self.plots)}",
             f"pipeline  {_from_here(self.pipeline)}",
+            f"bundle    {self.bundle} {_STANDING[self.status]}",
         ]
+        if self.how_to_promote:
+            lines.append(f"promote   {self.how_to_promote}")
         return "\n".join(lines)
 
 
@@ -61,36 +97,44 @@ def open_store(root: str, name: str) -> Store:
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(
-    config: PipelineConfig, scores: Artifact, plots: Artifact, page: Artifact, records: list[StageRecord], store: Store
+    config: PipelineConfig,
+    pages: Pages,
+    settled: Settled,
+    records: list[StageRecord],
+    store: Store,
 ) -> Outcome:
     """Put report.html, the plots and the complete pipeline.yaml at the top of the store, and the report into the UI.
 
     Args:
         config: the config with nothing left open.
-        scores: from evaluate.
-        plots: from plot.
-        page: from report.
+        pages: scores, plots and report.
+        settled: whether the new model forecasts from now on.
         records: what became of each stage of this run.
         store: of this problem.
     """
     report, pipeline = store.root / "report.html", store.root / "pipeline.yaml"
-    write_atomically(report, (store.path(page) / "report.html").read_text(encoding="utf-8"))
+    write_atomically(report, (store.path(pages.report) / "report.html").read_text(encoding="utf-8"))
     write_atomically(pipeline, dump_config(config))
-    found = scores_of(scores, store)
+    found = scores_of(pages.scores, store)
     verdict = found.headline.verdict if found else NOT_EVALUATED
-    markdown = (store.path(page) / "report.md").read_text(encoding="utf-8")
+    markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(
         key=f"report-{config.name}".replace("_", "-"),
-        markdown=f"{markdown}\n\n{stage_table(records)}",
+        markdown=f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}",
         description=verdict,
     )
     remember(store, [record.artifact for record in records])
     forget(store)
+    drop(store)
     return Outcome(
-        status="unchanged" if all(record.outcome == "cached" for record in records) else "trained",
+        status=settled.status,
         name=config.name,
+        bundle=settled.bundle,
+        champion=settled.champion,
+        decision=settled.decision,
+        how_to_promote=settled.how_to_promote,
         report=str(report),
-        plots=str(_copy_plots(plots, store)),
+        plots=str(_copy_plots(pages.plots, store)),
         pipeline=str(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
@@ -98,6 +142,14 @@ def publish(
         scores=found.total.to_dict(orient="records") if found else [],
         stages=records,
     )
+
+
+def _for_a_person(settled: Settled) -> str:
+    """Above the report, where somebody is to decide."""
+    if settled.status != "waiting":
+        return ""
+    command = f"To promote it:\n\n    {settled.how_to_promote}\n\n"
+    return f"**Bundle `{settled.bundle}` waits for your decision.** {command}"
 
 
 def _copy_plots(plots: Artifact, store: Store) -> Path:

@@ -7,42 +7,36 @@ from typing import Any
 
 from prefect import task
 
+from lstm_model.decision import Decision
 from lstm_model.findings import Finding
 from lstm_model.report import Report, Setting, picture, render_html, render_markdown
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
-from tasks.kept import scores_of
+from tasks.kept import Subject, scores_of
 from tasks.resolve import Resolved
 
 
 @task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
-def report(
-    resolved: Resolved,
-    series: Artifact,
-    windows: Artifact,
-    model: Artifact,
-    scores: Artifact,
-    plots: Artifact,
-    store: Store,
-) -> Artifact:
+def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
-    facts, trained = store.meta(series), store.meta(model)
-    about = json.loads((store.path(windows) / "windows.json").read_text())
+    facts, trained = store.meta(about.series), store.meta(about.model)
+    cut = json.loads((store.path(about.windows) / "windows.json").read_text())
     content = Report(
         name=resolved.config.name,
-        scores=scores_of(scores, store),
+        scores=scores_of(about.scores, store),
         settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
-        data=_data_facts(facts, about),
+        data=_data_facts(facts, cut),
         num_values=facts["profile"]["num_observed"] + facts["repaired"],
         num_repaired=facts["repaired"],
         findings=[Finding.model_validate(finding) for finding in facts["findings"]],
         pictures=[picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)],
         run=[
             ("device", f"{trained['device']}, {trained['precision']}"),
-            ("training windows", f"{model.num_rows:,}"),
+            ("training windows", f"{about.model.num_rows:,}"),
             ("steps taken", f"{trained['best_step']:,}"),
             ("remarks", "; ".join(trained["notes"])),
         ],
+        decision=decision,
     )
     with store.create("report") as draft:
         (draft.folder / "report.html").write_text(render_html(content), encoding="utf-8")

@@ -27,12 +27,24 @@ class Resolved(BaseModel):
 
 
 @task(name="resolve", task_run_name="resolve", cache_policy=NO_CACHE)
-def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: bool) -> Resolved:
+def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: bool, drifted: bool) -> Resolved:
     """The choices made when this config was first run on this store; made now if it is the first time or on refresh.
+
+    Args:
+        config: what the user wrote.
+        series: the data.
+        store: where choices are kept.
+        refresh: choose again.
+        drifted: the data have changed of late: test and validate on one horizon only, so that training sees the change.
 
     Raises:
         ValueError: the data no longer have the frequency that the choices were made for.
     """
+    resolved = _resolve(config, series, store, refresh=refresh)
+    return _after_drift(resolved) if drifted else resolved
+
+
+def _resolve(config: PipelineConfig, series: Artifact, store: Store, *, refresh: bool) -> Resolved:
     facts = profile_of(series, store)
     pinned = store.root / "plans" / f"{_digest(config)}.json"
     resolved = None if refresh else _pinned(pinned)
@@ -52,6 +64,16 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
     for name, value, reason in reasons:
         get_run_logger().info("%-18s %s (%s)", name, value, reason)
     return resolved
+
+
+def _after_drift(resolved: Resolved) -> Resolved:
+    """The same choices with the shortest spans that still test and validate."""
+    window, horizon = resolved.plan.window, resolved.plan.window.horizon
+    spans = {name: min(getattr(window, name), horizon) for name in ("test_steps", "validation_steps")}
+    plan = resolved.plan.model_copy(update={"window": window.model_copy(update=spans)})
+    why = "one horizon after drift, so that training sees the change"
+    reasons = [r for r in resolved.reasons if r[0] not in spans] + [(k, str(v), why) for k, v in spans.items()]
+    return resolved.model_copy(update={"plan": plan, "reasons": reasons})
 
 
 def _pinned(path: Path) -> Resolved | None:

@@ -1,0 +1,55 @@
+"""Compose what is promoted: the model with its config, its scores, the decision about it and what monitors it."""
+
+from __future__ import annotations
+
+import shutil
+
+from prefect import task
+
+from lstm_model.bundle import copy_bundle, read_card
+from lstm_model.config import PipelineConfig, Plan
+from lstm_model.decision import Decision
+from lstm_model.envelope import envelope
+from lstm_model.registry import BUNDLE
+from lstm_model.store import Artifact, Store
+from tasks.caching import STAGE_POLICY
+from tasks.kept import DECISION, SCALES, forecasts_of, scales_of, scores_of
+
+
+def unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:
+    """The champion, where its bundle holds this very model: nothing is left to decide. Else None."""
+    if champion is None or read_card(store.path(champion))["model_sha256"] != model.sha256:
+        return None
+    return champion
+
+
+@task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)
+def bundle(
+    series: Artifact,
+    model: Artifact,
+    scores: Artifact,
+    decision: Artifact,
+    config: PipelineConfig,
+    plan: Plan,
+    store: Store,
+) -> Artifact:
+    """A bundle that forecasts on its own; its sha256 is its name. Equal inputs give equal bytes: no clock in it."""
+    decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
+    found = scores_of(scores, store)
+    card = {
+        "model_sha256": model.sha256,
+        "series_sha256": series.sha256,
+        "config": config.model_dump(mode="json"),
+        "plan": plan.model_dump(mode="json"),
+        "decision": decided.model_dump(mode="json"),
+        "scores": found.records() if found else [],
+        "envelope": envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
+        if found
+        else None,
+    }
+    with store.create(BUNDLE) as draft:
+        copy_bundle(store.path(model), draft.folder, card)
+        if found:
+            shutil.copyfile(store.path(scores) / SCALES, draft.folder / SCALES)
+        draft.num_rows = model.num_rows
+    return draft.artifact

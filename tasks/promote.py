@@ -1,0 +1,148 @@
+"""Change which bundle makes the forecasts. Never cached; doing it twice changes nothing more."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lstm_model.decision import Decision
+from lstm_model.registry import ALIASES, ChampionChangedError, Registry, version_of
+from lstm_model.report import escape_markdown
+from lstm_model.store import Artifact, Store
+from tasks.kept import decision_of
+from tasks.notify import tell
+
+Mode = Literal["auto", "never", "ask"]
+Status = Literal["promoted", "rejected", "deferred", "unchanged", "waiting", "kept back"]
+
+
+class Settled(BaseModel):
+    """What became of a challenger."""
+
+    status: Status
+    bundle: str
+    """Version of the bundle that was made."""
+    champion: str | None
+    """Version that forecasts from now on."""
+    decision: Decision
+    how_to_promote: str = ""
+    """The command that makes the bundle champion; empty where it is."""
+
+
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
+def settle(
+    bundle: Artifact, champion: Artifact | None, mode: Mode, name: str, notify: str | None, store: Store
+) -> Settled:
+    """Do what was decided: the last step of a retraining, one atomic change of a name.
+
+    Args:
+        bundle: gated; what is promoted is this, whatever is trained later.
+        champion: what it was compared with.
+        mode: auto does what the gate decided, ask leaves it to a person, never changes no name.
+        name: of the problem.
+        notify: block that is told of a rejection, or that a person is asked.
+        store: of the problem.
+    """
+    registry, decision = Registry(store), decision_of(bundle, store)
+    told_before = registry.get("challenger") == bundle
+    status = _settle(registry, bundle, champion, mode=mode, decision=decision)
+    command = f"python -m flows.promote {version_of(bundle)} --name {name} --store {store.root.parent}"
+    settled = Settled(
+        status=status,
+        bundle=version_of(bundle),
+        champion=_version(registry.get("champion")),
+        decision=decision,
+        how_to_promote="" if status in ("promoted", "unchanged") else command,
+    )
+    log = get_run_logger()
+    log.log(30 if decision.warnings or status != "promoted" else 20, "%s: %s", status, decision.summary)
+    if status in ("rejected", "waiting") and not told_before:
+        body = f"{decision.summary}\n\nTo promote it all the same: {settled.how_to_promote}"
+        tell(notify, f"{name}: challenger {version_of(bundle)} {status}", body)
+    _show(name, registry)
+    return settled
+
+
+def _settle(
+    registry: Registry, bundle: Artifact, champion: Artifact | None, *, mode: Mode, decision: Decision
+) -> Status:
+    if registry.get("champion") == bundle:
+        return "unchanged" if champion == bundle else "promoted"
+    if mode == "never":
+        return "kept back"
+    registry.propose(bundle)
+    if mode == "ask" and decision.verdict != "defer":
+        return "waiting"
+    if decision.verdict != "promote":
+        return "rejected" if decision.verdict == "reject" else "deferred"
+    try:
+        registry.promote(bundle, by="gate", why=decision.summary, instead_of=champion)
+    except ChampionChangedError as error:
+        get_run_logger().warning("%s", error)
+        return "deferred"
+    return "promoted"
+
+
+class Promoted(BaseModel):
+    """What a promotion by hand, or a rollback, changed."""
+
+    name: str
+    champion: str
+    before: str | None
+    changed: bool
+    decision: Decision
+
+    def summary(self) -> str:
+        if not self.changed:
+            return f"{self.champion} is the champion of {self.name} already; nothing changed"
+        back = f"\nback     python -m flows.promote previous --name {self.name}" if self.before else ""
+        return (
+            f"{self.name}: champion {self.before or 'none'} → {self.champion}\ngate     {self.decision.summary}{back}"
+        )
+
+
+@task(name="promote by hand", task_run_name="promote {bundle}", cache_policy=NO_CACHE)
+def promote_by_hand(bundle: str, name: str, reason: str, notify: str | None, store: Store) -> Promoted:
+    """Make a bundle champion because a person says so; `previous` rolls back.
+
+    Raises:
+        ValueError: there is no such bundle, or its files are damaged; the champion stays.
+    """
+    registry = Registry(store)
+    before, chosen = registry.get("champion"), registry.find(bundle)
+    changed = registry.promote(chosen, by="hand", why=reason or f"promote {bundle}", instead_of="any")
+    promoted = Promoted(
+        name=name,
+        champion=version_of(chosen),
+        before=_version(before),
+        changed=changed,
+        decision=decision_of(chosen, store),
+    )
+    get_run_logger().info("%s", promoted.summary())
+    if changed:
+        tell(notify, f"{name}: {'rolled back' if bundle == 'previous' else 'promoted by hand'}", promoted.summary())
+    _show(name, registry)
+    return promoted
+
+
+def _show(name: str, registry: Registry) -> None:
+    """The names and their history, in the UI."""
+    state = registry.state()
+    names = [f"| {alias} | `{_version(getattr(state, alias)) or '–'}` |" for alias in ALIASES]
+    lines = [
+        f"| {line.at} | `{line.champion}` | `{line.before or '–'}` | {line.by} | {escape_markdown(line.why)} |"
+        for line in state.history[::-1][:20]
+    ]
+    heads = ("| name | bundle |", "| when (UTC) | champion | before | by | why |")
+    rules = [f"|{' --- |' * (head.count('|') - 1)}" for head in heads]
+    tables = ["## Bundles", "", heads[0], rules[0], *names, "", "## History", "", heads[1], rules[1], *lines]
+    create_markdown_artifact(key=f"registry-{name}".replace("_", "-"), markdown="\n".join(tables))
+
+
+def _version(bundle: Artifact | None) -> str | None:
+    return version_of(bundle) if bundle else None
