@@ -14,36 +14,33 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_model.calibrate import conformal_offsets
+from lstm_model.checkpoint import Checkpoint, State, TrainingStopped
 from lstm_model.config import Plan
-from lstm_model.device import DeviceChoice, fits_on_device
+from lstm_model.device import DeviceChoice
 from lstm_model.forecaster import Forecaster, Scaler, shape_of
-from lstm_model.losses import count_targets, pinball_sum
+from lstm_model.loop import Loop
 from lstm_model.microbatch import MicroBatches
-from lstm_model.models import LSTMModel, build_network, forecast_batch
-from lstm_model.progress import Progress, Reporter, Stage, checked_mean
+from lstm_model.models import LSTMModel, build_network
+from lstm_model.progress import Progress, Reporter, Stage
+from lstm_model.sampling import gathered, placed, shuffled
 from lstm_model.threads import Threads, restored_threads
 from lstm_model.tutorial import train_tutorial
+from lstm_model.validation import Validation, calibration, loss_of
+from lstm_model.warm import Parent, Start, warm_training
 from lstm_model.windows import Batch, Windows, concat
 
 logger = logging.getLogger(__name__)
 
 EVALUATIONS = 25
-"""Looks at the validation loss in a full training."""
-VALIDATION_WINDOWS = 2048
-"""A look takes at most this many windows, evenly spread; calibration takes `CALIBRATION_WINDOWS`."""
-CALIBRATION_WINDOWS = 20_000
+"""Looks at the validation loss in a full training; at each, a checkpoint is kept."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls along a cosine to nearly nothing."""
-AVERAGE_DECAY = 0.99
-LARGE = 20_000_000
-"""Above this many windows they are drawn with replacement: a permutation would take gigabytes."""
 
 
 @dataclass
@@ -54,17 +51,64 @@ class Fitted:
     history: list[dict[str, Any]]
     best_step: int
     notes: list[str] = field(default_factory=list)
+    best_loss: float = math.inf
+    """The validation loss of the step that was kept."""
+    first_loss: float | None = None
+    """That of the parent's own weights."""
+    searched: Forecaster | None = None
+    """The forecaster of the search, which has not seen the validation, where a refit came after it."""
+    start: Start = field(default_factory=Start)
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What both stages of a training share."""
+    """What the stages of a training share; with a parent, they go on from its weights."""
 
     plan: Plan
     scaler: Scaler
     device: DeviceChoice
     report: Reporter
     threads: Threads
+    checkpoint: Checkpoint | None = None
+    parent: Parent | None = None
+
+    def warm(self, parent: Parent) -> _Setting:
+        training = warm_training(self.plan.training)
+        plan = self.plan.model_copy(update={"training": training})
+        # The parent's weights read covariates on the scale that they were trained on.
+        return replace(self, plan=plan, scaler=parent.scaler, parent=parent)
+
+    def name(self, stage: Stage) -> str:
+        return f"{stage} from {'the parent' if self.parent else 'scratch'}"
+
+    def loss_of(self, network: nn.Module) -> Callable[[Batch], Tensor]:
+        return loss_of(network, self.plan, self.device)
+
+    def resumes(self, loop: Loop, name: str) -> bool:
+        """Put the loop where the checkpoint left it, if it knows of it."""
+        state = self.checkpoint.progress(name) if self.checkpoint else None
+        if state is not None:
+            loop.restore(state)
+        return state is not None
+
+    def keep(self, loop: Loop, name: str, *, look: bool) -> None:
+        """Write a checkpoint after a look, and when asked to stop, which is then obeyed."""
+        if self.checkpoint is None:
+            return
+        stop = self.checkpoint.should_stop()
+        if stop or (look and loop.step < loop.steps):
+            self.checkpoint.choose(self.device, self.threads.count)
+            self.checkpoint.keep(name, loop.state())
+        if stop:
+            raise TrainingStopped(f"stopped after step {loop.step} of {loop.steps}, {name}")
+
+    def finish(self, loop: Loop, name: str) -> State:
+        result = loop.result()
+        if self.checkpoint is not None:
+            self.checkpoint.choose(self.device, self.threads.count)
+            self.checkpoint.finish(name, result)
+        return result
 
 
 def fit(
@@ -75,36 +119,45 @@ def fit(
     scaler: Scaler,
     device: DeviceChoice,
     on_progress: Callable[[Progress], None] | None = None,
+    parent: Parent | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
-    """Train the network of `plan.model` with `plan.training`.
+    """Train the network of `plan.model` with `plan.training`, going on from `parent` and from `checkpoint` if given.
 
-    The same seed on the same device and thread count gives the same weights, bit by bit on a CPU. Torch's global
-    random state and thread count are left as they were. An interrupt ends the training at once and leaves nothing.
+    The same seed on the same device and thread count gives the same weights, bit by bit on a CPU, however often the
+    training was killed and begun again with its checkpoint. Torch's global random state and thread count are left as
+    they were. An interrupt ends the training at once and leaves nothing but the checkpoint.
 
     Raises:
         ValueError: there are no training windows, or the loss is no longer a number.
+        TrainingStopped: the checkpoint's `should_stop` said so.
     """
     if not len(train):
         raise ValueError("there are no training windows; use a shorter context or horizon, or bring longer series")
     validation = validation if validation is not None and len(validation) else None
+    device = checkpoint.as_chosen(device) if checkpoint else device
     with _own_random_state(device), restored_threads():
         threads = Threads(plan.training.threads or device.threads, on_cpu=device.torch_device.type == "cpu")
-        setting = _Setting(plan, scaler, device, Reporter(on_progress), threads)
-        fitted = (_fit_tutorial if plan.model.kind == "tutorial" else _fit_direct)(train, validation, setting)
+        setting = _Setting(plan, scaler, device, Reporter(on_progress), threads, checkpoint)
+        if plan.model.kind == "tutorial":
+            fitted = _fit_tutorial(train, setting)
+        else:
+            fitted = _fit_direct(train, validation, setting, parent)
         # Measured times go to the log, not into the notes: equal trainings must leave equal bytes.
         logger.info("%s; %s", device.reason, threads.note)
+        fitted.precision = device.precision
         return fitted
 
 
-def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting) -> Fitted:
-    spec = setting.plan.training
-    fitted = _run(train, validation, setting, steps=spec.max_steps)
+def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None) -> Fitted:
+    fitted, setting = _search(train, validation, setting, parent)
     if validation is None:
         fitted.notes.append("no validation windows: all steps were taken, intervals are not calibrated")
         return fitted
     offsets_JH, note = calibration(fitted.forecaster, validation)
     fitted.notes.append(note)
-    if spec.refit:
+    if setting.plan.training.refit:
+        fitted.searched = fitted.forecaster
         refitted = _run(concat(train, validation), None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
@@ -112,54 +165,89 @@ def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting) -
     return fitted
 
 
+def _search(
+    train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None
+) -> tuple[Fitted, _Setting]:
+    """The search that goes on, and the setting that the refit shares with it."""
+    if parent is None:
+        return _run(train, validation, setting, steps=setting.plan.training.max_steps), setting
+    warm = setting.warm(parent)
+    fitted = _run(train, validation, warm, steps=warm.plan.training.max_steps)
+    if fitted.first_loss is not None:
+        note = f"validation loss {fitted.first_loss:.4g} with the weights it started from, {fitted.best_loss:.4g}"
+        fitted.notes.append(f"{note} after {fitted.best_step} steps")
+    fitted.start = parent.start()
+    if not parent.try_scratch:
+        return fitted, warm
+    scratch = _run(train, validation, setting, steps=setting.plan.training.max_steps)
+    start = parent.start((fitted.best_loss, scratch.best_loss))
+    fitted.start = scratch.start = start
+    return (fitted, warm) if start.parent else (scratch, setting)
+
+
 def _run(
     train: Windows, validation: Windows | None, setting: _Setting, *, steps: int, stage: Stage = "search"
 ) -> Fitted:
-    """One training: `steps` steps, or fewer where `validation` is given and no longer improves."""
-    spec, model, device = setting.plan.training, setting.plan.model, setting.device.torch_device
+    """One stage, or what the checkpoint kept of it: `steps` steps, or fewer where `validation` no longer improves."""
+    spec, model, shape = setting.plan.training, setting.plan.model, shape_of(train, season=setting.plan.window.season)
     torch.manual_seed(spec.seed)
-    shape = shape_of(train, season=setting.plan.window.season)
-    network = build_network(model, shape, setting.scaler).to(device)
+    network = build_network(model, shape, setting.scaler).to(setting.device.torch_device)
+    if setting.parent is not None:
+        network.load_state_dict(setting.parent.weights(stage))
     average = copy.deepcopy(network).eval()
-    optimiser = _optimiser(network, weight_decay=spec.weight_decay)
-    loss_sum = _loss(network, setting)
-    gradient = MicroBatches(network, loss_sum, horizon=shape.horizon)
-    resident = _placed(train, setting.device)
-    score = _Validation(validation, _loss(average, setting), setting.device) if validation is not None else None
-    every, losses, history = max(1, spec.max_steps // EVALUATIONS), list[Tensor](), list[dict[str, Any]]()
-    best_step, best_loss, best_state, validation_loss = steps, math.inf, None, None
+    name = setting.name(stage)
+    result = setting.checkpoint.result(name) if setting.checkpoint else None
+    if result is None:
+        score = None if validation is None else Validation(validation, setting.loss_of(average), setting.device)
+        loop = Loop(
+            network=network,
+            average=average,
+            optimiser=_optimiser(network, weight_decay=spec.weight_decay),
+            gradient=MicroBatches(network, setting.loss_of(network), horizon=shape.horizon),
+            steps=steps,
+        )
+        _train(loop, train, setting, score=score, stage=stage)
+        result = setting.finish(loop, name)
+    average.load_state_dict(result["weights"])
+    kept = {key: result[key] for key in ("history", "best_step", "best_loss", "first_loss")}
+    return Fitted(Forecaster(average, model, shape, setting.scaler), **kept)
 
-    network.train()
-    for step, index_B in enumerate(_shuffled(len(train), spec.batch_size, seed=spec.seed, steps=steps), start=1):
-        rate = learning_rate(step, spec.max_steps, spec.learning_rate)
+
+def _train(loop: Loop, train: Windows, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage) -> None:
+    """The loop itself, from wherever `loop` is."""
+    spec, device, name = setting.plan.training, setting.device.torch_device, setting.name(stage)
+    resident, every = placed(train, setting.device), max(1, spec.max_steps // EVALUATIONS)
+    if setting.resumes(loop, name):
+        logger.info("%s goes on after step %d of %d", name, loop.step, loop.steps)
+    elif score is not None and setting.parent is not None:
+        loop.judge(score())  # the parent's own weights stay where no step improves on them
+    batches = shuffled(len(train), spec.batch_size, seed=spec.seed, steps=loop.steps)
+    loop.network.train()
+    for index_B in islice(batches, loop.step, None):
+        loop.step += 1
+        rate = learning_rate(loop.step, spec.max_steps, spec.learning_rate)
         with setting.threads.step():
-            losses.append(gradient.backward(_gathered(resident, index_B, device)))
-            nn.utils.clip_grad_norm_(network.parameters(), spec.gradient_clip)
-            for group in optimiser.param_groups:
+            loop.losses.append(loop.gradient.backward(gathered(resident, index_B, device)))
+            nn.utils.clip_grad_norm_(loop.network.parameters(), spec.gradient_clip)
+            for group in loop.optimiser.param_groups:
                 group["lr"] = rate
-            optimiser.step()
-            _average(average, network, step)
-        if step % every == 0 or step == steps:
-            train_loss, losses = checked_mean(losses, step), []
-            if score is not None:
-                validation_loss = score()
-                if validation_loss < best_loss:
-                    best_step, best_loss, best_state = step, validation_loss, copy.deepcopy(average.state_dict())
-            history.append(
-                {"step": step, "train_loss": train_loss, "validation_loss": validation_loss, "learning_rate": rate}
-            )
-        if setting.report.due(step, steps):
-            latest = checked_mean(losses[-1:], step) if losses else history[-1]["train_loss"]
-            setting.report(Progress(step, steps, latest, validation_loss, best_step, stage))
-        if score is not None and step - best_step >= spec.patience * every:
+            loop.optimiser.step()
+            loop.update_average()
+        look = loop.step % every == 0 or loop.step == loop.steps
+        if look:
+            loop.look(rate, score)
+        if setting.report.due(loop.step, loop.steps):
+            setting.report(loop.progress(stage))
+        if score is not None and loop.step - loop.best_step >= spec.patience * every:
             break
-    if best_state is not None:
-        average.load_state_dict(best_state)
-    return Fitted(Forecaster(average, model, shape, setting.scaler), history, best_step)
+        setting.keep(loop, name, look=look)
 
 
-def _fit_tutorial(train: Windows, validation: Windows | None, setting: _Setting) -> Fitted:
-    """The tutorial's run: `max_steps` full-batch epochs on the training windows alone, no refit."""
+def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
+    """The tutorial's run: `max_steps` full-batch epochs on the training windows alone, no refit.
+
+    Its hundred epochs take seconds: no checkpoint, a killed one begins anew.
+    """
     spec, model = setting.plan.training, setting.plan.model
     torch.manual_seed(spec.seed)
     shape = shape_of(train, season=setting.plan.window.season)
@@ -181,18 +269,6 @@ def _fit_tutorial(train: Windows, validation: Windows | None, setting: _Setting)
     return Fitted(Forecaster(network.eval(), model, shape), history, spec.max_steps, ["the tutorial's own loop"])
 
 
-def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Any, str]:
-    """Conformal offsets of a forecaster on windows that it has not been trained on, and a note."""
-    chosen = _spread(len(validation), CALIBRATION_WINDOWS)
-    part = _only(validation, chosen)
-    values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
-    batch = part.batch(torch.arange(len(part)))
-    y_WH = batch.target_BW[:, validation.context :].cpu().numpy()
-    observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy()
-    z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
-    return conformal_offsets(values_WHQ, z_WH, observed_WH, forecaster.quantiles)
-
-
 def learning_rate(step: int, max_steps: int, peak: float) -> float:
     """One cycle: a linear warm-up, then a cosine down to a hundredth."""
     warm = max(1.0, WARM_UP * max_steps)
@@ -202,37 +278,6 @@ def learning_rate(step: int, max_steps: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-class _Validation:
-    """Mean loss over an evenly spread part of the validation windows."""
-
-    def __init__(self, windows: Windows, loss_sum: Callable[[Batch], Tensor], device: DeviceChoice) -> None:
-        self._windows = _placed(windows, device)
-        self._loss_sum, self._device, self._horizon = loss_sum, device.torch_device, windows.horizon
-        self._index = _spread(len(windows), VALIDATION_WINDOWS)
-
-    def __call__(self) -> float:
-        total, count = 0.0, 0
-        with torch.inference_mode():
-            for index_B in torch.split(self._index, 512):
-                batch = _gathered(self._windows, index_B, self._device)
-                total += float(self._loss_sum(batch))
-                count += int(count_targets(batch, self._horizon))
-        return total / max(1, count)
-
-
-def _loss(network: nn.Module, setting: _Setting) -> Callable[[Batch], Tensor]:
-    """The summed loss of a batch under a network, in the chosen precision."""
-    model, context, device = setting.plan.model, setting.plan.window.context, setting.device.torch_device
-    quantiles_Q, season = torch.tensor(model.quantiles, device=device), setting.plan.window.season
-
-    def loss_sum(batch: Batch) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=setting.device.precision == "bf16"):
-            forecast = forecast_batch(network, batch, spec=model, context=context)
-        return pinball_sum(forecast, batch, quantiles_Q, season=season)
-
-    return loss_sum
-
-
 def _optimiser(network: nn.Module, *, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW that decays matrices only, not biases."""
     groups = [
@@ -240,55 +285,6 @@ def _optimiser(network: nn.Module, *, weight_decay: float) -> torch.optim.Optimi
         {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, fused=True)
-
-
-def _average(average: nn.Module, network: nn.Module, step: int) -> None:
-    """Exponential moving average of the weights, young at first so that it forgets the start."""
-    decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-
-
-def _shuffled(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[Tensor]:
-    """Indices of each step's windows: permutations end to end, so that no window is left out of an epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    size = min(batch_size, total)
-    pool = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        if total > LARGE:
-            yield torch.randint(total, (size,), generator=generator)
-            continue
-        if len(pool) < size:
-            pool = torch.cat([pool, torch.randperm(total, generator=generator)])
-        yield pool[:size]
-        pool = pool[size:]
-
-
-def _placed(windows: Windows, choice: DeviceChoice) -> Windows:
-    """On the device where the data fit there; else they stay here and are streamed."""
-    return windows.to(choice.torch_device) if fits_on_device(windows.nbytes, choice) else windows
-
-
-def _gathered(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
-    batch = windows.batch(index_B)
-    if device.type == "cuda" and windows.values_N.device.type == "cpu":
-        batch = Batch(*(t.pin_memory() for t in vars(batch).values()))
-    return batch.to(device)
-
-
-def _only(windows: Windows, index: Tensor) -> Windows:
-    """The windows with these indices, over the same data."""
-    return replace(
-        windows,
-        starts_W=windows.starts_W[index],
-        series_W=windows.series_W[index],
-        cutoff_W=windows.cutoff_W[index.numpy()],
-    )
-
-
-def _spread(total: int, most: int) -> Tensor:
-    """Indices of at most `most` windows, evenly spread."""
-    return torch.linspace(0, total - 1, min(total, most)).round().long()
 
 
 @contextmanager

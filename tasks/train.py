@@ -1,30 +1,43 @@
-"""Train on whatever device is there, and keep the forecaster as a bundle."""
+"""Train on whatever device is there, and keep the forecaster as a bundle; a killed training goes on where it was."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 from prefect import task
+from prefect.logging import get_run_logger
+from safetensors.torch import save_file
 
 from lstm_model.bundle import save_bundle
+from lstm_model.checkpoint import open_checkpoint
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice, exclusive, select_device
+from lstm_model.seen import Seen
 from lstm_model.store import Artifact, Store
 from lstm_model.train import Fitted, fit
-from lstm_model.warm import Start, seen_by
-from lstm_model.windows import load_windows
-from tasks.caching import STAGE_POLICY
+from lstm_model.warm import SEARCHED, ColdStartError, Parent, Start, find_parent
+from lstm_model.windows import Windows, load_windows
+from tasks.caching import STAGE_POLICY, stage_key
 from tasks.kept import HISTORY
 from tasks.logs import forwarded_logs
 from tasks.progress import shown_progress
 
+Result = TypeVar("Result")
+
 LOCKS = Path(tempfile.gettempdir()) / "evergreen-gpu-locks"
 """One place for the whole machine: two stores must not share a GPU either."""
+LISTEN_SECONDS = 1.0
 
 
 @task(name="train", task_run_name="train", cache_policy=STAGE_POLICY)
@@ -46,27 +59,71 @@ def train(
         store: of this problem.
         parent: the bundle to go on from where it fits; outside the cache key.
     """
-    folder = store.path(windows)
+    folder, plan = store.path(windows), Plan(window=spec, model=model, training=training)
     about = json.loads((folder / "windows.json").read_text())
-    device = select_device(training.device, training.precision, lock_folder=LOCKS)
-    with forwarded_logs("lstm_model"), exclusive(device, LOCKS), shown_progress("training") as on_progress:
-        examples, validation = load_windows(folder, "train"), load_windows(folder, "validation")
-        fitted = fit(
-            examples,
-            validation,
-            plan=Plan(window=spec, model=model, training=training),
-            scaler=about["scaler"],
-            device=device,
-            on_progress=on_progress,
-        )
+    splits = load_windows(folder, "train"), load_windows(folder, "validation")
+    key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": training})
+    digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
+    with forwarded_logs("lstm_model"):
+        origin, start = _origin(parent, store, plan=plan, about=about, splits=splits)
+        device = select_device(training.device, training.precision, lock_folder=LOCKS)
+        with exclusive(device, LOCKS), shown_progress("training") as on_progress:
+            stop = Event()
+            checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
+            fitting = partial(fit, *splits, plan=plan, scaler=about["scaler"], device=device, on_progress=on_progress)
+            fitted = listening(partial(fitting, parent=origin, checkpoint=checkpoint), stop)
     with store.create("model") as draft:
-        seen = seen_by(examples, validation).card(by_series=spec.align == "end")
-        card = {**card_of(windows, about, fitted, device), **seen, **Start().card()}
-        save_bundle(draft.folder, fitted.forecaster, card)
-        (draft.folder / HISTORY).write_text(json.dumps(fitted.history, indent=1))
-        draft.num_rows = len(examples)
+        ancestor = origin.seen if origin and fitted.start.parent else None
+        seen = Seen.in_windows(*splits, by_series=spec.align == "end", ancestor=ancestor)
+        card = {
+            **card_of(windows, about, fitted, device),
+            **seen.card(),
+            **(fitted.start if origin else start).card(),
+        }
+        _save(draft.folder, fitted, card)
+        draft.num_rows = len(splits[0])
         draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
+    checkpoint.remove()
     return draft.artifact
+
+
+def listening(work: Callable[[], Result], stop: Event) -> Result:
+    """Do the work in a thread beside this one, which so hears signals and timeouts at once and sets `stop` for it.
+
+    An exception that a signal's handler raises would end a step half-way; here it waits until the work has kept where
+    it is. The handler itself stays: Prefect ends a cancelled run gracefully only while that of SIGTERM is its own.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="training") as pool:
+        try:
+            future = pool.submit(copy_context().run, work)
+            while not wait([future], timeout=LISTEN_SECONDS).done:
+                pass
+            return future.result()
+        finally:
+            stop.set()
+
+
+def _origin(
+    bundle: Artifact | None, store: Store, *, plan: Plan, about: dict[str, Any], splits: tuple[Windows, Windows]
+) -> tuple[Parent | None, Start]:
+    """The weights to go on from, or why there are none."""
+    if bundle is None:
+        return None, Start()
+    try:
+        parent = find_parent(bundle, store, plan=plan, about=about, splits=splits)
+    except ColdStartError as error:
+        get_run_logger().info("training from scratch: %s", error)
+        return None, Start(reason=str(error))
+    get_run_logger().info("training %s", parent.reason)
+    return parent, parent.start()
+
+
+def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:
+    save_bundle(folder, fitted.forecaster, card)
+    (folder / HISTORY).write_text(json.dumps(fitted.history, indent=1))
+    if fitted.searched is not None:
+        weights = fitted.searched.network.state_dict()
+        save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()}, folder / SEARCHED)
 
 
 def card_of(windows: Artifact, about: dict[str, Any], fitted: Fitted, device: DeviceChoice) -> dict[str, Any]:
@@ -79,6 +136,6 @@ def card_of(windows: Artifact, about: dict[str, Any], fitted: Fitted, device: De
         "best_step": fitted.best_step,
         "notes": fitted.notes,
         "device": device.torch_device.type,
-        "precision": device.precision,
+        "precision": fitted.precision,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
     }

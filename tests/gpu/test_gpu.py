@@ -71,7 +71,7 @@ def test_streamed_data_train_the_same_as_resident_data(monkeypatch):
     choice = DeviceChoice("cuda:0", "fp32", None, "a test")
     assert fits_on_device(train.nbytes, choice)
     resident = fit(train, None, plan=plan(max_steps=10), scaler={}, device=choice)
-    monkeypatch.setattr("lstm_model.train.fits_on_device", lambda nbytes, choice: False)
+    monkeypatch.setattr("lstm_model.sampling.fits_on_device", lambda nbytes, choice: False)
     streamed = fit(train, None, plan=plan(max_steps=10), scaler={}, device=choice)
     losses = [[row["train_loss"] for row in fitted.history] for fitted in (resident, streamed)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)

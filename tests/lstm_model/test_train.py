@@ -9,8 +9,9 @@ from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice
 from lstm_model.microbatch import MicroBatches
 from lstm_model.progress import Progress, Reporter, TrainingDivergedError, checked_mean
+from lstm_model.sampling import shuffled
 from lstm_model.threads import Threads, restored_threads
-from lstm_model.train import _shuffled, fit, learning_rate
+from lstm_model.train import fit, learning_rate
 from lstm_model.windows import Windows
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
@@ -110,7 +111,7 @@ def test_same_seed_same_weights_and_the_callers_random_state_is_untouched():
 
 def test_early_stopping_restores_the_best_and_refit_takes_its_step_count(monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0, 2.0] + [2.0] * 99)
-    monkeypatch.setattr(train_module._Validation, "__call__", lambda self: next(losses))
+    monkeypatch.setattr(train_module.Validation, "__call__", lambda self: next(losses))
     train, validation, _ = splits(seasonal())
     seen: list[Progress] = []
     settings = plan(max_steps=50, patience=2)
@@ -208,9 +209,9 @@ def test_unobserved_targets_are_not_trained_on():
 
 
 def test_every_window_is_drawn_once_an_epoch():
-    drawn = torch.cat(list(_shuffled(10, 4, seed=0, steps=5)))
+    drawn = torch.cat(list(shuffled(10, 4, seed=0, steps=5)))
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
-    assert [len(i) for i in _shuffled(3, 4, seed=0, steps=2)] == [3, 3]
+    assert [len(i) for i in shuffled(3, 4, seed=0, steps=2)] == [3, 3]
 
 
 def test_learning_rate_rises_and_falls():

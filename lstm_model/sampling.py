@@ -1,0 +1,61 @@
+"""Which windows a step trains on, and how they get onto the device. Shapes: B windows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lstm_model.device import DeviceChoice, fits_on_device
+from lstm_model.windows import Batch, Windows
+
+LARGE = 20_000_000
+"""Above this many windows they are drawn with replacement: a permutation would take gigabytes."""
+
+
+def shuffled(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[Tensor]:
+    """Indices of each step's windows: permutations end to end, so that no window is left out of an epoch.
+
+    The seed alone decides them: a training that goes on after N steps drops the first N.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = min(batch_size, total)
+    pool = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if total > LARGE:
+            yield torch.randint(total, (size,), generator=generator)
+            continue
+        if len(pool) < size:
+            pool = torch.cat([pool, torch.randperm(total, generator=generator)])
+        yield pool[:size]
+        pool = pool[size:]
+
+
+def spread(total: int, most: int) -> Tensor:
+    """Indices of at most `most` windows, evenly spread."""
+    return torch.linspace(0, total - 1, min(total, most)).round().long()
+
+
+def only(windows: Windows, index: Tensor) -> Windows:
+    """The windows with these indices, over the same data."""
+    return replace(
+        windows,
+        starts_W=windows.starts_W[index],
+        series_W=windows.series_W[index],
+        cutoff_W=windows.cutoff_W[index.numpy()],
+    )
+
+
+def placed(windows: Windows, choice: DeviceChoice) -> Windows:
+    """On the device where the data fit there; else they stay here and are streamed."""
+    return windows.to(choice.torch_device) if fits_on_device(windows.nbytes, choice) else windows
+
+
+def gathered(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
+    """A batch on the device, wherever the windows lie."""
+    batch = windows.batch(index_B)
+    if device.type == "cuda" and windows.values_N.device.type == "cpu":
+        batch = Batch(*(t.pin_memory() for t in vars(batch).values()))
+    return batch.to(device)

@@ -1,0 +1,69 @@
+"""What a network is judged by: its loss, on validation windows too, and its intervals there.
+
+Shapes: B windows of a batch, W windows, L context, H horizon, Q quantiles, J levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lstm_model.calibrate import conformal_offsets
+from lstm_model.config import Plan
+from lstm_model.device import DeviceChoice
+from lstm_model.forecaster import Forecaster
+from lstm_model.losses import count_targets, pinball_sum
+from lstm_model.models import forecast_batch
+from lstm_model.sampling import gathered, only, placed, spread
+from lstm_model.windows import Batch, Windows
+
+VALIDATION_WINDOWS = 2048
+"""A look takes at most this many windows, evenly spread; calibration takes `CALIBRATION_WINDOWS`."""
+CALIBRATION_WINDOWS = 20_000
+
+
+class Validation:
+    """Mean loss over an evenly spread part of the validation windows."""
+
+    def __init__(self, windows: Windows, loss_sum: Callable[[Batch], Tensor], device: DeviceChoice) -> None:
+        self._windows = placed(windows, device)
+        self._loss_sum, self._device, self._horizon = loss_sum, device.torch_device, windows.horizon
+        self._index = spread(len(windows), VALIDATION_WINDOWS)
+
+    def __call__(self) -> float:
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for index_B in torch.split(self._index, 512):
+                batch = gathered(self._windows, index_B, self._device)
+                total += float(self._loss_sum(batch))
+                count += int(count_targets(batch, self._horizon))
+        return total / max(1, count)
+
+
+def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:
+    """The summed loss of a batch under a network, in the chosen precision."""
+    model, context, device = plan.model, plan.window.context, choice.torch_device
+    quantiles_Q, season = torch.tensor(model.quantiles, device=device), plan.window.season
+
+    def loss_sum(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=choice.precision == "bf16"):
+            forecast = forecast_batch(network, batch, spec=model, context=context)
+        return pinball_sum(forecast, batch, quantiles_Q, season=season)
+
+    return loss_sum
+
+
+def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Any, str]:
+    """Conformal offsets of a forecaster on windows that it has not been trained on, and a note."""
+    chosen = spread(len(validation), CALIBRATION_WINDOWS)
+    part = only(validation, chosen)
+    values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
+    batch = part.batch(torch.arange(len(part)))
+    y_WH = batch.target_BW[:, validation.context :].cpu().numpy()
+    observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy()
+    z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
+    return conformal_offsets(values_WHQ, z_WH, observed_WH, forecaster.quantiles)
