@@ -3,15 +3,17 @@
 python -m lstm_model.forecast BUNDLE SERIES [--output forecasts.csv]
 
 Every series is forecast from its own last observed timestamp, also one that the bundle has never seen. The same bundle
-and the same history give the same bytes on one machine's CPU, whichever other series are in the table: the kernels
-round differently for batches of another size and for another number of threads, so both are fixed here.
+and the same history give the same bytes on one machine's CPU, whichever other series are in the table. Kernels round
+differently for another number of threads, another size of the batch and another place in it, so all three are fixed
+here: a series' name says which place of a batch it takes.
 
 Shapes: W windows, H horizon, Q quantiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,18 +25,19 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from lstm_model.bundle import load_bundle, read_card
+from lstm_model.bundle import covariates_of, load_bundle, read_card
 from lstm_model.config import Covariates
 from lstm_model.findings import DataError, listed
 from lstm_model.forecaster import Forecaster
 from lstm_model.segments import SeriesRows, encode_static, last_observed, read_series, upcoming
 from lstm_model.threads import restored_threads
 from lstm_model.time_axis import INTEGER, advance
-from lstm_model.windows import Layout, Windows
+from lstm_model.windows import Layout, Segment, Windows
 
 BATCH = 64
-"""Every batch has exactly so many windows, the last one filled up with copies."""
-SERIES_AT_ONCE = 1024
+"""Every batch has exactly so many windows; places that no series takes are filled with copies."""
+SERIES_AT_ONCE = 8192
+"""Bounds the memory; fewer would leave more places empty."""
 
 
 @dataclass
@@ -64,6 +67,14 @@ class _Reader:
         )
 
 
+@dataclass(frozen=True)
+class _Next:
+    """What is read of one series, and its last observed `ds`."""
+
+    segment: Segment
+    cutoff: Any
+
+
 def forecast(bundle: Path, table: Path) -> Forecasts:
     """Forecast the steps after each series' last observation.
 
@@ -86,20 +97,13 @@ def forecast(bundle: Path, table: Path) -> Forecasts:
     left_out = dict[str, list[str]]()
     with restored_threads():
         torch.set_num_threads(1)
-        chunks = _chunks(read_series(table, covariates), SERIES_AT_ONCE)
-        result = pd.concat([_forecast_chunk(reader, chunk, left_out) for chunk in chunks], ignore_index=True)
+        ready = _upcoming(reader, read_series(table, covariates), left_out)
+        chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
+        found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
     notes = [f"{len(ids):,} series not forecast, {why}: {listed(ids)}" for why, ids in left_out.items()]
-    if result.empty:
+    if not any(map(len, found)):
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
-    return Forecasts(result, notes)
-
-
-def covariates_of(card: dict[str, Any]) -> Covariates:
-    """The covariates that a bundle reads, by the names that they have in a series table."""
-    kept = card["covariates"]
-    columns = {f"{name}={c}": name for name, categories in kept["static_categories"].items() for c in categories}
-    static = dict.fromkeys(columns.get(column, column) for column in kept["static_columns"])
-    return Covariates(static=tuple(static), past=tuple(kept["past"]), future=tuple(kept["future"]))
+    return Forecasts(pd.concat(found, ignore_index=True), notes)
 
 
 def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
@@ -118,33 +122,37 @@ def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> ND
     return total.astype(np.float32)
 
 
-def _chunks(series: Iterable[SeriesRows], size: int) -> Iterator[list[SeriesRows]]:
-    iterator = iter(series)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _upcoming(reader: _Reader, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Next]:
+    for one in series:
+        if _has_future(reader, one, left_out):
+            shape = reader.forecaster.shape
+            yield _Next(upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
 
 
-def _forecast_chunk(reader: _Reader, chunk: Sequence[SeriesRows], left_out: dict[str, list[str]]) -> pd.DataFrame:
+def _forecast_chunk(reader: _Reader, chunk: list[_Next], left_out: dict[str, list[str]]) -> pd.DataFrame:
     _check_grid(reader, chunk)
-    ready = [series for series in chunk if _has_future(reader, series, left_out)]
-    segments = [upcoming(series, context=reader.layout.context, horizon=reader.layout.horizon) for series in ready]
-    windows = Windows.from_segments(segments, reader.layout, reader.static, scored=False)
+    windows = Windows.from_segments([one.segment for one in chunk], reader.layout, reader.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
-    few = sorted({series.unique_id for series in ready} - set(ids))
+    few = sorted({one.segment.unique_id for one in chunk} - set(ids))
     if few:
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
-    values_WHQ = _predict(reader.forecaster, windows)
+    values_WHQ = _predict(reader.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
     return _rows(windows, ids, values_WHQ, reader.forecaster.quantiles)
 
 
-def _predict(forecaster: Forecaster, windows: Windows) -> NDArray[np.float32]:
-    """As `Forecaster.predict`, in batches of one size."""
+def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
+    """As `Forecaster.predict`, every series at the place in a batch that its name gives it."""
     if not len(windows):
         return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
-    whole = -(-len(windows) // BATCH) * BATCH
-    filled = windows.take(torch.arange(whole).clamp(max=len(windows) - 1))
-    return forecaster.predict(filled, batch_size=BATCH, device="cpu")[: len(windows)]
+    size = forecaster.batch_size(BATCH)
+    place_W = np.array([zlib.crc32(unique_id.encode()) % size for unique_id in ids])
+    batch_W = pd.Series(place_W).groupby(place_W).cumcount().to_numpy()
+    row_W = batch_W * size + place_W
+    filled = torch.zeros((int(batch_W.max()) + 1) * size, dtype=torch.int64)
+    filled[torch.from_numpy(row_W)] = torch.arange(len(ids))
+    values: NDArray[np.float32] = forecaster.predict(windows.take(filled), batch_size=size, device="cpu")[row_W]
+    return values
 
 
 def _rows(
@@ -210,17 +218,16 @@ def _check_columns(table: Path, covariates: Covariates) -> None:
                 )
 
 
-def _check_grid(reader: _Reader, chunk: Sequence[SeriesRows]) -> None:
+def _check_grid(reader: _Reader, chunk: list[_Next]) -> None:
     """What lies between the first and the last row of a context must be steps of the bundle's frequency."""
-    last = [int(np.flatnonzero(series.observed)[-1]) for series in chunk]
-    steps = np.minimum(last, reader.layout.context - 1)
-    first = [series.ds[i - n] for series, i, n in zip(chunk, last, steps, strict=True)]
-    expected = advance(np.array(first), steps, reader.frequency)
-    for series, i, ds in zip(chunk, last, expected, strict=True):
-        if series.ds[i] != ds:
+    starts = np.array([one.segment.start for one in chunk])
+    steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
+    for one, expected, count in zip(chunk, advance(starts, steps, reader.frequency), steps, strict=True):
+        if one.cutoff != expected:
             raise DataError(
-                f"the bundle forecasts steps of frequency {reader.frequency!r}; series {series.unique_id!r} has other "
-                f"ones: {', '.join(map(_shown, series.ds[max(0, i - 2) : i + 1]))}. Use a bundle of such data"
+                f"the bundle forecasts steps of frequency {reader.frequency!r}; series {one.segment.unique_id!r} has "
+                f"{count:,} other steps from {_shown(one.segment.start)} to {_shown(one.cutoff)}. Use a bundle that "
+                "was trained on such data"
             )
 
 

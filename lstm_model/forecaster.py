@@ -79,15 +79,16 @@ class Forecaster:
         values = np.empty((len(windows), self.horizon, len(self.quantiles)), np.float32)
         loc, scale = np.empty((len(windows), 1), np.float32), np.empty((len(windows), 1), np.float32)
         with torch.inference_mode():
-            for part in _slices(len(windows), self._rows(batch_size)):
+            for part in _slices(len(windows), self.batch_size(batch_size)):
                 batch = windows.batch(torch.arange(part.start, part.stop)).to(at)
                 result = forecast_batch(self.network, batch, spec=self.spec, context=self.context)
                 values[part], loc[part], scale[part] = (a.float().cpu().numpy() for a in result)
         return values, loc, scale
 
-    def _rows(self, batch_size: int) -> int:
+    def batch_size(self, most: int) -> int:
+        """How many windows are forecast at once, at most `most`: fewer where the horizon is written in many segments."""
         writes = self.network.writes if isinstance(self.network, DirectForecaster) else 1
-        return max(1, min(batch_size, DECODER_ROWS // writes))
+        return max(1, min(most, DECODER_ROWS // writes))
 
     def _check(self, windows: Windows) -> None:
         received, expected = shape_of(windows, season=self.season), self.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,10 @@ def upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
     """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     last = min(cut + horizon, len(series.ds))
-    return _segment(series, cut - context, last, unknown=cut + horizon - last)
+    segment = _segment(series, cut - context, last, unknown=cut + horizon - last)
+    # Copies, since views would keep every whole series in memory.
+    arrays = {name: getattr(segment, name).copy() for name in ("values", "observed", "past", "future")}
+    return replace(segment, **arrays)
 
 
 def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
@@ -330,8 +333,8 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
                 f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
                 "supported. Group the rare ones, or leave it out (it may be an identifier)"
             )
-        dummies = pd.get_dummies(pd.Categorical(frame[name].astype(str), categories[name]), dtype=float)
-        parts.append(dummies.set_axis([f"{name}={c}" for c in categories[name]], axis=1).set_index(frame.index))
+        texts = frame[name].astype(str)
+        parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
     encoded = pd.concat(parts, axis=1)
     rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
     return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
