@@ -188,7 +188,7 @@ def _by_step(points: Points, of_series: pd.Series[float], horizon: int) -> list[
     ratio = np.minimum(points["scaled"].to_numpy() / points["unique_id"].map(of_series).to_numpy(), WORST)
     at = points["step"].to_numpy() - 1
     total, count = np.bincount(at, ratio, horizon), np.bincount(at, minlength=horizon)
-    profile = (total + PSEUDO_COUNT * ratio.mean()) / (count + PSEUDO_COUNT)
+    profile = (total + PSEUDO_COUNT * (ratio.mean() or 1.0)) / (count + PSEUDO_COUNT)
     return [_rounded(value) for value in profile / profile.mean()]
 
 

@@ -1,0 +1,193 @@
+"""Forecasts that were issued against what happened: whether their errors still are what the model's test showed.
+
+Everything is computed anew each time from the ledger and the newest series table, so that late and revised actuals
+count, and nothing needs to be remembered between two looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.chart import Run, Scale, allowed_for, run_chart, threshold
+from lstm_model.envelope import autocorrelation, period_values, steps_since, with_scale
+from lstm_model.time_axis import advance
+
+Status = Literal["no forecasts", "waiting", "normal", "drift"]
+
+ERROR_SCALE = Scale(guess=0.3, least=0.05)
+"""Of log errors: a third more or less from one period to the next; five percent are too little to act on."""
+MISS_SCALE = Scale(guess=0.15, least=0.03)
+"""Of the arc sine of the root of the share outside: half of it is what 24 independent targets give."""
+START = 3
+"""Periods of the test that the charts start from; they run over its others, and then over those since."""
+ENOUGH_OBSERVED = 0.5
+"""A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a look at the forecasts showed."""
+
+    status: Status
+    summary: str
+    """One or two plain sentences."""
+    evidence: str | None
+    """End of the period that raised the latest alarm; None without drift. One retraining for each."""
+    periods: pd.DataFrame
+    """Ascending: model_version, counted (of the present champion), end (its last ds), error (1 is as in the test),
+    coverage-…, count, and for counted ones the sum of each chart."""
+    thresholds: dict[str, float]
+    """By chart: error, too narrow, too wide."""
+
+    @property
+    def alarm(self) -> bool:
+        return self.status == "drift"
+
+
+CHARTS = {
+    "error": "the error is {ratio:.2f} times what the model's test showed",
+    "too narrow": "{inside:.0%} of the values lie inside the intervals on average, {usual:.0%} in the model's test",
+    "too wide": "{inside:.0%} of the values lie inside the intervals on average, only {usual:.0%} in the model's test",
+}
+
+
+def watch(
+    ledger: pd.DataFrame,
+    series: pd.DataFrame,
+    *,
+    scales: pd.DataFrame,
+    usual: Mapping[str, Any],
+    champion: str,
+    periods_per_false_alarm: int = 200,
+) -> Watch:
+    """Compare what was forecast with what happened.
+
+    Args:
+        ledger: unique_id, cutoff, ds, step, median, lo_…, hi_…, model_version; see `ledger`.
+        series: the newest series table: unique_id, ds, y, observed.
+        scales: unique_id and mase_scale, those of the champion.
+        usual: the champion's envelope, see `envelope.envelope`.
+        champion: the model_version whose forecasts since it came into its place raise the alarm.
+        periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
+    """
+    # A model of an earlier config may have forecast further than the present envelope knows.
+    ledger = ledger[ledger["step"] <= usual["horizon"]]
+    ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str), counted=_counted(ledger, champion))
+    periods = realised(ledger, series, scales=scales, usual=usual)
+    if ledger.empty:
+        return Watch("no forecasts", "No forecast has been issued yet.", None, periods, {})
+    counted = periods["counted"]
+    if not counted.any():
+        text = "No forecast period of the present champion is over yet; nothing can be said about it."
+        return Watch("waiting", text, None, periods, {})
+    runs = _charts(periods[counted], usual, periods_per_false_alarm)
+    for name, run in runs.items():
+        periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
+    limits = {name: run.threshold for name, run in runs.items()}
+    ringing = {name: run for name, run in runs.items() if run.on}
+    text = _in_words(periods[counted], usual, runs)
+    if not ringing:
+        return Watch("normal", text, None, periods, limits)
+    return Watch("drift", text, _evidence(periods[counted], ringing), periods, limits)
+
+
+def realised(
+    ledger: pd.DataFrame, series: pd.DataFrame, *, scales: pd.DataFrame, usual: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The periods of each model that are over, with their errors; see `Watch.periods`."""
+    truth = series.loc[series["observed"], ["unique_id", "ds", "y"]]
+    truth = truth.assign(unique_id=truth["unique_id"].astype(str))
+    parts = [
+        _periods_of(rows, truth, scales, usual).assign(
+            model_version=rows["model_version"].iloc[0], counted=rows["counted"].iloc[0]
+        )
+        for _, rows in ledger.groupby(["model_version", "counted"], sort=False, observed=True)
+    ]
+    if not parts:
+        return pd.DataFrame({name: [] for name in ("model_version", "counted", "end", "error", "log_error", "count")})
+    return pd.concat(parts, ignore_index=True).sort_values("end", kind="stable", ignore_index=True)
+
+
+def _periods_of(
+    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The values of each period of one model that is over, and its last ds."""
+    steps, frequency = usual["period_steps"], usual["frequency"]
+    origin = _first_cutoff(rows)
+    rows = rows[rows["unique_id"].isin(scales["unique_id"])]
+    at = steps_since(rows["ds"].to_numpy(), origin, frequency) - 1
+    rows = rows.assign(period=at // steps)[at >= 0]
+    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), scales)
+    values = period_values(points, usual)
+    end = advance(np.repeat(origin, len(values)), (values.index.to_numpy(np.int64) + 1) * steps, frequency)
+    known = points.groupby("period").size() / rows.groupby("period").size()
+    over = (end <= truth["ds"].to_numpy().max()) & (known.reindex(values.index) >= ENOUGH_OBSERVED).to_numpy()
+    periods: pd.DataFrame = values.assign(end=end)[over].reset_index(drop=True)
+    return periods
+
+
+def _first_cutoff(rows: pd.DataFrame) -> Any:
+    """Where periods begin: the first cutoff that most series share, so that a period is one forecast where possible.
+
+    Series that ended long ago have earlier ones.
+    """
+    count = rows.groupby("cutoff")["unique_id"].nunique()
+    return count.index[count >= count.max() / 2].to_numpy()[0]
+
+
+def _counted(ledger: pd.DataFrame, champion: str) -> pd.Series[bool]:
+    """Forecasts of the champion since it came into its place: another model's last forecast was at the same cutoff.
+
+    A champion that was brought back is not blamed for what it did before.
+    """
+    own: pd.Series[bool] = ledger["model_version"] == champion
+    others = ledger.loc[~own, "cutoff"]
+    return own if others.empty else own & (ledger["cutoff"] >= others.max())
+
+
+def _charts(counted: pd.DataFrame, usual: Mapping[str, Any], periods_per_false_alarm: int) -> dict[str, Run]:
+    """The charts of error and coverage over the test's periods and those since."""
+    error = (counted["log_error"], usual["log_error"], ERROR_SCALE, 1)
+    kinds = {"error": error}
+    if usual["coverage"]:
+        kinds["too narrow"] = (counted["miss"], usual["miss"], MISS_SCALE, 1)
+        kinds["too wide"] = (counted["miss"], usual["miss"], MISS_SCALE, -1)
+    runs = {}
+    for name, (live, test, scale, sign) in kinds.items():
+        before, after = np.asarray(test, np.float64), live.to_numpy(np.float64)
+        correlation = allowed_for(len(before), autocorrelation(before) if len(before) > 3 else None)
+        limit = threshold(min(START, len(before)), correlation, len(kinds) * periods_per_false_alarm)
+        values = sign * np.concatenate([before[START:], after])
+        runs[name] = run_chart(values, sign * before[:START], scale=scale, threshold=limit)
+    return runs
+
+
+def _evidence(counted: pd.DataFrame, ringing: Mapping[str, Run]) -> str:
+    """The end of the period that raised the latest alarm; an alarm that the test ended with is the first period's."""
+    latest = max(run.alarms[-1] - (len(run.sums) - len(counted)) for run in ringing.values())
+    return str(counted["end"].iloc[max(0, latest)])
+
+
+def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], runs: Mapping[str, Run]) -> str:
+    ringing = [name for name, run in runs.items() if run.on]
+    num, last = len(counted), counted["end"].iloc[-1]
+    if not ringing:
+        ratio = math.exp(counted["log_error"].mean())
+        return (
+            f"{num} forecast periods up to {last} are as the model's test: their error is {ratio:.2f} times its error."
+        )
+    part = counted.iloc[min(max(0, runs[name].since - len(runs[name].sums) + num) for name in ringing) :]
+    shares = [name for name in part if str(name).startswith("coverage-")]
+    facts = {
+        "ratio": math.exp(part["log_error"].mean()),
+        "inside": part[shares].to_numpy().mean() if shares else math.nan,
+        "usual": float(np.mean(list(usual["coverage"].values()))) if shares else math.nan,
+    }
+    what = "; ".join(CHARTS[name].format(**facts) for name in ringing)
+    return f"In the {len(part)} forecast periods up to {last}, {what}."
