@@ -29,6 +29,8 @@ from tasks.window import window
 DEFAULT = PipelineConfig()
 DRIFT = "drift"
 """A reason that begins so comes from the monitor."""
+champion_window = window.with_options(name="window of champion", task_run_name="window of champion")
+champion_evaluate = evaluate.with_options(name="evaluate champion", task_run_name="evaluate champion")
 
 
 @flow(name="retrain", on_failure=[tell_failure], on_crashed=[tell_crash])
@@ -64,8 +66,8 @@ def retrain(
     if made is None:
         rival, standing = rivalry(champion, config, plan, run.store), None
         if rival.champion:
-            cut = run(window, series=series, spec=rival.spec, covariates=rival.covariates, fold=0)
-            standing = run(evaluate, series=series, windows=cut, model=rival.champion, spec=rival.spec)
+            cut = run(champion_window, series=series, spec=rival.spec, covariates=rival.covariates, fold=0)
+            standing = run(champion_evaluate, series=series, windows=cut, model=rival.champion, spec=rival.spec)
         rules = config.promotion
         decided = run(gate, model=model, scores=scores, rivalry=rival, standing=standing, spec=spec, rules=rules)
         settings = resolved.config

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lstm_model.config import ModelSpec
+from lstm_model.config import Covariates, ModelSpec
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network
 from lstm_model.store import MANIFEST
@@ -63,6 +63,14 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card that was saved with a bundle, without loading its weights."""
     card: dict[str, Any] = _read_record(folder)["card"]
     return card
+
+
+def covariates_of(card: dict[str, Any]) -> Covariates:
+    """The covariates that a bundle reads, by the names that they have in a series table."""
+    kept = card["covariates"]
+    columns = {f"{name}={c}": name for name, categories in kept["static_categories"].items() for c in categories}
+    static = dict.fromkeys(columns.get(column, column) for column in kept["static_columns"])
+    return Covariates(static=tuple(static), past=tuple(kept["past"]), future=tuple(kept["future"]))
 
 
 def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:

@@ -1,4 +1,8 @@
-"""What a store may forget: artifacts that none of the latest runs used, and the cache records that name them."""
+"""What a store may forget: artifacts that nothing leads to, and the cache records that name them.
+
+What leads to an artifact: a name in the registry, a forecast in the ledger (its bundle can make it again), the note of
+a recent run, the pin of a run that was killed and may come back, and its own age: a run may be working with it just now.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
 from lstm_model.store import Artifact, Store, write_atomically
 
 KEEP_RUNS = 20
-"""Runs whose artifacts are kept, so that a setting that is changed back still finds its results."""
+"""Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
+BULKY = ("series", "windows")
+KEEP_BULKY = 3
+"""As `KEEP_RUNS`, for kinds that hold the whole data once again in each run."""
 GRACE_SECONDS = 24 * 3600.0
 """What was used within this time is kept whatever else: a run may be working with it just now."""
 
 
-def remember(store: Store, artifacts: Sequence[Artifact]) -> None:
-    """Note which artifacts a finished run used; notes beyond the latest `KEEP_RUNS` go."""
-    note = store.root / "runs" / f"{time.time_ns()}-{os.getpid()}.json"
+def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
+    """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
+    note = store.root / "runs" / flow / f"{time.time_ns()}-{os.getpid()}.json"
     write_atomically(note, json.dumps([artifact.sha256 for artifact in artifacts]))
-    for old in _notes(store)[:-KEEP_RUNS]:
+    for old in _notes(store, flow)[:-KEEP_RUNS]:
         old.unlink(missing_ok=True)
 
 
@@ -43,18 +51,48 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
 
 
 def _forget(store: Store, grace_seconds: float) -> int:
-    used = {sha for note in _notes(store) for sha in _read_note(note)}
+    reachable, bulky = _reachable(store), _noted(store, KEEP_BULKY)
     youngest = time.time() - grace_seconds
     unused = [
         folder
         for folder in (store.root / "artifacts").glob("*/*")
-        if folder.name not in used and folder.stat().st_mtime < youngest
+        if folder.name not in (reachable if folder.parent.name not in BULKY else reachable & bulky | _pinned(store))
+        and folder.stat().st_mtime < youngest
     ]
     for folder in unused:
         shutil.rmtree(folder, ignore_errors=True)
     _drop_records(store, {folder.name for folder in unused})
     _drop_locks(store, youngest)
     return len(unused)
+
+
+def _reachable(store: Store) -> set[str]:
+    state = Registry(store).state()
+    named = {bundle.sha256 for alias in ALIASES if (bundle := getattr(state, alias)) is not None}
+    issued: set[str] = set()
+    folders = (store.root / "artifacts" / BUNDLE).glob("*")
+    forecast_with = {folder.name for folder in folders if folder.name[:VERSION_DIGITS] in issued}
+    return named | forecast_with | _noted(store, KEEP_RUNS) | _pinned(store)
+
+
+def _noted(store: Store, runs: int) -> set[str]:
+    """What the latest runs of each flow used."""
+    flows = [folder.name for folder in (store.root / "runs").glob("*") if folder.is_dir()]
+    return {sha for flow in flows for note in _notes(store, flow)[-runs:] for sha in _read_note(note)}
+
+
+def _pinned(store: Store) -> set[str]:
+    """What runs that have not ended work on."""
+    pins = [_read_pin(file) for file in (store.root / "pins").glob("*.json")]
+    return {artifact["sha256"] for pin in pins for artifact in pin.values() if artifact}
+
+
+def _read_pin(file: Path) -> dict[str, dict[str, str] | None]:
+    try:
+        pin: dict[str, dict[str, str] | None] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return pin
 
 
 def _read_note(note: Path) -> list[str]:
@@ -65,9 +103,9 @@ def _read_note(note: Path) -> list[str]:
     return shas
 
 
-def _notes(store: Store) -> list[Path]:
+def _notes(store: Store, flow: str) -> list[Path]:
     """Oldest first: names begin with the time."""
-    return sorted((store.root / "runs").glob("*.json"))
+    return sorted((store.root / "runs" / flow).glob("*.json"))
 
 
 def _drop_records(store: Store, gone: set[str]) -> None:

@@ -170,7 +170,7 @@ class Windows:
             last_real_N=torch.from_numpy(_last_real(observed)),
             past_NP=torch.from_numpy(_stack([s.past for s in segments])),
             future_NF=torch.from_numpy(_stack([s.future for s in segments])),
-            static_KS=_static_rows(ids, static),
+            static_KS=static_rows(ids, static),
             starts_W=torch.from_numpy(starts),
             series_W=torch.from_numpy(series[owners] if len(owners) else owners),
             cutoff_W=_cutoffs(segments, starts, owners, layout),
@@ -311,7 +311,8 @@ def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else no_covariates(0)
 
 
-def _static_rows(ids: list[str], static: dict[str, list[float]]) -> Tensor:
+def static_rows(ids: list[str], static: dict[str, list[float]]) -> Tensor:
+    """The encoded static covariates of these series, (K, S)."""
     width = len(next(iter(static.values()), []))
     return torch.tensor([static[i] for i in ids] if width else [], dtype=torch.float32).reshape(len(ids), width)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import task
 
-from lstm_model.bundle import load_bundle
+from lstm_model.bundle import covariates_of, load_bundle, read_card
 from lstm_model.config import WindowSpec
 from lstm_model.evaluate import forecast_table, scales, score
-from lstm_model.segments import rows_before_test
+from lstm_model.segments import encode_static, rows_before_test
 from lstm_model.store import Artifact, Store
-from lstm_model.windows import load_windows
+from lstm_model.windows import Windows, load_windows, static_rows
 from tasks.caching import STAGE_POLICY
-from tasks.kept import FORECASTS, SCALES, series_of
+from tasks.kept import FORECASTS, SCALES, TABLE, series_of
 
 
 @task(name="evaluate", task_run_name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
@@ -21,7 +23,7 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
     A history too short for a test gives an artifact without scores, and the report says so.
     """
     with store.create("scores") as draft:
-        test = load_windows(store.path(windows), "test")
+        test = _as_trained(load_windows(store.path(windows), "test"), series, model, store)
         if len(test):
             table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
             table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
@@ -30,3 +32,14 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
             score(table, scale=scale).to_folder(draft.folder)
             draft.num_rows = len(table)
     return draft.artifact
+
+
+def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Store) -> Windows:
+    """Static covariates encoded with the model's own categories: an older model does not know what came later."""
+    card = read_card(store.path(model))
+    names = covariates_of(card).static
+    if not names or not len(windows):
+        return windows
+    known = card["covariates"]["static_categories"]
+    rows = encode_static(store.path(series) / TABLE, names, known=known)["rows"]
+    return replace(windows, static_KS=static_rows(windows.unique_ids, rows))

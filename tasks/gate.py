@@ -6,7 +6,7 @@ import pandas as pd
 from prefect import task
 from pydantic import BaseModel
 
-from lstm_model.bundle import read_card
+from lstm_model.bundle import covariates_of, read_card
 from lstm_model.config import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
 from lstm_model.promotion import Gate, SeenThrough, common_targets, decide
 from lstm_model.registry import version_of
@@ -37,7 +37,7 @@ def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store
         card = read_card(store.path(champion))
     except ValueError as error:
         raise ValueError(f"the champion is damaged ({error}); make another bundle champion: flows.promote") from error
-    spec, covariates = Plan.model_validate(card["plan"]).window, _covariates(card)
+    spec, covariates = Plan.model_validate(card["plan"]).window, covariates_of(card)
     ours = config.covariates
     missing = {*covariates.past, *covariates.future, *covariates.static} - {*ours.past, *ours.future, *ours.static}
     changes = [
@@ -53,10 +53,6 @@ def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store
     same = ("test_steps", "validation_steps", "evaluation_stride", "stride", "align", "pad_short")
     spec = spec.model_copy(update={name: getattr(plan.window, name) for name in same})
     return Rivalry(champion=champion, spec=spec, covariates=covariates)
-
-
-def _covariates(card: dict[str, object]) -> Covariates:
-    return PipelineConfig.model_validate(card["config"]).covariates
 
 
 @task(name="gate", task_run_name="gate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)

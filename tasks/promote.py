@@ -60,7 +60,7 @@ def settle(
         how_to_promote="" if status in ("promoted", "unchanged") else command,
     )
     log = get_run_logger()
-    log.log(30 if decision.warnings or status != "promoted" else 20, "%s: %s", status, decision.summary)
+    log.log(30 if decision.warnings or status != "promoted" else 20, "%s", decision.summary)
     if status in ("rejected", "waiting") and not told_before:
         body = f"{decision.summary}\n\nTo promote it all the same: {settled.how_to_promote}"
         tell(notify, f"{name}: challenger {version_of(bundle)} {status}", body)

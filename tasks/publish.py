@@ -112,7 +112,9 @@ def publish(
         records: what became of each stage of this run.
         store: of this problem.
     """
-    report, pipeline = store.root / "report.html", store.root / "pipeline.yaml"
+    # An experiment must not lie where people look for what is in production.
+    top = store.root / "experiment" if settled.status == "kept back" else store.root
+    report, pipeline = top / "report.html", top / "pipeline.yaml"
     write_atomically(report, (store.path(pages.report) / "report.html").read_text(encoding="utf-8"))
     write_atomically(pipeline, dump_config(config))
     found = scores_of(pages.scores, store)
@@ -123,7 +125,7 @@ def publish(
         markdown=f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}",
         description=verdict,
     )
-    remember(store, [record.artifact for record in records])
+    remember(store, [record.artifact for record in records], flow="retrain")
     forget(store)
     drop(store)
     return Outcome(
@@ -134,7 +136,7 @@ def publish(
         decision=settled.decision,
         how_to_promote=settled.how_to_promote,
         report=str(report),
-        plots=str(_copy_plots(pages.plots, store)),
+        plots=str(_copy_plots(pages.plots, top / "plots", store)),
         pipeline=str(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
@@ -152,9 +154,8 @@ def _for_a_person(settled: Settled) -> str:
     return f"**Bundle `{settled.bundle}` waits for your decision.** {command}"
 
 
-def _copy_plots(plots: Artifact, store: Store) -> Path:
+def _copy_plots(plots: Artifact, folder: Path, store: Store) -> Path:
     """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
-    folder = store.root / "plots"
     names = [f"{name}.png" for name in store.meta(plots)["order"]]
     for name in names:
         write_atomically(folder / name, (store.path(plots) / name).read_bytes())

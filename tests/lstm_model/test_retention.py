@@ -27,12 +27,12 @@ def test_many_runs_stay_within_bounds(tmp_path):
     store = Store(tmp_path)
     for run in range(3 * KEEP_RUNS):
         artifact = write(store, str(run))
-        remember(store, [artifact])
+        remember(store, [artifact], flow="retrain")
         forget(store)
     artifacts, records = kept(store)
     assert len(artifacts) == len(records) == KEEP_RUNS
     assert artifact.sha256 in artifacts
-    assert len(list((tmp_path / "runs").iterdir())) == KEEP_RUNS
+    assert len(list((tmp_path / "runs" / "retrain").iterdir())) == KEEP_RUNS
 
 
 def test_what_is_in_use_stays_although_no_finished_run_names_it(tmp_path):
@@ -59,15 +59,15 @@ def test_old_lock_files_go_unless_they_are_held(tmp_path):
 
 def test_a_note_that_a_crash_left_empty_stops_nothing(tmp_path):
     store = Store(tmp_path)
-    remember(store, [write(store, "a")])
-    (tmp_path / "runs" / "1-1.json").write_text("")
+    remember(store, [write(store, "a")], flow="retrain")
+    (tmp_path / "runs" / "retrain" / "1-1.json").write_text("")
     assert forget(store) == 0
 
 
 def _loop(root, number):
     store = Store(root)
     for i in range(60):
-        remember(store, [write(store, f"{number}-{i}")])
+        remember(store, [write(store, f"{number}-{i}")], flow="retrain")
         forget(store)
 
 
