@@ -346,6 +346,8 @@ class WindowSpec(ConfigModel):
     validation_steps: int
     align: Literal["calendar", "end"]
     pad_short: bool
+    train_steps: int | None = None
+    """Train on so many steps before the training cutoff only; None: on all."""
 
 
 class ModelSpec(ConfigModel):

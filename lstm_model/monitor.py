@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.chart import Run, Scale, allowed_for, run_chart, threshold
-from lstm_model.envelope import autocorrelation, period_values, steps_since, with_scale
+from lstm_model.envelope import autocorrelation, levels_of_points, period_values, steps_since, with_scale
 from lstm_model.time_axis import advance
 
 Status = Literal["no forecasts", "waiting", "normal", "drift"]
@@ -119,6 +119,11 @@ def _periods_of(
 ) -> pd.DataFrame:
     """The values of each period of one model that is over, and its last ds."""
     steps, frequency = usual["period_steps"], usual["frequency"]
+    # Models of an earlier config may have had other intervals, or none.
+    without = [
+        level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
+    ]
+    rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
     origin = _first_cutoff(rows)
     rows = rows[rows["unique_id"].isin(scales["unique_id"])]
     at = steps_since(rows["ds"].to_numpy(), origin, frequency) - 1

@@ -93,6 +93,16 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Facts in rows and columns; all but the first column are numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a report says, in the order in which it says it, after the verdict and the scores."""
 
@@ -112,6 +122,8 @@ class Report:
     """Facts about the training: device, precision, steps."""
     decision: Decision | None = None
     """Whether this model makes the forecasts from now on, and why."""
+    tables: Sequence[Table] = ()
+    """More scores, after the first."""
 
 
 def picture(name: str, png: bytes) -> Picture:

@@ -131,8 +131,9 @@ def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iter
     ends = {split: int(np.searchsorted(series.ds, getattr(cutoffs, split), side="right")) for split in SPLITS}
     train_end = ends["train"]
     if train_end:
-        short = spec.pad_short and train_end < 2 * spec.context + spec.horizon
-        yield "train", _segment(series, MIN_CONTEXT - spec.context if short else 0, train_end)
+        begin = max(0, train_end - spec.train_steps) if spec.train_steps else 0
+        short = not begin and spec.pad_short and train_end < 2 * spec.context + spec.horizon
+        yield "train", _segment(series, MIN_CONTEXT - spec.context if short else begin, train_end)
     first = train_end
     for split in SPLITS[1:]:
         last = ends[split]

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
+from prefect.futures import wait
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -78,8 +81,31 @@ class StageRunner:
         self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))
         return artifact
 
+    def each(self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]]) -> list[Artifact]:
+        """One stage for several inputs at once, where the flow's task runner puts them; in the order of the inputs.
+
+        An error is raised when all have ended, so that what was finished is kept.
+        """
+        began = time.monotonic()
+        with ExitStack() as locks:
+            for key in sorted({stage_key(stage, one) for one in inputs}):  # one order, or two runs wait for each other
+                locks.enter_context(self.store.lock(key, on_wait=lambda: _tell_wait(stage)))
+            here = self._here(stage, refresh=self.refresh)
+            futures = [here.submit(**one, store=self.store) for one in inputs]
+            wait(futures)
+            ended = [(future.result(), future.state.name == "Cached") for future in futures]
+            done = [self._checked(stage, one, *end) for one, end in zip(inputs, ended, strict=True)]
+        seconds = round(time.monotonic() - began, 2)
+        for artifact, outcome in done:
+            self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))
+        return [artifact for artifact, _ in done]
+
     def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
-        artifact, cached = self._call(stage, inputs, refresh=self.refresh)
+        return self._checked(stage, inputs, *self._call(stage, inputs, refresh=self.refresh))
+
+    def _checked(
+        self, stage: Task[..., Any], inputs: dict[str, Any], artifact: Artifact, cached: bool
+    ) -> tuple[Artifact, Outcome]:
         if not cached:
             return artifact, "computed"
         try:
@@ -91,12 +117,14 @@ class StageRunner:
             return self._call(stage, inputs, refresh=True)[0], "repaired"
 
     def _call(self, stage: Task[..., Any], inputs: dict[str, Any], *, refresh: bool) -> tuple[Artifact, bool]:
-        here = stage.with_options(
+        state = self._here(stage, refresh=refresh)(**inputs, store=self.store, return_state=True)
+        artifact: Artifact = state.result()
+        return artifact, state.name == "Cached"
+
+    def _here(self, stage: Task[..., Any], *, refresh: bool) -> Task[..., Any]:
+        return stage.with_options(
             result_storage=self.store.root / "results",
             result_serializer="json",
             persist_result=True,
             refresh_cache=refresh,
         )
-        state = here(**inputs, store=self.store, return_state=True)
-        artifact: Artifact = state.result()
-        return artifact, state.name == "Cached"
