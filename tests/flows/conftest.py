@@ -76,9 +76,9 @@ class Cli:
         self.folder, self.code = folder, ROOT
         self.environment = {**os.environ, "PREFECT_API_URL": api_url, "OMP_NUM_THREADS": "1"}
 
-    def start(self, *arguments, **options):
+    def start(self, *arguments, flow="retrain", **options):
         """The process, not waited for; it runs in the test's own folder."""
-        command = [sys.executable, "-m", "flows.retrain", "--store", str(self.folder / "store"), *map(str, arguments)]
+        command = [sys.executable, "-m", f"flows.{flow}", "--store", str(self.folder / "store"), *map(str, arguments)]
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -96,9 +96,9 @@ class Cli:
         assert process.returncode, "the run should have failed"
         return process.returncode, errors
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, flow="retrain"):
         """The outcome of a run that must succeed."""
-        return finished(self.start("--json", *arguments))
+        return finished(self.start("--json", *arguments, flow=flow))
 
 
 def finished(process):

@@ -67,7 +67,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_half_written(cli, tiny):
     _, errors = cli.fail("--config", tiny, preexec_fn=small_files_only)
     assert "File too large" in errors
     assert not leftovers(cli.folder / "store")
-    assert cli("--config", tiny)["status"] == "trained", "with room again, the next run ends well"
+    assert cli("--config", tiny)["status"] == "promoted", "with room again, the next run ends well"
 
 
 @pytest.mark.slow
