@@ -86,7 +86,7 @@ class Forecaster:
         return values, loc, scale
 
     def batch_size(self, most: int) -> int:
-        """How many windows are forecast at once, at most `most`: fewer where the horizon is written in many segments."""
+        """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
         writes = self.network.writes if isinstance(self.network, DirectForecaster) else 1
         return max(1, min(most, DECODER_ROWS // writes))
 

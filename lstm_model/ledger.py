@@ -1,0 +1,228 @@
+"""Every forecast ever issued, each exactly once.
+
+An append writes one immutable Parquet file, named by its number: 00000007-00000007.parquet. It holds the forecasts of
+one issue: one cutoff and one model, or several cutoffs where series end apart. Every so many files are merged into one
+that is named by the range it holds, 00000000-00000031.parquet, so that years of hourly forecasts stay a hundred files.
+The folder is the truth: a file counts once it bears its name, and one whose range lies inside another's counts no
+more. So a process that dies at any moment leaves every forecast there once, and nothing half-written.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import operator
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from lstm_model.store import Store, write_atomically
+
+KEY = ("unique_id", "cutoff", "model_version")
+FIXED = ("unique_id", "cutoff", "ds", "step", "mean", "median")
+FANOUT = 32
+"""So many files in a row that hold equally many issues are merged."""
+MERGED_BYTES = 64 << 20
+"""Files that together are larger stay apart, which bounds the memory of a merge."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A file of the ledger: the issues from `first` to `last`."""
+
+    first: int
+    last: int
+    path: Path
+
+    @property
+    def issues(self) -> int:
+        return self.last - self.first + 1
+
+
+class DamagedLedgerError(ValueError):
+    """A file of the ledger is gone or cannot be read."""
+
+
+class Ledger:
+    """The ledger of one problem, in its store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.folder = store.root / "ledger"
+
+    def append(self, table: pd.DataFrame, *, model_version: str) -> int:
+        """Add the forecasts that are not there yet; one is known by its series, cutoff and model.
+
+        Args:
+            table: unique_id, cutoff, ds, step, mean, median and the bounds of intervals, see `lstm_model.forecast`.
+            model_version: of the bundle that made them.
+
+        Returns:
+            The number of new rows.
+
+        Raises:
+            ValueError: a forecast is in the table twice, or its timestamps are of another type than the ledger's.
+        """
+        if table.duplicated(["unique_id", "cutoff", "step"]).any():
+            raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
+        issue = _to_arrow(table.assign(model_version=model_version))
+        with self._store.lock("ledger"):
+            self._sweep()
+            parts = self.parts()
+            new = self._without_known(parts, issue)
+            if new.num_rows:
+                number = parts[-1].last + 1 if parts else 0
+                self._write(new, number, number)
+                self._merge()
+        return int(new.num_rows)
+
+    def read(self, *, since: Any = None, model_version: str | None = None) -> pd.DataFrame:
+        """Forecasts as they were issued, the oldest first; all of them, or a part.
+
+        Args:
+            since: only cutoffs from this one on.
+            model_version: only those of one bundle.
+
+        Raises:
+            DamagedLedgerError: a file is gone or cannot be read.
+        """
+        tests = []
+        if since is not None:
+            tests.append(pads.field("cutoff") >= _moment(since))
+        if model_version is not None:
+            tests.append(pads.field("model_version") == model_version)
+        condition = functools.reduce(operator.and_, tests) if tests else None
+        with self._store.lock("ledger"):
+            return _to_frame(self._read(self.parts(), condition))
+
+    def issue_after(self, number: int) -> tuple[int, pd.DataFrame] | None:
+        """The next file that holds issues after this one (-1: the first) and its last issue; None where there is none.
+
+        A merged file comes whole, so that issues up to `number` may come once more.
+        """
+        with self._store.lock("ledger"):
+            part = next((part for part in self.parts() if part.last > number), None)
+            return (part.last, _to_frame(self._read([part], None))) if part is not None else None
+
+    def model_versions(self) -> set[str]:
+        """The bundles that any forecast was made with: an explanation of it needs them."""
+        with self._store.lock("ledger"):
+            files = [part.path for part in self.parts()]
+            found = (pq.read_table(file, columns=["model_version"]).column(0).unique() for file in files)
+            return {version for column in found for version in column.to_pylist()}
+
+    def parts(self) -> list[Part]:
+        """The files that count, in order.
+
+        Raises:
+            DamagedLedgerError: a number is missing: somebody removed a file.
+        """
+        found = [_part(path) for path in self.folder.glob("*-*.parquet")]
+        found.sort(key=lambda part: (part.first, -part.last))
+        parts: list[Part] = []
+        for part in found:
+            if parts and part.last <= parts[-1].last:
+                continue
+            if parts and part.first != parts[-1].last + 1:
+                raise DamagedLedgerError(
+                    f"{self.folder} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file was removed. "
+                    "Restore it; only the oldest files may be taken away"
+                )
+            parts.append(part)
+        return parts
+
+    def _without_known(self, parts: list[Part], issue: pa.Table) -> pa.Table:
+        """The rows whose forecast the ledger does not have."""
+        if not parts or not issue.num_rows:
+            return issue
+        kept = pq.read_schema(parts[-1].path).field("cutoff").type
+        if kept != issue.schema.field("cutoff").type:
+            raise ValueError(
+                f"the ledger in {self.folder} has cutoffs of type {kept}, the new forecasts "
+                f"{issue.schema.field('cutoff').type}: these are other series. Give the problem another name"
+            )
+        span, cutoff = pc.min_max(issue.column("cutoff")), pads.field("cutoff")
+        version = pads.field("model_version") == issue.column("model_version")[0]
+        condition = version & (cutoff >= span["min"]) & (cutoff <= span["max"])
+        known = self._read(parts, condition, columns=[*KEY, "step"])
+        return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(
+            [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
+        )
+
+    def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
+        try:
+            files = [part.path for part in parts]
+            schema = pa.unify_schemas([pq.read_schema(file) for file in files]) if files else _schema([], pa.int64())
+            return pads.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedLedgerError(f"{self.folder} cannot be read: {error}") from error
+
+    def _write(self, table: pa.Table, first: int, last: int) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
+        write_atomically(self.folder / f"{first:08}-{last:08}.parquet", buffer.getvalue(), durable=True)
+
+    def _merge(self) -> None:
+        """Merge the latest files while there are `FANOUT` of one size."""
+        while True:
+            run = self.parts()[-FANOUT:]
+            if len(run) < FANOUT or len({part.issues for part in run}) > 1:
+                return
+            if sum(part.path.stat().st_size for part in run) > MERGED_BYTES:
+                return
+            tables = [pq.read_table(part.path) for part in run]
+            self._write(pa.concat_tables(tables, promote_options="default"), run[0].first, run[-1].last)
+            for part in run:
+                part.path.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left: drafts, and files that were merged already. Only with the lock."""
+        for draft in self.folder.glob(".*"):
+            draft.unlink()
+        counted = {part.path for part in self.parts()}
+        for path in self.folder.glob("*-*.parquet"):
+            if path not in counted:
+                path.unlink()
+
+
+def _part(path: Path) -> Part:
+    match = re.fullmatch(r"(\d{8})-(\d{8})", path.stem)
+    if match is None:
+        raise DamagedLedgerError(f"{path} is no file of a ledger; move it elsewhere")
+    return Part(int(match[1]), int(match[2]), path)
+
+
+def _to_arrow(table: pd.DataFrame) -> pa.Table:
+    moment = pa.int64() if table["cutoff"].dtype.kind == "i" else pa.timestamp("us")
+    bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
+    arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
+    return arrow.replace_schema_metadata(None)
+
+
+def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:
+    types = {"unique_id": pa.string(), "cutoff": moment, "ds": moment, "step": pa.int32()}
+    names = [*FIXED, *bounds, "model_version"]
+    return pa.schema([(n, pa.string() if n == "model_version" else types.get(n, pa.float32())) for n in names])
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    """Intervals from the narrowest, whichever models had them."""
+    bounds = [name for name in table.column_names if name not in (*FIXED, "model_version")]
+    bounds.sort(key=lambda name: (float(name[3:].replace("_", ".")), name[:2] == "hi"))
+    frame: pd.DataFrame = table.select([*FIXED, *bounds, "model_version"]).to_pandas()
+    return frame
+
+
+def _moment(since: Any) -> Any:
+    """As Arrow compares it: pandas' timestamps are in other units than the files'."""
+    if isinstance(since, (int, np.integer)):
+        return int(since)
+    return pa.scalar(pd.Timestamp(since).as_unit("us"), pa.timestamp("us"))
