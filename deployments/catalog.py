@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +13,14 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from pydantic import ValidationError
 
 from flows.cli import explain
-from lstm_model.config import PipelineConfig, load_config
+from lstm_model.config import PipelineConfig, Schedule, load_config
 
 PIPELINES = Path(__file__).parent / "pipelines"
 TAG = "evergreen"
 SCHEDULE_SLUG = "pipeline"
 """Marks the schedule that comes from a pipeline's file, so that a redeploy finds it again and keeps its pause."""
 CONCURRENCY = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-"""Never two trainings of one problem at once; a run that would be the second is cancelled, not queued behind it."""
+"""Never two runs of a deployment at once; one that would be the second is cancelled, not queued behind the first."""
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
 """Intervals count from here: from the time of each start, a machine that restarts daily would never reach a week."""
 
@@ -36,21 +36,74 @@ class Pipeline:
     file: Path
     config: PipelineConfig
     description: str
-    """The comment at the top of the file; Prefect shows it above the form."""
+    """The comment at the top of the file."""
 
     @property
     def name(self) -> str:
-        """The name of the pipeline, of its deployment and of its folder in the store."""
+        """The name of the pipeline, of its deployments and of its folder in the store."""
         return self.config.name
 
     @property
+    def jobs(self) -> list[Job]:
+        """Its deployments, one a flow."""
+        return [Job(use, self) for use in USES]
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a flow becomes a deployment of each pipeline."""
+
+    flow: str
+    """The flow's name, and that of its function and module: flows/retrain.py:retrain."""
+    about: str
+    """Comes before the pipeline's own description, which Prefect shows above the form."""
+    schedule: Callable[[PipelineConfig], Schedule | None] = lambda config: None
+    parameters: Callable[[PipelineConfig], dict[str, Any]] = lambda config: {"config": without_schedules(config)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One deployment: a flow for a pipeline."""
+
+    use: Use
+    pipeline: Pipeline
+
+    @property
+    def flow(self) -> str:
+        return self.use.flow
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name
+
+    @property
+    def full_name(self) -> str:
+        """As the Prefect command line calls it: retrain/panel."""
+        return f"{self.flow}/{self.name}"
+
+    @property
+    def description(self) -> str:
+        return f"{self.use.about} {self.pipeline.description}".strip()
+
+    @property
     def tags(self) -> list[str]:
-        return [TAG, self.config.source.kind.value]
+        """The pipeline's name among them, so that the UI's filter shows all deployments of one problem."""
+        return [TAG, self.pipeline.config.source.kind.value, self.name]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The flow's parameters as plain values, but for the store. Schedules are the deployment's own business."""
+        return self.use.parameters(self.pipeline.config)
+
+    @property
+    def wanted(self) -> Schedule | None:
+        """Its schedule as the file says it; None: only by hand."""
+        return self.use.schedule(self.pipeline.config)
 
     @property
     def schedule(self) -> CronSchedule | IntervalSchedule | None:
-        """When Prefect starts it; None: only by hand."""
-        wanted = self.config.schedule
+        """Its schedule as Prefect wants it."""
+        wanted = self.wanted
         if wanted is None:
             return None
         if wanted.cron is not None:
@@ -63,15 +116,32 @@ class Pipeline:
     @property
     def when(self) -> str:
         """The schedule in a few words."""
-        wanted = self.config.schedule
+        wanted = self.wanted
         if wanted is None:
             return "by hand"
         return f"{wanted.cron} {wanted.timezone}" if wanted.cron else f"every {wanted.interval_seconds:g} s"
 
-    def parameters(self) -> dict[str, Any]:
-        """The flow's `config` as plain values. Its schedule is the deployment's own business, so it is left out."""
-        values = self.config.model_dump(mode="json", exclude_defaults=True, exclude={"schedule"})
-        return {"name": self.name, **values}
+
+def without_schedules(config: PipelineConfig) -> dict[str, Any]:
+    """The config as plain values, with what differs from its defaults, and no schedule."""
+    forecasting = config.forecasting.model_copy(update={"schedule": None})
+    monitoring = config.monitoring.model_copy(update={"schedule": None})
+    bare = config.model_copy(update={"schedule": None, "forecasting": forecasting, "monitoring": monitoring})
+    return {"name": config.name, **bare.model_dump(mode="json", exclude_defaults=True)}
+
+
+USES = (
+    Use("retrain", "", schedule=lambda config: config.schedule),
+    # Use("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
+    # Use("monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule),
+    # Use("backtest", "How it would have done: the past, forecast from several cutoffs."),
+    Use(
+        "promote",
+        "Approve a challenger, or roll back to the previous champion.",
+        parameters=lambda config: {"name": config.name, "notify": config.notify},
+    ),
+)
+"""All flows that a pipeline is deployed with."""
 
 
 def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
@@ -96,14 +166,23 @@ def read_pipeline(file: Path) -> Pipeline:
     """
     try:
         pipeline = Pipeline(file=file, config=load_config(file), description=_leading_comment(file))
-        _ = pipeline.schedule  # an unknown time zone or a wrong cron expression shows only here
     except ValidationError as error:
         raise CatalogError(f"{file}: {explain(error)}") from error
     except yaml.YAMLError as error:
         raise CatalogError(f"{file} is not YAML: {error}") from error
     except ValueError as error:
         raise CatalogError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    _check_schedules(pipeline)
     return pipeline
+
+
+def _check_schedules(pipeline: Pipeline) -> None:
+    """A wrong time zone or cron expression shows only where Prefect reads it."""
+    for job in pipeline.jobs:
+        try:
+            _ = job.schedule
+        except ValueError as error:
+            raise CatalogError(f"{pipeline.file}: the schedule of {job.flow}: {explain(error)}") from error
 
 
 def _check_names(pipelines: Iterable[Pipeline]) -> None:
@@ -111,8 +190,8 @@ def _check_names(pipelines: Iterable[Pipeline]) -> None:
     for pipeline in pipelines:
         if pipeline.name in seen:
             raise CatalogError(
-                f"{seen[pipeline.name]} and {pipeline.file} both have the name {pipeline.name!r}; they would share one "
-                "deployment and one store. Rename one of them"
+                f"{seen[pipeline.name]} and {pipeline.file} both have the name {pipeline.name!r}; they would share "
+                "their deployments and one store. Rename one of them"
             )
         seen[pipeline.name] = pipeline.file
 

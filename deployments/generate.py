@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
-from deployments.catalog import ANCHOR, CONCURRENCY, PIPELINES, SCHEDULE_SLUG, CatalogError, Pipeline, read_catalog
+from deployments.catalog import ANCHOR, CONCURRENCY, PIPELINES, SCHEDULE_SLUG, CatalogError, Job, Pipeline, read_catalog
 
 ROOT = Path(__file__).parent.parent
 TARGET = Path(__file__).parent / "prefect.yaml"
 WORK_POOL = "evergreen"
-ENTRYPOINT = "flows/retrain.py:retrain"
 HEADER = """\
 # Generated from deployments/pipelines/*.yaml by `python -m deployments.generate`: edit those, not this.
 # From the root of the project: prefect --no-prompt deploy --all --prefect-file deployments/prefect.yaml
@@ -50,25 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def render(pipelines: Sequence[Pipeline], root: Path = ROOT) -> str:
     """The text of prefect.yaml; source paths inside `root` are written relative to it."""
-    document = {"name": "evergreen", "deployments": [_entry(pipeline, root) for pipeline in pipelines]}
+    entries = [_entry(job, root) for pipeline in pipelines for job in pipeline.jobs]
+    document = {"name": "evergreen", "deployments": entries}
     return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _entry(pipeline: Pipeline, root: Path) -> dict[str, Any]:
+def _entry(job: Job, root: Path) -> dict[str, Any]:
     return {
-        "name": pipeline.name,
-        "description": pipeline.description,
-        "tags": pipeline.tags,
-        "entrypoint": ENTRYPOINT,
-        "parameters": {"config": _portable(pipeline.parameters(), root)},
+        "name": job.name,
+        "description": job.description,
+        "tags": job.tags,
+        "entrypoint": f"flows/{job.flow}.py:{job.flow}",
+        "parameters": _portable(job.parameters, root),
         "work_pool": {"name": WORK_POOL},
-        "schedules": _schedules(pipeline),
+        "schedules": _schedules(job),
         "concurrency_limit": dict(CONCURRENCY),
     }
 
 
-def _schedules(pipeline: Pipeline) -> list[dict[str, Any]]:
-    wanted = pipeline.config.schedule
+def _schedules(job: Job) -> list[dict[str, Any]]:
+    wanted = job.wanted
     if wanted is None:
         return []
     timing: dict[str, Any] = {"cron": wanted.cron}
@@ -77,13 +77,14 @@ def _schedules(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [{**timing, "timezone": wanted.timezone, "slug": SCHEDULE_SLUG}]
 
 
-def _portable(config: dict[str, Any], root: Path) -> dict[str, Any]:
+def _portable(parameters: dict[str, Any], root: Path) -> dict[str, Any]:
     """Without machine paths: a source inside the project is named relative to it, where the worker will run."""
+    config = parameters.get("config", {})
     path = config.get("source", {}).get("path")
     if path is None or "://" in path or not Path(path).is_relative_to(root):
-        return config
+        return parameters
     relative = Path(os.path.relpath(path, root)).as_posix()
-    return {**config, "source": {**config["source"], "path": relative}}
+    return {**parameters, "config": {**config, "source": {**config["source"], "path": relative}}}
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
@@ -26,25 +28,24 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
-from deployments.catalog import CONCURRENCY, SCHEDULE_SLUG, TAG, Pipeline
+from deployments.catalog import CONCURRENCY, SCHEDULE_SLUG, TAG, Job
 from deployments.recover import is_active
-from flows.retrain import retrain
 
 
-async def register(client: PrefectClient, runner: Runner, pipeline: Pipeline, *, store: Path) -> DeploymentResponse:
-    """Create or update the deployment of a pipeline and have `runner` run it.
+async def register(client: PrefectClient, runner: Runner, job: Job, *, store: Path) -> DeploymentResponse:
+    """Create or update a deployment and have `runner` run it.
 
     Args:
         client: of the server.
         runner: polls for the deployment's runs once it is started.
-        pipeline: what to deploy.
+        job: what to deploy.
         store: absolute folder that keeps artifacts.
     """
     assert store.is_absolute(), store
-    before = await _existing(client, pipeline.name)
-    deployment = _describe(pipeline, store, before)
+    before = await _existing(client, job.full_name)
+    deployment = _describe(job, store, before)
     deployment_id = await runner.aadd_deployment(deployment)
-    if before and pipeline.schedule is None:  # an update adds and changes schedules, but never removes the last one
+    if before and job.schedule is None:  # an update adds and changes schedules, but never removes the last one
         for schedule in before.schedules:
             await client.delete_deployment_schedule(deployment_id, schedule.id)
     return await client.read_deployment(deployment_id)
@@ -67,20 +68,28 @@ async def next_run(client: PrefectClient, deployment: DeploymentResponse) -> dat
     return runs[0].next_scheduled_start_time if runs else None
 
 
-async def orphans(client: PrefectClient, pipelines: Sequence[Pipeline]) -> list[str]:
-    """Names of deployments that carry our tag but have no file among these pipelines."""
+async def orphans(client: PrefectClient, jobs: Sequence[Job]) -> list[str]:
+    """Deployments that carry our tag but belong to no file among these, as flow/name."""
     ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
-    return sorted({deployment.name for deployment in ours} - {pipeline.name for pipeline in pipelines})
+    flows = {flow.id: flow.name for flow in await client.read_flows()}
+    found = {f"{flows.get(deployment.flow_id, '?')}/{deployment.name}" for deployment in ours}
+    return sorted(found - {job.full_name for job in jobs})
 
 
-def _describe(pipeline: Pipeline, store: Path, before: DeploymentResponse | None) -> RunnerDeployment:
+def flow_of(job: Job) -> Flow[..., Any]:
+    """The flow itself."""
+    flow: Flow[..., Any] = getattr(import_module(f"flows.{job.flow}"), job.flow)
+    return flow
+
+
+def _describe(job: Job, store: Path, before: DeploymentResponse | None) -> RunnerDeployment:
     deployment = RunnerDeployment.from_flow(
-        retrain,
-        name=pipeline.name,
-        description=pipeline.description,
-        tags=pipeline.tags,
-        parameters={"config": pipeline.parameters(), "store": str(store)},
-        schedules=_schedules(pipeline, before),
+        flow_of(job),
+        name=job.name,
+        description=job.description,
+        tags=job.tags,
+        parameters={**job.parameters, "store": str(store)},
+        schedules=_schedules(job, before),
         concurrency_limit=ConcurrencyLimitConfig.model_validate(CONCURRENCY),
         # Prefect's own update would set it to false.
         paused=before.paused if before else None,
@@ -93,15 +102,15 @@ def _describe(pipeline: Pipeline, store: Path, before: DeploymentResponse | None
     return deployment
 
 
-def _schedules(pipeline: Pipeline, before: DeploymentResponse | None) -> list[Any]:
-    if pipeline.schedule is None:
+def _schedules(job: Job, before: DeploymentResponse | None) -> list[Any]:
+    if job.schedule is None:
         return []
     paused = before is not None and any(s.slug == SCHEDULE_SLUG and not s.active for s in before.schedules)
-    return [DeploymentScheduleCreate(schedule=pipeline.schedule, slug=SCHEDULE_SLUG, active=not paused)]
+    return [DeploymentScheduleCreate(schedule=job.schedule, slug=SCHEDULE_SLUG, active=not paused)]
 
 
-async def _existing(client: PrefectClient, name: str) -> DeploymentResponse | None:
+async def _existing(client: PrefectClient, full_name: str) -> DeploymentResponse | None:
     try:
-        return await client.read_deployment_by_name(f"{retrain.name}/{name}")
+        return await client.read_deployment_by_name(full_name)
     except ObjectNotFound:
         return None

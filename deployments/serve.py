@@ -12,24 +12,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.orchestration import get_client
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from rich.console import Console
-from rich.table import Table
 
-from deployments.catalog import PIPELINES, CatalogError, Pipeline, read_catalog
-from deployments.recover import is_active, keep_newest_late_run, mark_dead_runs
+from deployments.announce import Row, announce
+from deployments.catalog import PIPELINES, CatalogError, Job, read_catalog
+from deployments.recover import keep_newest_late_run
 from deployments.register import next_run, orphans, register
 from deployments.server import Server, ServerError, running_server
+from deployments.watch import Watch
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pipelines = read_catalog(options.pipelines.resolve())
         with running_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
-            asyncio.run(_serve(server, pipelines, store=options.store.resolve()))
+            jobs = [job for pipeline in pipelines for job in pipeline.jobs]
+            asyncio.run(_serve(server, jobs, store=options.store.resolve()))
             _interrupt_on_signals()  # the loop had its own handlers, and took them away
             print("stopping ...", flush=True)
     except CatalogError as error:
@@ -91,72 +89,41 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-async def _serve(server: Server, pipelines: Sequence[Pipeline], *, store: Path) -> None:
+async def _serve(server: Server, jobs: Sequence[Job], *, store: Path) -> None:
     stop = asyncio.Event()
     for number in _heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = _Runner(stop)
     async with get_client() as client:
-        deployments = [await register(client, runner, pipeline, store=store) for pipeline in pipelines]
-        for deployment in deployments:
-            await _tidy(client, deployment, local=server.is_local)
-        for name in await orphans(client, pipelines):
-            print(f"note: deployment {name!r} has no file here; `prefect deployment delete retrain/{name}` removes it")
-        rows = [(p, d, await next_run(client, d)) for p, d in zip(pipelines, deployments, strict=True)]
-    if not stop.is_set():
-        _announce(server, rows, store)
-        await _run_until(stop, runner)
+        deployments = [await register(client, runner, job, store=store) for job in jobs]
+        watch = Watch(client, [deployment.id for deployment in deployments], all_here=server.is_local)
+        await watch.end_dead_runs()
+        for job, deployment in zip(jobs, deployments, strict=True):
+            if skipped := await keep_newest_late_run(client, deployment):
+                print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
+        for name in await orphans(client, jobs):
+            print(f"note: deployment {name!r} has no file here; `prefect deployment delete {name}` removes it")
+        rows = [Row(job, d, await next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
+        if not stop.is_set():
+            announce(server, rows, store)
+            await _run_until(stop, runner, watch)
 
 
-async def _tidy(client: PrefectClient, deployment: DeploymentResponse, *, local: bool) -> None:
-    dead = await mark_dead_runs(client, deployment) if local else 0
-    if dead:
-        print(f"{deployment.name}: {dead} run(s) whose process was gone are marked Crashed")
-    skipped = await keep_newest_late_run(client, deployment)
-    if skipped:
-        print(f"{deployment.name}: {skipped} run(s) missed while nothing was serving are not made up for")
-
-
-async def _run_until(stop: asyncio.Event, runner: Runner) -> None:
-    """Poll and run; in the end stop the runs first, so that each can still tell the server how it ended."""
-    serving = asyncio.create_task(runner.start())
+async def _run_until(stop: asyncio.Event, runner: Runner, watch: Watch) -> None:
+    """Poll, run and watch; in the end stop the runs first, so that each can still tell the server how it ended."""
+    serving, watching = asyncio.create_task(runner.start()), asyncio.create_task(watch.run())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
+    watching.cancel()
+    interrupted = await watch.living()
     if runner.started:
         await runner.astop()
     elif not serving.done():
         serving.cancel()
     with suppress(asyncio.CancelledError):
         await serving
-
-
-def _announce(
-    server: Server, rows: Sequence[tuple[Pipeline, DeploymentResponse, datetime | None]], store: Path
-) -> None:
-    table = Table(title="Deployments", title_justify="left")
-    for heading in ("deployment", "schedule", "next run", "file"):
-        table.add_column(heading, overflow="fold")
-    for pipeline, deployment, start in rows:
-        table.add_row(f"retrain/{pipeline.name}", pipeline.when, _next(pipeline, deployment, start), pipeline.file.name)
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(table)
-    console.print(f"Prefect UI:  {server.ui_url}  ({_origin(server)})", highlight=False, soft_wrap=True)
-    console.print(f"store:       {store}", highlight=False, soft_wrap=True)
-    console.print(
-        "Run one now: open it in the UI, or `prefect deployment run retrain/NAME`. Ctrl-C ends it all.", soft_wrap=True
-    )
-
-
-def _next(pipeline: Pipeline, deployment: DeploymentResponse, start: datetime | None) -> str:
-    if start is not None:
-        assert pipeline.config.schedule is not None
-        return f"{start.astimezone(ZoneInfo(pipeline.config.schedule.timezone)):%a %Y-%m-%d %H:%M %Z}"
-    return "paused" if pipeline.schedule and not is_active(deployment) else "-"
-
-
-def _origin(server: Server) -> str:
-    return f"started here, log: {server.log}" if server.started_here else "was running; it is left running at the end"
+    await watch.put_back(interrupted)
 
 
 if __name__ == "__main__":

@@ -127,13 +127,14 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(home, tmp_path_factory):
-    """A server of its own, started by `serve`, with three small deployments: by hand, by interval, by cron."""
+    """A server of its own, started by `serve`; small pipelines by hand, by interval, by cron, and to be killed."""
     folder = tmp_path_factory.mktemp("serve")
     pipelines = write_pipelines(
         folder / "pipelines",
         tiny="# A small panel.",
         ticking="schedule: {interval_seconds: 20}",
         nightly='schedule: {cron: "15 3 * * *", timezone: Europe/Berlin}',
+        **dict.fromkeys(("killed", "hopeless", "unwanted"), ""),
     )
     port = free_port()
     arguments = ["--port", port, "--pipelines", pipelines, "--store", folder / "store"]

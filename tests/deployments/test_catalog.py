@@ -1,11 +1,14 @@
 """Files become deployments, and a wrong file says which one it is and what is wrong with it."""
 
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline
+from deployments.register import flow_of
 from lstm_model.config import PipelineConfig
 
 
@@ -15,21 +18,49 @@ def write(folder, name, text):
     return file
 
 
+def jobs_of(pipeline):
+    return {job.flow: job for job in pipeline.jobs}
+
+
 def test_the_committed_pipelines():
     catalog = {pipeline.name: pipeline for pipeline in read_catalog()}
     assert {"tutorial", "panel", "shop_sales"} <= set(catalog)
-    assert catalog["tutorial"].schedule is None
-    assert catalog["panel"].schedule.cron == "15 3 * * *"
-    assert catalog["panel"].schedule.timezone == "Europe/Berlin"
+    assert jobs_of(catalog["tutorial"])["retrain"].schedule is None
+    nightly = jobs_of(catalog["panel"])["retrain"].schedule
+    assert (nightly.cron, nightly.timezone) == ("15 3 * * *", "Europe/Berlin")
     for pipeline in catalog.values():
         assert pipeline.file.stem == pipeline.name
         assert pipeline.description.endswith(".") and "#" not in pipeline.description
 
 
-@pytest.mark.parametrize("pipeline", read_catalog(), ids=lambda p: p.name)
-def test_the_parameters_are_the_config_without_its_schedule(pipeline):
-    wanted = pipeline.config.model_copy(update={"schedule": None})
-    assert PipelineConfig.model_validate(pipeline.parameters()) == wanted
+JOBS = [job for pipeline in read_catalog() for job in pipeline.jobs]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.full_name)
+def test_the_parameters_are_those_of_the_flow_without_schedules(job):
+    accepted = set(signature(flow_of(job).fn).parameters)
+    assert set(job.parameters) <= accepted and "store" in accepted
+    if "config" in job.parameters:
+        config = PipelineConfig.model_validate(job.parameters["config"])
+        assert config.schedule is config.forecasting.schedule is config.monitoring.schedule is None
+        assert config.modelling_section() == job.pipeline.config.modelling_section()
+    assert "schedule" not in str(job.parameters)
+    assert job.name in job.tags
+    assert job.description.count(". ") >= (job.flow != "retrain")
+
+
+def test_each_flow_has_its_own_schedule(tmp_path):
+    text = """
+        name: a
+        schedule: {cron: "15 3 * * 1"}
+        forecasting: {schedule: {cron: "0 6 * * *", timezone: Europe/Berlin}, table: daily}
+        monitoring: {schedule: {interval_seconds: 3600}, retrain: false}
+        """
+    jobs = jobs_of(read_pipeline(write(tmp_path, "a.yaml", dedent(text))))
+    wanted = {"retrain": "15 3 * * 1 UTC", "forecast": "0 6 * * * Europe/Berlin", "monitor": "every 3600 s"}
+    assert {flow: job.when for flow, job in jobs.items()} == {flow: wanted.get(flow, "by hand") for flow in jobs}
+    config = jobs["retrain"].parameters["config"]
+    assert config == {"name": "a", "forecasting": {"table": "daily"}, "monitoring": {"retrain": False}}
 
 
 def test_the_sample_file_is_found_from_anywhere(tmp_path, monkeypatch):
@@ -41,9 +72,9 @@ def test_the_sample_file_is_found_from_anywhere(tmp_path, monkeypatch):
 
 def test_an_interval_counts_from_a_fixed_date(tmp_path):
     file = write(tmp_path, "a.yaml", "name: a\nschedule: {interval_seconds: 90}")
-    schedule = read_pipeline(file).schedule
-    assert (schedule.interval, schedule.anchor_date) == (timedelta(seconds=90), ANCHOR)
-    assert read_pipeline(file).when == "every 90 s"
+    job = jobs_of(read_pipeline(file))["retrain"]
+    assert (job.schedule.interval, job.schedule.anchor_date) == (timedelta(seconds=90), ANCHOR)
+    assert job.when == "every 90 s"
 
 
 def test_one_name_in_two_files_names_both(tmp_path):
@@ -61,7 +92,7 @@ def test_one_name_in_two_files_names_both(tmp_path):
         ("name: a\nadvanced: {model: {hidden_dim: wide}}", r"advanced\.model\.hidden_dim"),
         ("name: a\nsource: {kind: files}", r"source\.path is empty"),
         ("name: a\nschedule: {cron: '15 3 * *'}", r"cron"),
-        ("name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}", r"timezone"),
+        ("name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}", r"the schedule of retrain: timezone"),
         ("- a\n- b", r"expected a mapping"),
         ("name: [", r"is not YAML"),
     ],

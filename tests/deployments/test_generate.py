@@ -24,14 +24,18 @@ def test_a_file_out_of_step_is_noticed(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def entries():
     document = yaml.safe_load(generate.render(read_catalog()))
-    return {entry["name"]: entry for entry in document["deployments"]}
+    return {f"{entry['entrypoint'].split(':')[1]}/{entry['name']}": entry for entry in document["deployments"]}
 
 
 def test_an_entry_has_all_that_prefect_needs(entries):
-    assert entries["panel"]["schedules"] == [{"cron": "15 3 * * *", "timezone": "Europe/Berlin", "slug": "pipeline"}]
-    assert entries["tutorial"]["schedules"] == []
-    for entry in entries.values():
-        assert entry["entrypoint"] == "flows/retrain.py:retrain"
+    assert entries["retrain/panel"]["schedules"] == [
+        {"cron": "15 3 * * *", "timezone": "Europe/Berlin", "slug": "pipeline"}
+    ]
+    assert entries["retrain/tutorial"]["schedules"] == []
+    assert entries["promote/panel"]["parameters"] == {"name": "panel", "notify": None}
+    for name, entry in entries.items():
+        flow = name.split("/")[0]
+        assert entry["entrypoint"] == f"flows/{flow}.py:{flow}"
         assert entry["work_pool"] == {"name": "evergreen"}
         assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
 
@@ -39,7 +43,7 @@ def test_an_entry_has_all_that_prefect_needs(entries):
 def test_nothing_names_this_machine_or_undoes_a_pause(entries):
     text = generate.render(read_catalog())
     assert str(generate.ROOT) not in text
-    path = entries["shop_sales"]["parameters"]["config"]["source"]["path"]
+    path = entries["retrain/shop_sales"]["parameters"]["config"]["source"]["path"]
     assert path == "deployments/pipelines/data/shop_sales.csv"
     assert all("active" not in schedule for entry in entries.values() for schedule in entry["schedules"])
 
@@ -47,7 +51,7 @@ def test_nothing_names_this_machine_or_undoes_a_pause(entries):
 def test_a_source_elsewhere_keeps_its_path(tmp_path):
     file = tmp_path / "far.yaml"
     file.write_text("name: far\nsource: {kind: files, path: far.csv}\nschedule: {interval_seconds: 3600}")
-    (entry,) = yaml.safe_load(generate.render([read_pipeline(file)]))["deployments"]
+    entry, *_ = yaml.safe_load(generate.render([read_pipeline(file)]))["deployments"]
     assert entry["parameters"]["config"]["source"]["path"] == str(tmp_path / "far.csv")
     assert entry["schedules"][0]["interval"] == 3600
     assert entry["schedules"][0]["anchor_date"].startswith("2000-01-01")

@@ -12,6 +12,7 @@ from threading import Thread
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -22,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running, Scheduled
 
 from deployments import serve
-from deployments.recover import running_ids
+from deployments.runs import running_ids
 from deployments.server import ServerError, is_taken, running_server
 
 DAILY = "schedule: {interval_seconds: 86400}"
@@ -73,10 +74,10 @@ def test_ports_that_only_linger_are_free():
     assert not is_taken(port)
 
 
-def test_processes_of_runs_are_found():
+def test_processes_of_runs_are_found(wait_for):
     environment = {**os.environ, "PREFECT__FLOW_RUN_ID": "6f2b0a3c"}
     with subprocess.Popen(["sleep", "60"], env=environment) as process:
-        assert "6f2b0a3c" in running_ids()
+        wait_for("the process", lambda: "6f2b0a3c" in running_ids())
         process.kill()
     assert "6f2b0a3c" not in running_ids()
 
@@ -123,11 +124,11 @@ def test_after_down_time_one_run_catches_up(server, client, start_serve, wait_fo
 
     changed = f"{DAILY}\nmissing: seasonal"
     with start_serve(write={"daily": changed}, api_url=server.api_url).wait_until_ready() as serving:
-        assert "daily: 1 run(s) whose process was gone are marked Crashed" in serving.output()
-        assert "daily: 4 run(s) missed" in serving.output()
+        assert f"run '{dead.name}': its process is gone" in serving.output()
+        assert "retrain/daily: 4 run(s) missed" in serving.output()
         newest = missed[-1].id
         made_up = wait_for("catch-up", lambda: (run := client.read_flow_run(newest)).state.is_final() and run)
-    assert client.read_flow_run(dead.id).state.is_crashed()
+    assert "Crashed" in [state.name for state in client.read_flow_run_states(dead.id)]
     assert made_up.state.is_completed(), made_up.state  # so the dead run's slot was free again
     assert made_up.parameters["config"]["missing"] == "seasonal"  # today's file, not the one it was scheduled with
     for run in missed[:-1]:
@@ -144,7 +145,7 @@ def test_a_pause_lasts_and_a_schedule_goes_with_its_line(server, client, start_s
     client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # the UI's switch
     with start_serve(write={"restful": DAILY}, api_url=server.api_url).wait_until_ready() as serving:
         assert "paused" in serving.output()
-        assert "deployment 'gone' has no file here" in serving.output()
+        assert "deployment 'retrain/gone' has no file here" in serving.output()
         deployment = client.read_deployment(deployment.id)
     assert [(schedule.active, schedule.slug) for schedule in deployment.schedules] == [(False, "pipeline")]
     for run in missed:
@@ -159,19 +160,29 @@ def test_a_pause_lasts_and_a_schedule_goes_with_its_line(server, client, start_s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_ctrl_c_ends_the_run_the_server_and_serve(start_serve, wait_for, free_port):
+@pytest.mark.timeout(400)
+def test_ctrl_c_ends_the_run_the_server_and_serve_and_the_run_goes_on_at_the_next_start(
+    start_serve, wait_for, free_port
+):
     """The signal goes to the whole group, as a terminal sends it, while a run is under way."""
     port = free_port()
-    serving = start_serve("--port", port, write={"busy": "schedule: {interval_seconds: 5}"}).wait_until_ready()
-    run = wait_for("a run", lambda: re.search(r"Beginning flow run '(\S+)'", serving.output()))
+    serving = start_serve("--port", port, write={"busy": ""}).wait_until_ready()
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(client.read_deployment_by_name("retrain/busy").id)
+    wait_for("a run", lambda: re.search(r"Beginning flow run '(\S+)'", serving.output()))
     os.killpg(serving.process.pid, signal.SIGINT)
     assert serving.process.wait(60) == 0
     assert serving.output().endswith("stopped\n")
+    assert f"run {run.name!r} was interrupted; it goes on at the next start" in serving.output()
     assert subprocess.run(["pgrep", "-g", str(serving.process.pid)], capture_output=True).stdout == b""
     assert not is_taken(port)
     with sqlite3.connect(serving.home / "prefect.db") as database:
         states = dict(database.execute("select name, state_type from flow_run"))
         slots = [row[0] for row in database.execute("select active_slots from concurrency_limit_v2")]
-    assert states[run[1]] in ("CANCELLED", "CRASHED")
-    assert slots == [0]
+    assert states == {run.name: "SCHEDULED"}
+    assert set(slots) == {0}
+
+    start_serve("--port", port, write={"busy": ""}).wait_until_ready()
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), get_client(sync_client=True) as client:
+        done = wait_for("its end", lambda: (now := client.read_flow_run(run.id)).state.is_final() and now)
+    assert done.state.is_completed() and done.run_count == 2, done.state

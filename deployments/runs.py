@@ -1,0 +1,76 @@
+"""Looks at runs on the server and at their processes here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas import FlowRun, StateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+
+PAGE = 200
+HEARTBEAT = "prefect.flow-run.heartbeat"
+
+
+async def find_runs(
+    client: PrefectClient, deployments: Sequence[UUID], states: Sequence[StateType], **filters: Any
+) -> list[FlowRun]:
+    """All runs of these deployments in these states.
+
+    Args:
+        client: of the server.
+        deployments: their ids.
+        states: wanted.
+        filters: more fields of FlowRunFilter.
+    """
+    found: list[FlowRun] = []
+    if not deployments:
+        return found
+    wanted = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
+        **filters,
+    )
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=len(found)
+        )
+        found.extend(page)
+        if len(page) < PAGE:
+            return found
+
+
+async def last_heartbeat(client: PrefectClient, run: FlowRun, *, since: datetime) -> datetime | None:
+    """When the process of a run last said that it lives; None: not since then."""
+    wanted = EventFilter(
+        event=EventNameFilter(name=[HEARTBEAT]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+        occurred=EventOccurredFilter(since=since),
+    )
+    page = await client.read_events(wanted, limit=1)
+    return max((event.occurred for event in page.events), default=None)
+
+
+def running_ids(proc: Path = Path("/proc")) -> set[str] | None:
+    """Ids of the flow runs that have a process of this user here; None where that cannot be told."""
+    if not (proc / "self" / "environ").exists():
+        return None
+    ids: set[str] = set()
+    for environment in proc.glob("[0-9]*/environ"):
+        try:
+            variables = environment.read_bytes().split(b"\0")
+        except OSError:  # another user's, or ended meanwhile
+            continue
+        ids.update(v.split(b"=", 1)[1].decode() for v in variables if v.startswith(b"PREFECT__FLOW_RUN_ID="))
+    return ids

@@ -1,0 +1,216 @@
+"""Ends runs whose process is gone, and has crashed runs go on: the same run, with its parameters, at most so often.
+
+`serve` does this itself. Where workers run the deployments, one process beside the server does it for all of them:
+
+python -m deployments.watch
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas import FlowRun, State, StateType
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_RUNNER_POLL_FREQUENCY
+from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed
+
+from deployments.catalog import TAG
+from deployments.runs import PAGE, find_runs, last_heartbeat, running_ids
+from flows.hooks import report
+
+ATTEMPTS = 3
+"""A run that crashed so often is given up: its cause is more likely in the run than in the machine."""
+MEMORY = timedelta(days=1)
+"""A crash longer ago is history: whoever watches only now leaves it alone."""
+STARTING = timedelta(seconds=60)
+"""A pending run younger than this may have a process that is only just being started."""
+MISSED_HEARTBEATS = 3
+LIVING = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
+
+
+def default_patience() -> timedelta:
+    """How long a run may be silent before it counts as dead."""
+    return timedelta(seconds=MISSED_HEARTBEATS * (PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() or 180))
+
+
+@dataclass
+class Watch:
+    """Watches the runs of some deployments.
+
+    A run is dead when its process is missing, where all processes are on this machine, or else when its heartbeats
+    are. Their silence counts only while the server was there to hear them.
+    """
+
+    client: PrefectClient
+    deployments: Sequence[UUID] | None = None
+    """None: all of ours that workers run."""
+    all_here: bool = False
+    """Whether every run that is not a worker's was started on this machine by this user."""
+    patience: timedelta = field(default_factory=default_patience)
+    """How long a run may be silent."""
+    listening_since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Since when the server has answered without a break."""
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled; an unreachable server is waited for."""
+        while True:
+            try:
+                await self.look()
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                print(f"watch: the server does not answer ({type(error).__name__}); waiting for it", flush=True)
+                self.listening_since = datetime.now(UTC)
+            await asyncio.sleep(PREFECT_RUNNER_POLL_FREQUENCY.value())
+
+    async def look(self) -> None:
+        """Look once: first end what is dead, then start again what crashed."""
+        await self.end_dead_runs()
+        await self.resume_crashed_runs()
+
+    async def end_dead_runs(self) -> None:
+        """After a power cut they would say Running for ever, and hold the place of the next run."""
+        alive = running_ids()
+        for run in await find_runs(self.client, await self._deployments(), LIVING):
+            if await self._is_dead(run, alive):
+                await self._end(run)
+
+    async def resume_crashed_runs(self) -> None:
+        """The same run goes on, unless a later scheduled one makes up for it, or it crashed too often."""
+        alive = running_ids() or set()
+        recently = FlowRunFilterEndTime(after_=datetime.now(UTC) - MEMORY)
+        for run in await find_runs(self.client, await self._deployments(), [StateType.CRASHED], end_time=recently):
+            if str(run.id) not in alive:
+                await self._resume(run)
+
+    async def living(self) -> list[FlowRun]:
+        """The runs that are under way, but for those of workers and those that a person is cancelling."""
+        found = await find_runs(self.client, await self._deployments(), [StateType.RUNNING, StateType.PENDING])
+        return [run for run in found if not run.work_pool_name]
+
+    async def put_back(self, interrupted: Sequence[FlowRun]) -> None:
+        """Have runs that were stopped with `serve` go on when it is started again; that is not a crash of theirs."""
+        for run in interrupted:
+            now = await self.client.read_flow_run(run.id)
+            if now.state and (now.state.is_cancelled() or now.state.is_crashed()):
+                message = "`serve` was stopped; goes on when it is started again."
+                await self._set(now, AwaitingRetry(message=message))
+                print(f"run {run.name!r} was interrupted; it goes on at the next start", flush=True)
+
+    async def _deployments(self) -> Sequence[UUID]:
+        return await deployments_of_workers(self.client) if self.deployments is None else self.deployments
+
+    async def _is_dead(self, run: FlowRun, alive: set[str] | None) -> bool:
+        assert run.state is not None
+        now = datetime.now(UTC)
+        if str(run.id) in (alive or ()):
+            return False
+        if self.all_here and alive is not None and not run.work_pool_name:
+            return not (run.state.is_pending() and now - run.state.timestamp < STARTING)
+        if run.state.is_pending():  # before the first heartbeat; a worker marks one that does not start
+            return False
+        heard = await last_heartbeat(self.client, run, since=now - MEMORY)
+        # Without any heartbeat they are off, and nothing can be told.
+        return heard is not None and now - max(heard, self.listening_since, run.state.timestamp) > self.patience
+
+    async def _end(self, run: FlowRun) -> None:
+        """Mark it as what it is; that frees its place."""
+        assert run.state is not None
+        if run.state.is_cancelling():
+            await self._set(run, Cancelled(message="Its process was gone before it could be cancelled."))
+        else:
+            message = "Its process is gone: the machine, the worker or `serve` ended before it did."
+            await self._set(run, Crashed(message=message))
+        print(f"run {run.name!r}: its process is gone", flush=True)
+
+    async def _resume(self, run: FlowRun) -> None:
+        """Unless another run has the deployment's place: then later, or never, if that makes up for this one."""
+        assert run.state is not None
+        crashes = count_crashes(await self.client.read_flow_run_states(run.id))
+        if crashes >= ATTEMPTS:
+            await self._give_up(run, crashes)
+        elif not await self._is_displaced(run):
+            message = f"Goes on, attempt {crashes + 1} of {ATTEMPTS}; it had crashed: {run.state.message}"
+            await self._set(run, AwaitingRetry(message=message))
+            print(f"run {run.name!r} crashed; attempt {crashes + 1} of {ATTEMPTS} follows", flush=True)
+
+    async def _give_up(self, run: FlowRun, crashes: int) -> None:
+        assert run.state is not None
+        event = f"given up: it crashed {crashes} times, last with: {run.state.message}"
+        await self._set(run, Failed(message=f"G{event[1:]}"))
+        print(f"run {run.name!r} {event}", flush=True)
+        flow = await self.client.read_flow(run.flow_id)
+        advice = "It is not started again by itself; look into its log, and start the deployment when the cause is gone"
+        await asyncio.to_thread(report, flow.name, run, event, advice)
+
+    async def _is_displaced(self, run: FlowRun) -> bool:
+        """Whether another run of the deployment is under way or due, or a later scheduled one was."""
+        assert run.deployment_id is not None
+        soon, ids = datetime.now(UTC) + STARTING, [run.deployment_id]
+        due = FlowRunFilterExpectedStartTime(before_=soon)
+        others = await find_runs(self.client, ids, [StateType.SCHEDULED, *LIVING], expected_start_time=due)
+        if run.auto_scheduled:
+            later = FlowRunFilterExpectedStartTime(after_=run.expected_start_time, before_=soon)
+            others += await find_runs(self.client, ids, ENDED, expected_start_time=later)
+        return any(other.id != run.id for other in others)
+
+    async def _set(self, run: FlowRun, state: State) -> None:
+        """From the state that was seen: a second watch that saw the same is refused."""
+        assert run.state is not None
+        state.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))
+        await self.client.set_flow_run_state(run.id, state, force=not state.is_scheduled())
+
+
+async def deployments_of_workers(client: PrefectClient) -> list[UUID]:
+    """Ids of all deployments of ours that a work pool runs."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    found: list[DeploymentResponse] = []
+    while page := await client.read_deployments(deployment_filter=tagged, limit=PAGE, offset=len(found)):
+        found.extend(page)
+    return [deployment.id for deployment in found if deployment.work_pool_name]
+
+
+def count_crashes(states: Sequence[State]) -> int:
+    """How often a run crashed; a crash that was reported twice counts once."""
+    types = [state.type for state in sorted(states, key=lambda state: state.timestamp)]
+    return sum(new is StateType.CRASHED and old is not new for old, new in pairwise([None, *types]))
+
+
+async def _watch(patience: timedelta) -> None:
+    async with get_client() as client:
+        print(f"watching the runs of workers at {client.api_url}", flush=True)
+        await Watch(client, patience=patience).run()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Watch until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.watch", description="Watch the runs of workers.")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=default_patience().total_seconds(),
+        help="seconds without a heartbeat after which a run counts as dead (default: %(default)g, three heartbeats)",
+    )
+    options = parser.parse_args(arguments)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_watch(timedelta(seconds=options.patience)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
