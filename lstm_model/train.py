@@ -101,7 +101,8 @@ class _Setting:
             self.checkpoint.choose(self.device, self.threads.count)
             self.checkpoint.keep(name, loop.state())
         if stop:
-            raise TrainingStopped(f"stopped after step {loop.step} of {loop.steps}, {name}")
+            logger.info("%s: stopped after step %d of %d", name, loop.step, loop.steps)
+            raise TrainingStopped(f"{name}: stopped after step {loop.step} of {loop.steps}")
 
     def finish(self, loop: Loop, name: str) -> State:
         result = loop.result()

@@ -94,6 +94,7 @@ def listening(work: Callable[[], Result], stop: Event) -> Result:
     it is. The handler itself stays: Prefect ends a cancelled run gracefully only while that of SIGTERM is its own.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="training") as pool:
+        pool.submit(int).result()  # the thread is there: an exception in its start would leave it behind
         try:
             future = pool.submit(copy_context().run, work)
             while not wait([future], timeout=LISTEN_SECONDS).done:

@@ -1,0 +1,58 @@
+"""A training that was stopped or killed goes on where it was, in runs as users start them."""
+
+import json
+import re
+import signal
+import time
+
+import pytest
+from safetensors import SafetensorError, safe_open
+
+SETTINGS = ("max_steps=600", "patience=99", "learning_rate=0.0005", "precision=fp32")
+"""Some seconds long, looked at every 24 steps, and better at each look, so that the refit is long too."""
+SLOW_TRAINING = [word for setting in SETTINGS for word in ("--set", f"advanced.training.{setting}")]
+
+
+def wait_for_checkpoint(process, store, stage, *, seconds=120):
+    """Until the training has kept how far this stage is."""
+    deadline = time.monotonic() + seconds
+    while stage not in running(store):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def running(store):
+    """What the checkpoint says, as text: the stage that is under way, its step, and what is finished."""
+    try:
+        (file,) = (store / "checkpoints").glob("[!.]*.safetensors")
+        with safe_open(file, "pt") as opened:
+            return re.search(r'"running": (.*)"chosen"', opened.metadata()["state"])[1]
+    except (ValueError, OSError, SafetensorError):
+        return ""
+
+
+@pytest.mark.slow
+def test_sigterm_and_kill_minus_nine_change_no_byte_of_the_model(cli, tiny, tmp_path_factory):
+    store, arguments = cli.folder / "store" / "tiny", ["--config", tiny, *SLOW_TRAINING]
+    first = cli.start(*arguments)
+    wait_for_checkpoint(first, store, "search from scratch")
+    first.send_signal(signal.SIGTERM)
+    _, log = first.communicate(timeout=60)
+    assert first.returncode
+    stopped = int(re.search(r"search from scratch: stopped after step (\d+) of 600", log)[1])
+    assert f'"step": {stopped},' in running(store), "the checkpoint is of the very last step"
+
+    second = cli.start(*arguments)
+    wait_for_checkpoint(second, store, "refit from scratch")
+    second.kill()
+    _, log = second.communicate(timeout=60)
+    assert f"search from scratch goes on after step {stopped} of 600" in log
+
+    third = cli.start("--json", *arguments)
+    output, log = third.communicate(timeout=120)
+    assert third.returncode == 0, log
+    assert re.search(r"refit from scratch goes on after step \d+", log)
+    assert not list((store / "checkpoints").iterdir()), "what is finished is kept as an artifact alone"
+
+    cli.folder = tmp_path_factory.mktemp("uninterrupted")
+    assert cli(*arguments)["model"]["sha256"] == json.loads(output)["model"]["sha256"]
