@@ -18,6 +18,7 @@ FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
 DECISION = "decision.json"
 HISTORY = "history.json"
+ENVELOPE = "envelope.json"
 
 
 class Subject(BaseModel):

@@ -1,0 +1,31 @@
+"""Tasks side by side in processes of their own: torch has one random state and one thread count for a process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+
+MOST = 4
+"""Each process holds torch and the data of its fold."""
+LOOK_SECONDS = 1.0
+
+
+def side_by_side() -> TaskRunner[Any]:
+    """A task runner for trainings at the same time; in one process they would disturb each other's random numbers."""
+    return ProcessPoolTaskRunner(max_workers=min(MOST, os.cpu_count() or 1), initializer=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Have this process end when the flow's process is gone: a killed flow would leave it waiting for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
