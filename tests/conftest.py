@@ -1,0 +1,54 @@
+"""A PostgreSQL server of the tests' own, where the machine has the programs for one."""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "p@ss/w:rd%41#ß"  # all that a URL would have to escape
+
+
+@pytest.fixture(scope="session")
+def postgres_password():
+    return PASSWORD
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a private PostgreSQL server without its password; its files and its process go afterwards."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL server in /usr/lib/postgresql; install the package postgresql")
+    as_user = []
+    if os.geteuid() == 0:
+        if not shutil.which("runuser"):
+            pytest.skip("PostgreSQL does not run as root, and there is no runuser")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    folder = Path("/tmp") / f"evergreen-pg-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    if as_user:
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(program, *arguments, **settings):
+        command = [*as_user, str(found[-1].parent / program), *arguments]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, **settings)
+
+    try:
+        (folder / "password").write_text(PASSWORD + "\n", encoding="utf-8")
+        (folder / "password").chmod(0o644)
+        options = ["-U", "forecaster", "-A", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        run("initdb", "-D", f"{folder}/data", "--pwfile", f"{folder}/password", *options)
+        settings = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
+        run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", settings, "start")
+        try:
+            yield f"postgresql://forecaster@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
