@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lstm_model.bundle import RECORD, read_card
+from lstm_model.bundle import RECORD, covariates_of, read_card
 from lstm_model.config import Columns, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.doctor import examine
-from lstm_model.forecast import covariates_of, forecast
+from lstm_model.forecast import forecast
 from lstm_model.readers import read_files
 from lstm_model.series import read_source
 from lstm_model.store import MANIFEST

@@ -1,7 +1,7 @@
 """What a store may forget: artifacts that nothing leads to, and the cache records that name them.
 
 What leads to an artifact: a name in the registry, a forecast in the ledger (its bundle can make it again), the note of
-a recent run, the pin of a run that was killed and may come back, and its own age: a run may be working with it just now.
+a recent run, the pin of a run that was killed and may come back, and its age: a run may be working with it just now.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lstm_model.ledger import Ledger
 from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
 from lstm_model.store import Artifact, Store, write_atomically
 
@@ -34,11 +35,6 @@ def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     write_atomically(note, json.dumps([artifact.sha256 for artifact in artifacts]))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
         old.unlink(missing_ok=True)
-
-
-def touch(store: Store, artifact: Artifact) -> None:
-    """Mark an artifact as in use now, so that `forget` leaves it alone for a while."""
-    os.utime(store.path(artifact))
 
 
 def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
@@ -69,7 +65,7 @@ def _forget(store: Store, grace_seconds: float) -> int:
 def _reachable(store: Store) -> set[str]:
     state = Registry(store).state()
     named = {bundle.sha256 for alias in ALIASES if (bundle := getattr(state, alias)) is not None}
-    issued: set[str] = set()
+    issued = Ledger(store).model_versions()
     folders = (store.root / "artifacts" / BUNDLE).glob("*")
     forecast_with = {folder.name for folder in folders if folder.name[:VERSION_DIGITS] in issued}
     return named | forecast_with | _noted(store, KEEP_RUNS) | _pinned(store)

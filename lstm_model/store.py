@@ -105,6 +105,10 @@ class Store:
                     f"{file} is not what was written: its size or sha256 differs from the manifest"
                 )
 
+    def touch(self, artifact: Artifact) -> None:
+        """Mark it as in use now, so that the clean-up leaves it alone for a while."""
+        os.utime(self.path(artifact))
+
     def sweep(self) -> None:
         """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
         for folder in (self.root / "tmp").glob(f"*-{HOST}-*-*"):

@@ -23,7 +23,6 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from lstm_model.retention import touch
 from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.closure import closure_hash
 
@@ -110,7 +109,7 @@ class StageRunner:
             return artifact, "computed"
         try:
             self.store.verify(artifact)
-            touch(self.store, artifact)
+            self.store.touch(artifact)
             return artifact, "cached"
         except DamagedArtifactError as damage:
             get_run_logger().warning("%s: the cached artifact is damaged (%s); computing it again", stage.name, damage)
