@@ -7,16 +7,15 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import fsspec
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 
 from lstm_model.config import Source
+from lstm_model.database import connected, redact
 from lstm_model.findings import DataError, listed
 from lstm_model.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
@@ -52,7 +51,7 @@ def locate(path: str) -> Located:
     Raises:
         DataError: nothing there; the message says what lies beside it.
     """
-    shown = _redact(path)
+    shown = redact(path)
     try:
         filesystem, root = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
@@ -121,24 +120,10 @@ def query(source: Source, password: str | None) -> Loaded:
         DataError: no access, a failing query, or one without rows.
     """
     assert source.url is not None and source.query is not None
-    connected = False
-    try:
-        engine = sa.create_engine(_url(source.url, password), poolclass=sa.pool.NullPool, hide_parameters=True)
-        with engine.connect().execution_options(no_parameters=True) as connection:
-            connected = True
-            result = connection.exec_driver_sql(source.query)
-            columns = list(result.keys()) if result.returns_rows else []
-            rows = result.fetchall() if columns else []
-    except (sa.exc.SQLAlchemyError, ImportError) as error:
-        # The chained driver error may carry the URL: only the blotted text leaves this function.
-        text = _blot(str(getattr(error, "orig", None) or error).strip(), password)
-        if isinstance(error, ImportError):
-            text += "; install the driver of this database (for PostgreSQL: pip install 'psycopg[binary]')"
-        lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and (
-            not connected or error.connection_invalidated
-        )
-        kind = ConnectionError if lost and "authentication" not in text else DataError
-        raise kind(f"source.url {_shown(source.url)}: {text}") from None
+    with connected(source.url, password, setting="source.url") as connection:
+        result = connection.execution_options(no_parameters=True).exec_driver_sql(source.query)
+        columns = list(result.keys()) if result.returns_rows else []
+        rows = result.fetchall() if columns else []
     if not columns:
         raise DataError("source.query returned no rows that could be read; give a SELECT")
     if not rows:
@@ -154,37 +139,6 @@ def hash_query(source: Source, password: str | None) -> str:
     frame = query(source, password).frame
     rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
     return hashlib.sha256(repr(list(frame.columns)).encode() + rows.tobytes()).hexdigest()
-
-
-def _url(text: str, password: str | None) -> sa.URL:
-    try:
-        url = sa.engine.make_url(text)
-    except sa.exc.ArgumentError:
-        raise DataError(
-            f"source.url {_shown(text)} is no SQLAlchemy URL; expected such as postgresql://user@host/database"
-        ) from None
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
-        file = Path(str(url.database).removeprefix("file:"))
-        if not file.exists():  # SQLite would create an empty one
-            raise DataError(f"source.url names the SQLite file {file}, which does not exist")
-    return url.set(password=password) if password else url
-
-
-def _shown(url: str) -> str:
-    return _redact(url.split("?")[0])
-
-
-def _blot(text: str, password: str | None) -> str:
-    for form in {password, quote(password), quote_plus(password), quote(password, safe="")} if password else ():
-        text = text.replace(str(form), "***")
-    return text
-
-
-def _redact(path: str) -> str:
-    """A URL without its user part, which may hold credentials."""
-    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
 
 
 def _neighbours(filesystem: Any, root: str) -> str:
