@@ -29,6 +29,8 @@ FORMAT = "1"
 STALE_SECONDS = 24 * 3600.0
 """A checkpoint that nobody has gone on from for so long belongs to data or code that are gone."""
 SUFFIX = ".safetensors"
+SPARING = 20
+"""Least time between two routine writes, in times of what the last one took: they cost a twentieth of the training."""
 
 State = dict[str, Any]
 """Nested dicts whose leaves are tensors or JSON."""
@@ -50,6 +52,7 @@ class Checkpoint:
     def __init__(self, path: Path, key: str, *, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.path, self.key, self.should_stop = path, key, should_stop
         self._state: State = {"finished": {}, "running": {}, "chosen": {}}
+        self._rested_at = 0.0
         if path.is_file():
             self._read()
 
@@ -74,6 +77,10 @@ class Checkpoint:
         state: State | None = self._state["running"].get(stage)
         return state
 
+    def is_due(self) -> bool:
+        """Whether the time since the last write is long enough."""
+        return time.monotonic() >= self._rested_at
+
     def keep(self, stage: str, state: State) -> None:
         """Write how far a stage is."""
         self._state["running"] = {stage: state}
@@ -90,6 +97,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
+        began = time.monotonic()
         tensors: dict[str, Tensor] = {}
         rest = json.dumps(_without_tensors(self._state, tensors))
         header = {"format": FORMAT, "key": self.key, "state": rest, "sha256": _digest(rest, tensors)}
@@ -97,6 +105,8 @@ class Checkpoint:
             write_atomically(self.path, save(tensors, header), durable=True)
         except OSError as error:  # a full disk: the training itself is well
             logger.warning("the checkpoint could not be written: %s", error)
+        ended = time.monotonic()
+        self._rested_at = ended + SPARING * (ended - began)
 
     def _read(self) -> None:
         """Take over the file's state; a file that is not whole, or not this training's, is left alone."""

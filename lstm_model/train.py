@@ -38,7 +38,7 @@ from lstm_model.windows import Batch, Windows, concat
 logger = logging.getLogger(__name__)
 
 EVALUATIONS = 25
-"""Looks at the validation loss in a full training; at each, a checkpoint is kept."""
+"""Looks at the validation loss in a full training; there, a checkpoint is kept."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls along a cosine to nearly nothing."""
 
@@ -93,11 +93,11 @@ class _Setting:
         return state is not None
 
     def keep(self, loop: Loop, name: str, *, look: bool) -> None:
-        """Write a checkpoint after a look, and when asked to stop, which is then obeyed."""
+        """Write a checkpoint after a look, where one is due, and when asked to stop, which is then obeyed."""
         if self.checkpoint is None:
             return
         stop = self.checkpoint.should_stop()
-        if stop or (look and loop.step < loop.steps):
+        if stop or (look and loop.step < loop.steps and self.checkpoint.is_due()):
             self.checkpoint.choose(self.device, self.threads.count)
             self.checkpoint.keep(name, loop.state())
         if stop:

@@ -22,6 +22,7 @@ from lstm_model.windows import Windows
 HERE = Path(__file__)
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON = 24, 6
+checkpoint_module.SPARING = 0  # written at every look, here and in the processes that import this
 BEST, LAST = 12, 21
 """The search keeps this step, and stops early after this one; it looks, and keeps a checkpoint, every third."""
 
@@ -204,6 +205,16 @@ def test_old_checkpoints_and_drafts_go_and_those_of_others_stay(monkeypatch, tmp
     checkpoint.finish("search", {"weights": {"w": torch.ones(2)}})
     checkpoint.remove()
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_writing_takes_a_small_share_of_the_time(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint_module, "SPARING", 20)
+    clock = iter([100.0, 101.0, 110.0, 121.5])
+    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: next(clock))
+    checkpoint = Checkpoint(tmp_path / "a.safetensors", "a")
+    checkpoint.keep("search", {})  # takes a second
+    assert not checkpoint.is_due()
+    assert checkpoint.is_due()
 
 
 def test_a_full_disk_does_not_end_the_training(uninterrupted, monkeypatch, tmp_path, caplog):
