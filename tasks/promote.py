@@ -16,6 +16,7 @@ from lstm_model.report import escape_markdown
 from lstm_model.store import Artifact, Store
 from tasks.kept import decision_of
 from tasks.notify import tell
+from tasks.promote_link import promote_link
 
 Mode = Literal["auto", "never", "ask"]
 Status = Literal["promoted", "rejected", "deferred", "unchanged", "waiting", "kept back"]
@@ -32,6 +33,8 @@ class Settled(BaseModel):
     decision: Decision
     how_to_promote: str = ""
     """The command that makes the bundle champion; empty where it is."""
+    link: str | None = None
+    """The form in the UI that does the same; None where there is no such deployment."""
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
@@ -52,17 +55,19 @@ def settle(
     told_before = registry.get("challenger") == bundle
     status = _settle(registry, bundle, champion, mode=mode, decision=decision)
     command = f"python -m flows.promote {version_of(bundle)} --name {name} --store {store.root.parent}"
+    standing = status in ("promoted", "unchanged")
     settled = Settled(
         status=status,
         bundle=version_of(bundle),
         champion=_version(registry.get("champion")),
         decision=decision,
-        how_to_promote="" if status in ("promoted", "unchanged") else command,
+        how_to_promote="" if standing else command,
+        link=None if standing else promote_link(name, version_of(bundle)),
     )
     log = get_run_logger()
     log.log(30 if decision.warnings or status != "promoted" else 20, "%s", decision.summary)
     if status in ("rejected", "waiting") and not told_before:
-        body = f"{decision.summary}\n\nTo promote it all the same: {settled.how_to_promote}"
+        body = f"{decision.summary}\n\nTo promote it: {settled.how_to_promote}\n{settled.link or ''}".rstrip()
         tell(notify, f"{name}: challenger {version_of(bundle)} {status}", body)
     _show(name, registry)
     return settled

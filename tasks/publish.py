@@ -52,6 +52,8 @@ class Outcome(BaseModel):
     decision: Decision
     how_to_promote: str
     """The command that makes this bundle champion; empty where it is."""
+    link: str | None
+    """The form in the UI that does the same."""
     report: str
     plots: str
     pipeline: str
@@ -85,6 +87,8 @@ class Outcome(BaseModel):
         ]
         if self.how_to_promote:
             lines.append(f"promote   {self.how_to_promote}")
+        if self.link:
+            lines.append(f"or        {self.link}")
         return "\n".join(lines)
 
 
@@ -135,6 +139,7 @@ def publish(
         champion=settled.champion,
         decision=settled.decision,
         how_to_promote=settled.how_to_promote,
+        link=settled.link,
         report=str(report),
         plots=str(_copy_plots(pages.plots, top / "plots", store)),
         pipeline=str(pipeline),
@@ -150,8 +155,8 @@ def _for_a_person(settled: Settled) -> str:
     """Above the report, where somebody is to decide."""
     if settled.status != "waiting":
         return ""
-    command = f"To promote it:\n\n    {settled.how_to_promote}\n\n"
-    return f"**Bundle `{settled.bundle}` waits for your decision.** {command}"
+    form = f"[Approve it here]({settled.link}), or run" if settled.link else "To approve it, run"
+    return f"**Bundle `{settled.bundle}` waits for your decision.** {form}\n\n    {settled.how_to_promote}\n\n"
 
 
 def _copy_plots(plots: Artifact, folder: Path, store: Store) -> Path:
