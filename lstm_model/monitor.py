@@ -29,6 +29,9 @@ START = 3
 ENOUGH_OBSERVED = 0.5
 """A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
 
+SAME_ERROR = 0.1
+"""Envelopes whose errors differ by less than a tenth are of the same errors, however well they are known."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -95,6 +98,20 @@ def watch(
     if not ringing:
         return Watch("normal", text, None, periods, limits)
     return Watch("drift", text, _evidence(periods[counted], ringing), periods, limits)
+
+
+def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
+
+    After a change of the data the champion's errors may be others than before it; then its own test counts.
+    """
+    if backtest is None or backtest["num_periods"] <= own["num_periods"] or not own["error"] or not backtest["error"]:
+        return own
+    comparable = all(own[name] == backtest[name] for name in ("period_steps", "horizon", "frequency"))
+    uncertain = backtest["spread"] * math.sqrt(1 / own["num_periods"] + 1 / backtest["num_periods"])
+    apart = abs(math.log(own["error"] / backtest["error"]))
+    same = set(own["coverage"]) == set(backtest["coverage"]) and apart <= max(SAME_ERROR, 3 * uncertain)
+    return backtest if comparable and same else own
 
 
 def realised(

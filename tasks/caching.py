@@ -25,6 +25,7 @@ from pydantic_core import to_jsonable_python
 
 from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.closure import closure_hash
+from tasks.side_by_side import one_server
 
 Outcome = Literal["cached", "computed", "repaired"]
 
@@ -89,6 +90,7 @@ class StageRunner:
         with ExitStack() as locks:
             for key in sorted({stage_key(stage, one) for one in inputs}):  # one order, or two runs wait for each other
                 locks.enter_context(self.store.lock(key, on_wait=lambda: _tell_wait(stage)))
+            locks.enter_context(one_server())
             here = self._here(stage, refresh=self.refresh)
             futures = [here.submit(**one, store=self.store) for one in inputs]
             wait(futures)

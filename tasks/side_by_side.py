@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 MOST = 4
@@ -17,6 +19,15 @@ LOOK_SECONDS = 1.0
 def side_by_side() -> TaskRunner[Any]:
     """A task runner for trainings at the same time; in one process they would disturb each other's random numbers."""
     return ProcessPoolTaskRunner(max_workers=min(MOST, os.cpu_count() or 1), initializer=end_with_parent)
+
+
+def one_server() -> AbstractContextManager[Any]:
+    """Without a running server, the processes started inside use the flow's temporary one; else each starts its own."""
+    if PREFECT_API_URL.value():
+        return nullcontext()
+    from prefect.server.api.server import SubprocessASGIServer
+
+    return temporary_settings({PREFECT_API_URL: SubprocessASGIServer().api_url})
 
 
 def end_with_parent() -> None:

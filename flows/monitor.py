@@ -1,0 +1,38 @@
+"""What was forecast against what happened; drift starts the retraining.
+
+python -m flows.monitor --config deployments/pipelines/panel.yaml
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.hooks import tell_crash, tell_failure
+from lstm_model.config import PipelineConfig
+from tasks.caching import StageRunner
+from tasks.ingest import ingest
+from tasks.monitor import Monitored, respond, watch_forecasts
+from tasks.publish import open_store
+from tasks.source import look
+
+DEFAULT = PipelineConfig()
+
+
+@flow(name="monitor", on_failure=[tell_failure], on_crashed=[tell_crash])
+def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored:
+    """Compare the forecasts of the champion with the newest data, and retrain when their errors are no longer normal.
+
+    Args:
+        config: The forecasting problem; its section monitoring says what follows from drift.
+        store: Folder that keeps the artifacts; each problem has its own folder in it.
+    """
+    run = StageRunner(open_store(store, config.name))
+    series = run(ingest, request=config.data_section(), fingerprint=look(config.source))
+    seen = watch_forecasts(series, config, run.store)
+    return respond(seen, config, run.store)
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    raise SystemExit(main("monitor"))

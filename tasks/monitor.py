@@ -1,0 +1,236 @@
+"""Forecasts against what happened, where a person sees it; and what follows when they leave their envelope."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lstm_model.backtest import same_problem
+from lstm_model.bundle import read_card
+from lstm_model.config import PipelineConfig, Plan
+from lstm_model.figures import to_png
+from lstm_model.ledger import Ledger
+from lstm_model.monitor import Status, Watch, better_known, watch
+from lstm_model.monitor_plots import plot_watch
+from lstm_model.registry import Registry, version_of
+from lstm_model.report import digits, escape_markdown
+from lstm_model.segments import last_observed
+from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.time_axis import advance
+from tasks.kept import ENVELOPE, TABLE, scales_of, series_of
+from tasks.notify import tell
+
+RECORD, PLOT = "monitor.json", "monitor.png"
+LOOK_BACK = 400
+"""Periods that are looked at and drawn; the ledger keeps all."""
+SHOWN = 30
+ATTEMPTS = 3
+"""Runs for one alarm: one that was cancelled, since another was under way, or that failed is started once more."""
+
+
+class Monitored(BaseModel):
+    """What the monitor found, and what it did; `summary` is what the command line prints."""
+
+    name: str
+    status: Status | Literal["no champion", "no envelope"]
+    finding: str
+    """One or two plain sentences."""
+    champion: str | None = None
+    evidence: str | None = None
+    """End of the period that raised the latest alarm."""
+    compared_with: str = ""
+    num_periods: int = 0
+    """Of the present champion."""
+    thresholds: dict[str, float] = {}
+    periods: list[dict[str, Any]] = []
+    retraining: str = ""
+    """What was started, or the command that starts it."""
+    plot: str | None = None
+
+    def summary(self) -> str:
+        lines = ["", f"{self.name}: {self.status}", self.finding]
+        lines += [f"compared  with {self.compared_with}"] if self.compared_with else []
+        lines += [f"retrain   {self.retraining}"] if self.retraining else []
+        return "\n".join([*lines, *([f"plot      {self.plot}"] if self.plot else [])])
+
+
+@task(name="watch forecasts", task_run_name="watch forecasts", cache_policy=NO_CACHE)
+def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> Monitored:
+    """Compare the ledger with the newest actuals, and draw it: monitor.png at the top of the store."""
+    champion = Registry(store).get("champion")
+    if champion is None:
+        return Monitored(name=config.name, status="no champion", finding="There is no champion yet; run retrain first.")
+    card = read_card(store.path(champion))
+    if card["envelope"] is None:
+        text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
+        return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
+    usual, basis = _usual(card, store)
+    back = -LOOK_BACK * usual["period_steps"] - usual["horizon"]
+    found = watch(
+        Ledger(store).read(since=_earlier(series, back, usual["frequency"], store)),
+        series_of(series, store),
+        scales=scales_of(champion, store),
+        usual=usual,
+        champion=version_of(champion),
+        periods_per_false_alarm=config.monitoring.periods_per_false_alarm,
+    )
+    get_run_logger().log(30 if found.alarm else 20, "%s", found.summary)
+    return Monitored(
+        name=config.name,
+        status=found.status,
+        finding=found.summary,
+        champion=version_of(champion),
+        evidence=found.evidence,
+        compared_with=basis,
+        num_periods=int(found.periods["counted"].sum()),
+        thresholds=found.thresholds,
+        periods=_rows(found.periods),
+        plot=_draw(found, usual, store),
+    )
+
+
+@task(name="respond", task_run_name="respond", cache_policy=NO_CACHE)
+def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
+    """On drift start the retraining, once for each evidence, and tell; the record and the artifact in the UI last.
+
+    Args:
+        seen: from `watch_forecasts`.
+        config: whether to retrain, and whom to tell.
+        store: of the problem.
+    """
+    if seen.status == "drift":
+        seen = seen.model_copy(update={"retraining": _retrain(seen, config, store)})
+        if _told(store) != [seen.champion, seen.evidence]:
+            tell(config.notify, f"{seen.name}: drift", f"{seen.finding}\n\n{seen.retraining}".rstrip())
+    write_atomically(store.root / RECORD, seen.model_dump_json(indent=1))
+    create_markdown_artifact(
+        key=f"monitor-{seen.name}".replace("_", "-"), markdown=_markdown(seen), description=seen.finding
+    )
+    return seen
+
+
+def _usual(card: dict[str, Any], store: Store) -> tuple[Mapping[str, Any], str]:
+    """The envelope to compare with, and where it comes from."""
+    try:
+        kept = json.loads((store.root / ENVELOPE).read_bytes())
+    except FileNotFoundError:
+        kept = None
+    own, plan = card["envelope"], Plan.model_validate(card["plan"])
+    fits = kept is not None and same_problem(Plan.model_validate(kept["plan"]), plan)
+    usual = better_known(own, kept["envelope"] if fits else None)
+    origin = "the champion's own test" if usual is own else "the backtest"
+    return usual, f"{origin}, {usual['num_periods']} periods of {usual['period_steps']} steps"
+
+
+def _earlier(series: Artifact, steps: int, frequency: str, store: Store) -> Any:
+    """The moment so many steps from the latest observation."""
+    end = last_observed(store.path(series) / TABLE)
+    return advance(np.array([end]), np.array([steps]), frequency)[0]
+
+
+def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
+    """Start the deployment that retrains; where there is none, the command that does it."""
+    reason = f"drift: {seen.finding}"
+    pipeline = store.root / "pipeline.yaml"
+    words = ["--config", str(pipeline), "--store", str(store.root.parent), "--reason", "drift"]
+    command = f"python -m flows.retrain {shlex.join(words)}"
+    if not config.monitoring.retrain:
+        return f"not started, as monitoring.retrain is off: {command}"
+    try:
+        run = _start(f"retrain/{config.name}", reason, f"drift-{config.name}-{seen.champion}-{seen.evidence}")
+    except ObjectNotFound:
+        get_run_logger().warning("there is no deployment retrain/%s; to retrain: %s", config.name, command)
+        return command
+    get_run_logger().warning("retraining: run %s of retrain/%s", run.name, config.name)
+    return f"run {run.name} of retrain/{config.name}"
+
+
+def _start(deployment: str, reason: str, key: str) -> FlowRun:
+    """The run for this key: the one that was started for it before, unless that did not come to an end."""
+    for attempt in range(ATTEMPTS):
+        started: Any = run_deployment(
+            deployment,
+            parameters={"reason": reason},
+            timeout=0,
+            idempotency_key=f"{key}-{attempt}",
+            as_subflow=False,
+        )
+        if not started.state.is_final() or started.state.is_completed():
+            break
+    run: FlowRun = started
+    return run
+
+
+def _told(store: Store) -> list[str | None]:
+    """Champion and evidence of the last look; a record that cannot be read is none."""
+    try:
+        record = json.loads((store.root / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [record.get("champion"), record.get("evidence")]
+
+
+def _draw(found: Watch, usual: Mapping[str, Any], store: Store) -> str | None:
+    if found.periods.empty:
+        return None
+    path = store.root / PLOT
+    write_atomically(path, to_png(plot_watch(found, usual)))
+    return str(path)
+
+
+def _rows(periods: pd.DataFrame) -> list[dict[str, Any]]:
+    """As JSON: no NaN, moments as text."""
+    text = periods.assign(end=periods["end"].astype(str)).astype(object)
+    rows = text.where(text.notna(), None).to_dict(orient="records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def _markdown(seen: Monitored) -> str:
+    parts = [
+        f"# Monitor: {escape_markdown(seen.name)}",
+        f"**{seen.status.capitalize()}.** {escape_markdown(seen.finding)}",
+    ]
+    if seen.retraining:
+        parts.append(f"Retraining: {escape_markdown(seen.retraining)}")
+    if seen.plot:
+        picture = base64.b64encode(Path(seen.plot).read_bytes()).decode()
+        parts.append(f"![errors over time](data:image/png;base64,{picture})")
+    if seen.compared_with:
+        parts.append(
+            f"Compared with {seen.compared_with}. 1 is the error of that test; alarms are at the dotted lines."
+        )
+    if seen.periods:
+        parts.append(_table(seen.periods[::-1][:SHOWN]))
+    return "\n\n".join(parts)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    shares = [name for name in rows[0] if name.startswith("coverage-")]
+    heads = [
+        "period to",
+        "model",
+        "error",
+        *(f"inside {s.removeprefix('coverage-').replace('_', '.')}%" for s in shares),
+    ]
+    lines = [
+        f"| {row['end']} | `{row['model_version']}` | {digits(row['error'])} | "
+        + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)
+        + " |"
+        for row in rows
+    ]
+    return "\n".join([f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (1 + len(shares)), *lines])
