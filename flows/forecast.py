@@ -1,0 +1,41 @@
+"""The champion's forecasts of the next horizon of every series: to the ledger, a Parquet file, the UI, a database.
+
+python -m flows.forecast --config deployments/pipelines/load.yaml
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.hooks import tell_crash, tell_failure
+from lstm_model.config import PipelineConfig
+from tasks.caching import StageRunner
+from tasks.forecast import Issued, deliver, issue, require_champion, show
+from tasks.ingest import ingest
+from tasks.pins import keep, recall
+from tasks.publish import open_store
+from tasks.source import look
+
+DEFAULT = PipelineConfig()
+
+
+@flow(name="forecast", on_failure=[tell_failure], on_crashed=[tell_crash])
+def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
+    """Forecast what comes next; what was forecast before is not issued again.
+
+    Args:
+        config: The forecasting problem, as it is retrained.
+        store: Folder that keeps the artifacts; each problem has its own folder in it.
+    """
+    run = StageRunner(open_store(store, config.name))
+    champion = require_champion(run.store, config.name)
+    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
+    issued = issue(pin.series, pin.champion or champion, run.store)
+    delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
+    return show(config.name, issued, delivered, pin.series, run.records, run.store)
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    raise SystemExit(main("forecast"))

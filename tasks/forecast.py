@@ -1,0 +1,193 @@
+"""Issue the champion's forecasts: into the ledger first, then to whoever reads them. Never cached, and idempotent.
+
+A run that is killed between two of these steps loses nothing: what is in the ledger and not yet in the database is
+handed over by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lstm_model.config import Forecasting
+from lstm_model.fan import plot_upcoming
+from lstm_model.figures import to_png
+from lstm_model.forecast import forecast
+from lstm_model.ledger import Ledger
+from lstm_model.registry import Registry, version_of
+from lstm_model.report import Picture, escape_markdown
+from lstm_model.retention import forget, remember
+from lstm_model.sink import insert_missing
+from lstm_model.store import Artifact, Store, write_atomically
+from tasks.caching import StageRecord
+from tasks.kept import FORECASTS, TABLE, series_of, target_of
+from tasks.pins import drop
+from tasks.retrying import IO_RETRIES
+from tasks.source import read_password
+
+DELIVERED = "delivered.json"
+ROWS_SHOWN = 12
+
+
+class Issue(BaseModel):
+    """What one look at the data gave."""
+
+    model_version: str
+    new_rows: int
+    """Rows that the ledger did not have; none where no series has gone on since."""
+    num_series: int
+    cutoff: str
+    """The latest."""
+    notes: list[str]
+
+
+class Issued(BaseModel):
+    """What a run of the flow gives back; `summary` is what the command line prints."""
+
+    status: str
+    """issued, or unchanged where nothing was new."""
+    name: str
+    issue: Issue
+    forecasts: str
+    """The latest forecast of each series, a Parquet file."""
+    delivered_rows: int | None
+    """Rows that the database did not have; None where none is configured."""
+    stages: list[StageRecord]
+
+    def summary(self) -> str:
+        issue = self.issue
+        what = f"{issue.num_series:,} series from {issue.cutoff}, by {issue.model_version}"
+        if self.status == "issued":
+            lines = [f"{self.name}: {issue.new_rows:,} new forecast rows; {what}"]
+        else:
+            lines = [f"{self.name}: nothing new, these forecasts were issued before; {what}"]
+        lines += [f"note: {note}" for note in issue.notes]
+        lines.append(f"forecasts {self.forecasts}")
+        if self.delivered_rows is not None:
+            lines.append(f"database  {self.delivered_rows:,} rows inserted")
+        return "\n".join(lines)
+
+
+def require_champion(store: Store, name: str) -> Artifact:
+    """Before any data are read: there must be something to forecast with.
+
+    Raises:
+        ValueError: no bundle was promoted yet.
+    """
+    champion = Registry(store).get("champion")
+    if champion is None:
+        raise ValueError(
+            f"{name} has no champion to forecast with in {store.root}; run retrain first: python -m flows.retrain. "
+            "Where a model was trained and not promoted, its report says why"
+        )
+    return champion
+
+
+@task(name="forecast", task_run_name="forecast", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
+def issue(series: Artifact, champion: Artifact, store: Store) -> Issue:
+    """Forecast the next horizon of every series, and put into the ledger what it does not have.
+
+    A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
+    stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
+    """
+    version = version_of(champion)
+    found = forecast(store.path(champion), store.path(series) / TABLE)
+    ledger = Ledger(store)
+    new_rows = ledger.append(found.table, model_version=version)
+    issued = ledger.read(since=found.table["cutoff"].min(), model_version=version)
+    latest = found.table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
+    buffer = io.BytesIO()
+    latest[issued.columns].to_parquet(buffer, index=False)
+    write_atomically(store.root / FORECASTS, buffer.getvalue(), durable=True)
+    for note in found.notes:
+        get_run_logger().warning("%s", note)
+    return Issue(
+        model_version=version,
+        new_rows=new_rows,
+        num_series=latest["unique_id"].nunique(),
+        cutoff=str(latest["cutoff"].max()),
+        notes=found.notes,
+    )
+
+
+@task(name="deliver", task_run_name="deliver to {forecasting.table}", cache_policy=NO_CACHE, **IO_RETRIES)
+def deliver(forecasting: Forecasting, store: Store) -> int:
+    """Hand to the database what the ledger has and it does not; returns how many rows were new there.
+
+    A database that is named for the first time receives all that was ever issued. What was handed over is noted
+    afterwards, so that after a kill an issue may be handed over twice, of which the database keeps one.
+    """
+    assert forecasting.url is not None
+    password = read_password(forecasting.password_from, setting="forecasting.password_from")
+    target = hashlib.sha256(f"{forecasting.url}\0{forecasting.table}".encode()).hexdigest()[:16]
+    ledger, inserted = Ledger(store), 0
+    with store.lock("deliver"):
+        note = store.root / DELIVERED
+        done = _delivered(note, target)
+        while (found := ledger.issue_after(done)) is not None:
+            done, rows = found
+            inserted += insert_missing(rows, url=forecasting.url, table=forecasting.table, password=password)
+            write_atomically(note, json.dumps({"target": target, "through": done}), durable=True)
+    return inserted
+
+
+@task(name="show forecasts", task_run_name="show forecasts", cache_policy=NO_CACHE)
+def show(
+    name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
+) -> Issued:
+    """The forecasts in the UI: a plot of a few series and the first rows."""
+    latest = pd.read_parquet(store.root / FORECASTS)
+    issued = Issued(
+        status="issued" if issue.new_rows else "unchanged",
+        name=name,
+        issue=issue,
+        forecasts=_from_here(store.root / FORECASTS),
+        delivered_rows=delivered_rows,
+        stages=records,
+    )
+    png = to_png(plot_upcoming(latest, series_of(series, store), target=target_of(series, store)))
+    picture = Picture("forecasts", "", png)
+    create_markdown_artifact(
+        key=f"forecasts-{name}".replace("_", "-"),
+        markdown=f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}",
+        description=issued.summary().splitlines()[0],
+    )
+    remember(store, [record.artifact for record in records], flow="forecast")
+    forget(store)
+    drop(store)
+    return issued
+
+
+def _delivered(note: Path, target: str) -> int:
+    """The last issue that this database has; -1 for one that is new."""
+    try:
+        found = json.loads(note.read_text())
+        return int(found["through"]) if found["target"] == target else -1
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+
+
+def _table(latest: pd.DataFrame) -> str:
+    shown = latest.head(ROWS_SHOWN)
+    head = f"| {' | '.join(shown.columns)} |\n|{' --- |' * len(shown.columns)}"
+    rows = [f"| {' | '.join(escape_markdown(_short(v)) for v in row)} |" for row in shown.itertuples(index=False)]
+    more = f"\n\n… and {len(latest) - len(shown):,} rows more." if len(latest) > len(shown) else ""
+    return "\n".join([head, *rows]) + more
+
+
+def _short(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _from_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
