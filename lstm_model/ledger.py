@@ -160,7 +160,9 @@ class Ledger:
     def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         try:
             files = [part.path for part in parts]
-            schema = pa.unify_schemas([pq.read_schema(file) for file in files]) if files else _schema([], pa.int64())
+            if not files:  # a condition on moments fits no type that an empty ledger could be said to have
+                return _schema([], pa.int64()).empty_table()
+            schema = pa.unify_schemas([pq.read_schema(file) for file in files])
             return pads.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
         except (OSError, pa.ArrowException) as error:
             raise DamagedLedgerError(f"{self.folder} cannot be read: {error}") from error
