@@ -58,7 +58,7 @@ def retrain(
 
     windows = run(window, series=series, spec=spec, covariates=config.covariates, fold=0)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
-    parent = champion if plan.training.warm_start and not refresh else None
+    parent = None if refresh else champion
     model = run(patient, windows=windows, spec=spec, model=plan.model, training=plan.training, parent=parent)
     scores = run(evaluate, series=series, windows=windows, model=model, spec=spec)
 
