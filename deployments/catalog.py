@@ -132,9 +132,9 @@ def without_schedules(config: PipelineConfig) -> dict[str, Any]:
 
 USES = (
     Use("retrain", "", schedule=lambda config: config.schedule),
-    # Use("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
-    # Use("monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule),
-    # Use("backtest", "How it would have done: the past, forecast from several cutoffs."),
+    Use("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
+    Use("monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule),
+    Use("backtest", "How it would have done: the past, forecast from several cutoffs."),
     Use(
         "promote",
         "Approve a challenger, or roll back to the previous champion.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,8 @@ async def last_heartbeat(client: PrefectClient, run: FlowRun, *, since: datetime
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
-        occurred=EventOccurredFilter(since=since),
+        # Workers tell the time by their own clocks, which may be ahead of this one.
+        occurred=EventOccurredFilter(since=since, until=datetime.now(UTC) + timedelta(hours=1)),
     )
     page = await client.read_events(wanted, limit=1)
     return max((event.occurred for event in page.events), default=None)

@@ -122,11 +122,12 @@ class Watch:
             return False
         if self.all_here and alive is not None and not run.work_pool_name:
             return not (run.state.is_pending() and now - run.state.timestamp < STARTING)
-        if run.state.is_pending():  # before the first heartbeat; a worker marks one that does not start
-            return False
-        heard = await last_heartbeat(self.client, run, since=now - MEMORY)
-        # Without any heartbeat they are off, and nothing can be told.
+        # Before its start a run has no heartbeat. One that runs without any has them turned off: nothing can be told.
+        heard = run.state.timestamp if run.state.is_pending() else await self._last_heartbeat(run)
         return heard is not None and now - max(heard, self.listening_since, run.state.timestamp) > self.patience
+
+    async def _last_heartbeat(self, run: FlowRun) -> datetime | None:
+        return await last_heartbeat(self.client, run, since=datetime.now(UTC) - MEMORY)
 
     async def _end(self, run: FlowRun) -> None:
         """Mark it as what it is; that frees its place."""

@@ -63,11 +63,11 @@ def hear_ctrl_c():
 class Serving:
     """A `python -m deployments.serve` process, its output in a file."""
 
-    def __init__(self, log, *arguments, home, api_url=None):
+    def __init__(self, log, *arguments, home, api_url=None, **variables):
         self.log = log
         self.home = home
         environment = {**os.environ, "PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"}
-        environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONUNBUFFERED": "1"}
+        environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONUNBUFFERED": "1", **variables}
         environment.pop("PREFECT_API_URL", None)
         if api_url:
             environment["PREFECT_API_URL"] = api_url
@@ -152,11 +152,11 @@ def start_serve(tmp_path):
     """Start a `serve` of this test's own; it is ended with the test."""
     started = []
 
-    def start(*arguments, write, api_url=None):
+    def start(*arguments, write, **settings):
         folder = tmp_path / f"serve-{len(started)}"
         pipelines = write_pipelines(folder / "pipelines", **write)
         arguments = [*arguments, "--pipelines", pipelines, "--store", tmp_path / "store"]
-        started.append(Serving(folder / "serve.log", *arguments, home=tmp_path / "home", api_url=api_url))
+        started.append(Serving(folder / "serve.log", *arguments, home=tmp_path / "home", **settings))
         return started[-1]
 
     yield start

@@ -1,4 +1,4 @@
-"""What an operator does in the browser: open the deployment, change the form, run it, look at the report.
+"""What an operator does in the browser: open the deployment, change the form, run it, look at the report, approve.
 
 Screenshots go to the folder that EVERGREEN_SCREENSHOTS names, else to the test's own.
 """
@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+from lstm_model.registry import Registry, version_of
+from lstm_model.store import Store
+from tasks.promote_link import promote_link
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -43,17 +47,21 @@ def shoot(page, tmp_path):
     return shoot
 
 
-def field(page, label):
+def field(page, label, *, optional=True):
     """The innermost group of the form with this label: the UI links only some labels to their inputs."""
-    return page.locator("div.group", has=page.get_by_text(f"{label} (Optional)", exact=True)).last
+    text = f"{label} (Optional)" if optional else label
+    return page.locator("div.group", has=page.get_by_text(text, exact=True)).last
 
 
-def test_change_a_parameter_run_and_see_the_report(server, client, runs, page, shoot, wait_for):
+def test_change_a_parameter_run_see_the_report_and_approve(server, client, runs, page, shoot, wait_for):
     page.goto(server.api_url.removesuffix("/api"))
     page.get_by_role("link", name="Deployments").click()
-    page.get_by_role("link", name="tiny").wait_for()
+    page.get_by_placeholder("Search deployments").fill("tiny")
+    retrain = page.get_by_role("row").filter(has=page.get_by_text("retrain", exact=True))
+    retrain.get_by_role("link", name="tiny").wait_for()
+    page.get_by_role("link", name="nightly").wait_for(state="detached")
     shoot("1-deployments")
-    page.get_by_role("link", name="tiny").click()
+    retrain.get_by_role("link", name="tiny").click()
     page.get_by_role("button", name="Run", exact=True).click()
     shoot("2-deployment")
     page.get_by_role("menuitem", name="Custom run").click()
@@ -61,11 +69,13 @@ def test_change_a_parameter_run_and_see_the_report(server, client, runs, page, s
     horizon = field(page, "Horizon").get_by_role("spinbutton")
     playwright.expect(horizon).to_have_value("6")
     horizon.fill("8")
+    field(page, "promote").get_by_role("combobox").click()
+    page.get_by_role("option", name="ask").click()
     shoot("3-form", full_page=True)
     before = {run.id for run in runs("tiny")}
     page.get_by_role("button", name="Submit").click()
     (run,) = wait_for("the run", lambda: [run for run in runs("tiny") if run.id not in before])
-    assert run.parameters["config"]["horizon"] == 8
+    assert run.parameters["config"]["horizon"] == 8 and run.parameters["promote"] == "ask"
     done = wait_for("its end", lambda: (now := client.read_flow_run(run.id)).state.is_final() and now, seconds=180)
     assert done.state.is_completed(), done.state
 
@@ -83,3 +93,15 @@ def test_change_a_parameter_run_and_see_the_report(server, client, runs, page, s
     shoot("5-report", full_page=True)
     assert page.get_by_role("cell", name="seasonal naive").first.is_visible()
     assert picture.evaluate("image => image.naturalHeight") > 100
+
+    registry = Registry(Store(server.store / "tiny"))
+    assert registry.get("champion") is None
+    version = version_of(registry.get("challenger"))
+    page.goto(promote_link("tiny", version, "looks right"))
+    playwright.expect(field(page, "bundle", optional=False).get_by_role("textbox")).to_have_value(version)
+    playwright.expect(field(page, "reason").get_by_role("textbox")).to_have_value("looks right")
+    shoot("6-approve", full_page=True)
+    page.get_by_role("button", name="Submit").click()
+    wait_for("the champion", lambda: registry.get("champion"))
+    assert version_of(registry.get("champion")) == version
+    assert registry.state().history[-1].why == "looks right"

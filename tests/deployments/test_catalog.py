@@ -57,9 +57,14 @@ def test_each_flow_has_its_own_schedule(tmp_path):
         monitoring: {schedule: {interval_seconds: 3600}, retrain: false}
         """
     jobs = jobs_of(read_pipeline(write(tmp_path, "a.yaml", dedent(text))))
-    wanted = {"retrain": "15 3 * * 1 UTC", "forecast": "0 6 * * * Europe/Berlin", "monitor": "every 3600 s"}
-    assert {flow: job.when for flow, job in jobs.items()} == {flow: wanted.get(flow, "by hand") for flow in jobs}
-    config = jobs["retrain"].parameters["config"]
+    assert {flow: job.when for flow, job in jobs.items()} == {
+        "retrain": "15 3 * * 1 UTC",
+        "forecast": "0 6 * * * Europe/Berlin",
+        "monitor": "every 3600 s",
+        "backtest": "by hand",
+        "promote": "by hand",
+    }
+    config = jobs["monitor"].parameters["config"]
     assert config == {"name": "a", "forecasting": {"table": "daily"}, "monitoring": {"retrain": False}}
 
 
@@ -93,6 +98,7 @@ def test_one_name_in_two_files_names_both(tmp_path):
         ("name: a\nsource: {kind: files}", r"source\.path is empty"),
         ("name: a\nschedule: {cron: '15 3 * *'}", r"cron"),
         ("name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}", r"the schedule of retrain: timezone"),
+        ("name: a\nforecasting: {schedule: {cron: '61 3 * * *'}}", r"the schedule of forecast: cron"),
         ("- a\n- b", r"expected a mapping"),
         ("name: [", r"is not YAML"),
     ],

@@ -1,11 +1,17 @@
-"""`prefect deploy` takes the generated file, keeps a pause, and a process worker runs what it made."""
+"""`prefect deploy` takes the generated file, keeps a pause, and a process worker runs it; a dead one's run goes on."""
 
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
+from prefect.states import Cancelled, Pending, Running
+
+from deployments.runs import HEARTBEAT
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +34,37 @@ def prefect(server):
     return run
 
 
-def test_deploy_pause_deploy_again_and_work(prefect, client, tmp_path):
+@pytest.fixture
+def watch(server, tmp_path):
+    """`python -m deployments.watch` beside the server; ended with the test."""
+    environment = {**os.environ, "PREFECT_HOME": str(server.home), "PREFECT_API_URL": server.api_url}
+    environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PYTHONUNBUFFERED": "1"}
+    log = tmp_path / "watch.log"
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "deployments.watch", "--patience", "5"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    yield log
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture
+def leave_running(server, client):
+    """A run that a worker says it runs, and the time of its last heartbeat."""
+
+    def leave(deployment, heartbeat, **parameters):
+        run = client.create_flow_run_from_deployment(deployment.id, **parameters)
+        client.set_flow_run_state(run.id, Pending())
+        client.set_flow_run_state(run.id, Running())
+        event = {"id": str(uuid4()), "event": HEARTBEAT, "occurred": (datetime.now(UTC) - heartbeat).isoformat()}
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+        httpx.post(f"{server.api_url}/events", json=[{**event, "resource": resource}]).raise_for_status()
+        return run
+
+    return leave
+
+
+def test_deploy_pause_deploy_again_and_work(prefect, client, tmp_path, leave_running, watch, wait_for):
     prefect("work-pool", "create", "evergreen", "--type", "process")
     prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
     panel = client.read_deployment_by_name("retrain/panel")
@@ -38,12 +74,13 @@ def test_deploy_pause_deploy_again_and_work(prefect, client, tmp_path):
     assert panel.work_pool_name == "evergreen"
     assert panel.global_concurrency_limit.limit == 1
     assert panel.concurrency_options.collision_strategy.value == "CANCEL_NEW"
-    assert set(panel.tags) == {"evergreen", "synthetic"}
+    assert set(panel.tags) == {"evergreen", "synthetic", "panel"}
     assert panel.description.startswith("Twelve hourly series")
     assert client.read_deployment_by_name("retrain/tutorial").schedules == []
+    assert client.read_deployment_by_name("forecast/panel").schedules[0].schedule.cron == "20 */6 * * *"
 
     client.update_deployment_schedule(panel.id, schedule.id, active=False)
-    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    prefect("deploy", "--name", "retrain/panel", "--prefect-file", "deployments/prefect.yaml")
     assert [s.active for s in client.read_deployment(panel.id).schedules] == [False]
 
     sales = client.read_deployment_by_name("retrain/shop_sales")  # its file's path is relative to the project
@@ -52,7 +89,12 @@ def test_deploy_pause_deploy_again_and_work(prefect, client, tmp_path):
         "training": {"max_steps": 3, "refit": False, "threads": 1},
     }
     parameters = {"config": {**sales.parameters["config"], "advanced": quick}, "store": str(tmp_path / "store")}
-    run = client.create_flow_run_from_deployment(sales.id, parameters=parameters)
+    run = leave_running(sales, timedelta(minutes=20), parameters=parameters)  # its worker was killed
+    alive = leave_running(panel, timedelta(seconds=-60))
+    wait_for("the search", lambda: client.read_flow_run(run.id).state.name == "AwaitingRetry", seconds=60)
+    assert client.read_flow_run(alive.id).state.is_running(), watch.read_text()
+    client.set_flow_run_state(alive.id, Cancelled(), force=True)
     output = prefect("worker", "start", "--pool", "evergreen", "--run-once")
-    assert client.read_flow_run(run.id).state.is_completed(), output
+    done = client.read_flow_run(run.id)
+    assert done.state.is_completed() and done.run_count == 2, output
     assert (tmp_path / "store" / "shop_sales" / "report.html").exists()
