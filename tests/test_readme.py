@@ -42,20 +42,36 @@ def test_files_that_it_names_exist():
 def test_limits_and_numbers_of_the_cache_table_are_the_stages():
     from flows.retrain import retrain
 
-    for stage in ("ingest", "window", "train", "evaluate", "plot", "report"):
+    for stage in ("ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"):
         assert f"| {stage} |" in README
         assert stage in retrain.fn.__globals__
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("line", [c for c in commands() if c.startswith(".venv/bin/python -m flows.retrain")])
-def test_its_commands_run(line, tmp_path):
+RETRAIN, OTHERS = [], []
+for command in commands():
+    if command.startswith(".venv/bin/python -m flows."):
+        (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
+
+
+def run(line, folder):
+    """What a command prints, run with few steps on a store of its own."""
     data = os.environ.get("FORECAST_DATA", str(ROOT.parent / "shared" / "data"))
     if "$FORECAST_DATA" in line:
         pytest.skip("minutes long: shown in the README's table of scores")
-    words = [sys.executable, *shlex.split(line.replace("$FORECAST_DATA", data))[1:], "--store", str(tmp_path / "store")]
+    words = [sys.executable, *shlex.split(line.replace("$FORECAST_DATA", data))[1:], "--store", str(folder / "store")]
     words += ["--set", "advanced.training.max_steps=20"]
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
-    assert "report    " in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", RETRAIN)
+def test_its_trainings_run(line, tmp_path):
+    output = run(line, tmp_path)
+    assert "report    " in output
+    if "shop_sales.yaml" in line:
+        assert [command.split()[2] for command in OTHERS] == ["flows.forecast", "flows.monitor", "flows.backtest"]
+        for command in OTHERS:
+            assert "shop_sales" in run(command, tmp_path), command
