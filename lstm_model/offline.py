@@ -21,6 +21,9 @@ from lstm_model.readers import read_files
 from lstm_model.series import read_source
 from lstm_model.store import MANIFEST
 
+USED = ("source", "horizon", "season", "missing")
+"""What reading needs of the config in a bundle: other sections may be those of another version."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Forecast a file; returns the exit code: 0 done, 2 the bundle or the series cannot be used."""
@@ -65,7 +68,8 @@ def _series_table(bundle: Path, file: Path, folder: Path) -> Path:
 
 def _config_for(card: dict[str, Any], file: Path) -> PipelineConfig:
     """The config that the bundle was made with, reading this file; its column names count where the file has them."""
-    config = PipelineConfig.model_validate(card.get("config") or {})
+    made_with = card.get("config") or {}
+    config = PipelineConfig.model_validate({name: made_with[name] for name in USED if name in made_with})
     source = Source(kind=SourceKind.files, path=str(file))
     if config.source.kind is not SourceKind.synthetic:
         kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))

@@ -14,10 +14,13 @@ import torch
 
 from lstm_model.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.config import Columns, Covariates, ModelSpec, PipelineConfig, Source, WindowSpec
+from lstm_model.fan import plot_upcoming
+from lstm_model.figures import to_png
 from lstm_model.findings import DataError
 from lstm_model.forecast import covariates_of, forecast, interval_columns, mean_of
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network
+from lstm_model.offline import main
 from lstm_model.segments import write_windows
 from lstm_model.store import hash_file
 from lstm_model.windows import load_windows
@@ -244,11 +247,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def run_without_prefect(*arguments):
-    command = [sys.executable, "-c", BLOCKED, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_a_csv_is_forecast_where_there_is_no_prefect(made, tmp_path, table):
     """With the columns that the bundle was trained with; its own names are not looked for twice."""
     config = PipelineConfig(
@@ -263,13 +261,17 @@ def test_a_csv_is_forecast_where_there_is_no_prefect(made, tmp_path, table):
     expected = forecast(tmp_path / "bundle", table(frame)).table
     names = {"unique_id": "shop", "ds": "day", "y": "sold"}
     frame.drop(columns="observed").rename(columns=names).to_csv(tmp_path / "shops.csv", index=False)
-    run = run_without_prefect(tmp_path / "bundle", tmp_path / "shops.csv", "--output", tmp_path / "next.csv")
+    command = [sys.executable, "-c", BLOCKED, tmp_path / "bundle", tmp_path / "shops.csv"]
+    command += ["--output", tmp_path / "next.csv"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     written = pd.read_csv(tmp_path / "next.csv", parse_dates=["ds", "cutoff"])
     assert written["model_version"].str.fullmatch("[0-9a-f]{16}").all()
     np.testing.assert_allclose(written[expected.columns[4:]], expected[expected.columns[4:]], rtol=1e-6)
-    run = run_without_prefect(tmp_path / "bundle", tmp_path / "series.parquet", "--output", tmp_path / "next.parquet")
-    assert run.returncode == 0, run.stderr
+    assert (
+        main([str(tmp_path / name) for name in ("bundle", "series.parquet")] + ["--output", f"{tmp_path}/next.parquet"])
+        == 0
+    )
     assert pd.read_parquet(tmp_path / "next.parquet").drop(columns="model_version").equals(expected)
 
 
@@ -310,8 +312,39 @@ def test_a_bundle_that_is_not_what_was_written_is_refused_and_runs_nothing(made,
     assert "is not a bundle that this version can read" in refused(pickled)
 
 
-def test_what_the_command_says_of_mistakes(made, tmp_path, table):
-    run = run_without_prefect(made / "bundle", table(panel()), "--output", "next.xlsx")
-    assert run.returncode == 2 and "error: --output must end in .csv or .parquet, received next.xlsx" in run.stderr
-    run = run_without_prefect(tmp_path / "nowhere", tmp_path / "series.parquet")
-    assert run.returncode == 2 and "bundle.json cannot be read" in run.stderr and "Traceback" not in run.stderr
+def test_what_the_command_prints(made, tmp_path, table, capsys):
+    assert main([str(made / "bundle"), str(table(panel("ab")))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "unique_id", "cutoff", "ds", "step", "mean", "median", "lo_80", "hi_80", "lo_95", "hi_95", "model_version"
+    ]  # fmt: skip
+    assert len(lines) == 1 + 2 * HORIZON
+    assert main([str(made / "bundle"), str(tmp_path / "series.parquet"), "--output", "next.xlsx"]) == 2
+    assert "error: --output must end in .csv or .parquet, received next.xlsx" in capsys.readouterr().err
+    assert main([str(tmp_path / "nowhere"), str(tmp_path / "series.parquet")]) == 2
+    assert "bundle.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_golden_bundle_forecasts_as_it_always_did(tmp_path):
+    """tests/golden/v1 was made once and is never made again: every later version must load it, and forecast the same.
+
+    It was trained by the flow, with covariates of every kind. `east` is a series that it has never seen, of a region
+    that it does not know, with fewer values than a context.
+    """
+    golden = ROOT / "tests" / "golden" / "v1"
+    assert main([str(golden / "bundle"), str(golden / "series.csv"), "--output", str(tmp_path / "now.csv")]) == 0
+    expected, now = pd.read_csv(golden / "forecasts.csv"), pd.read_csv(tmp_path / "now.csv")
+    text = ["unique_id", "cutoff", "ds", "step", "model_version"]
+    assert now[text].equals(expected[text]) and list(now.columns) == list(expected.columns)
+    np.testing.assert_allclose(now.drop(columns=text), expected.drop(columns=text), rtol=1e-5)
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_the_plot_of_what_comes_next(made, table, horizon):
+    frame = panel("abcd")
+    result = forecast(made / "bundle", table(frame)).table
+    figure = plot_upcoming(result[result["step"] <= horizon], frame, target="$sold")
+    assert [one.get_title(loc="left") for one in figure.axes] == ["d", "c", "b"], "the largest"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["95% interval", "80% interval", "actual", "median"]
+    assert to_png(figure).startswith(b"\x89PNG")
