@@ -51,6 +51,9 @@ class Start:
     def card(self) -> dict[str, Any]:
         return {"warm": asdict(self)}
 
+    def in_words(self) -> str:
+        return f"{f'warm start {self.generation}' if self.parent else 'from scratch'}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -80,9 +83,13 @@ class Parent:
 
 
 def warm_training(training: TrainingSpec) -> TrainingSpec:
-    """The settings of a training that goes on: fewer steps, at a lower rate."""
+    """The settings of a training that goes on: fewer steps, at a lower rate, and all of them.
+
+    The loss rises while the rate does and falls again with it: early stopping would give up before it is better.
+    """
     steps = max(1, round(SHARE * training.max_steps))
-    return training.model_copy(update={"max_steps": steps, "learning_rate": RATE * training.learning_rate})
+    changes = {"max_steps": steps, "learning_rate": RATE * training.learning_rate, "patience": steps}
+    return training.model_copy(update=changes)
 
 
 def find_parent(

@@ -72,14 +72,12 @@ def train(
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
             fitting = partial(fit, *splits, plan=plan, scaler=about["scaler"], device=device, on_progress=on_progress)
             fitted = listening(partial(fitting, parent=origin, checkpoint=checkpoint), stop)
+    start = fitted.start if origin else start
+    fitted.notes += [start.in_words()] if parent else []
     with store.create("model") as draft:
-        ancestor = origin.seen if origin and fitted.start.parent else None
+        ancestor = origin.seen if origin and start.parent else None
         seen = Seen.in_windows(*splits, by_series=spec.align == "end", ancestor=ancestor)
-        card = {
-            **card_of(windows, about, fitted, device),
-            **seen.card(),
-            **(fitted.start if origin else start).card(),
-        }
+        card = {**card_of(windows, about, fitted, device), **seen.card(), **start.card()}
         _save(draft.folder, fitted, card)
         draft.num_rows = len(splits[0])
         draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
@@ -110,13 +108,15 @@ def _origin(
     """The weights to go on from, or why there are none."""
     if bundle is None:
         return None, Start()
+    parent: Parent | None
     try:
         parent = find_parent(bundle, store, plan=plan, about=about, splits=splits)
     except ColdStartError as error:
-        get_run_logger().info("training from scratch: %s", error)
-        return None, Start(reason=str(error))
-    get_run_logger().info("training %s", parent.reason)
-    return parent, parent.start()
+        parent, start = None, Start(reason=str(error))
+    else:
+        start = parent.start()
+    get_run_logger().info("%s", start.in_words())
+    return parent, start
 
 
 def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
-"""A training that was stopped or killed goes on where it was, in runs as users start them."""
+"""A training goes on from where it was killed, and from the champion of the night before; as users start it."""
 
 import json
 import re
 import signal
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
@@ -56,3 +58,30 @@ def test_sigterm_and_kill_minus_nine_change_no_byte_of_the_model(cli, tiny, tmp_
 
     cli.folder = tmp_path_factory.mktemp("uninterrupted")
     assert cli(*arguments)["model"]["sha256"] == json.loads(output)["model"]["sha256"]
+
+
+@pytest.mark.slow
+def test_a_night_later_the_champion_is_gone_on_from_and_another_network_says_why_not(cli):
+    """The same file with one more day; then a changed hidden_dim."""
+    hours = pd.date_range("2024-01-01", periods=324, freq="h")
+    frame = pd.DataFrame({"site": "a", "hour": hours, "load": 5 + np.sin(np.arange(324) / 12 * np.pi)})
+    settings = ("context=24", "advanced.model.hidden_dim=8", "advanced.training.max_steps=50")
+    arguments = ["--data", "load.csv", "--horizon", "6", *(word for s in settings for word in ("--set", s))]
+
+    def model(*more, rows):
+        frame[:rows].to_csv(cli.folder / "load.csv", index=False)
+        folder = cli.folder / "store" / "load" / "artifacts" / "model" / cli(*arguments, *more)["model"]["sha256"]
+        return json.loads((folder / "bundle.json").read_text())["card"], folder
+
+    first, _ = model(rows=300)
+    assert first["warm"] == {"parent": None, "generation": 0, "reason": "no model to start from"}
+    registry = json.loads((cli.folder / "store" / "load" / "registry.json").read_text())
+    second, folder = model(rows=324)
+    assert second["warm"]["generation"] == 1
+    assert second["warm"]["parent"] in json.dumps(registry)
+    assert second["seen_through"] == {"train": second["cutoffs"]["train"], "refit": second["cutoffs"]["validation"]}
+    assert (folder / "search.safetensors").is_file()
+    assert any(note.startswith("warm start 1: from model") for note in second["notes"])
+    third, _ = model("--set", "advanced.model.hidden_dim=4", rows=324)
+    assert third["warm"]["parent"] is None
+    assert "hidden_dim 8 → 4" in third["warm"]["reason"]
