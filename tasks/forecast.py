@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from prefect import task
@@ -53,8 +54,8 @@ class Issue(BaseModel):
 class Issued(BaseModel):
     """What a run of the flow gives back; `summary` is what the command line prints."""
 
-    status: str
-    """issued, or unchanged where nothing was new."""
+    status: Literal["issued", "unchanged"]
+    """unchanged: nothing was new."""
     name: str
     issue: Issue
     forecasts: str
