@@ -48,7 +48,9 @@ def insert_missing(rows: pd.DataFrame, *, url: str, table: str, password: str | 
 def _table(connection: sa.Connection, name: str, schema: str | None, rows: pd.DataFrame) -> sa.Table:
     """The table as it is, or as it is made for these rows."""
     if not sa.inspect(connection).has_table(name, schema=schema):
-        target = sa.Table(name, sa.MetaData(), *_columns(rows), schema=schema)
+        # The cutoff first: what is looked for, here and by readers, are the latest.
+        key = sa.PrimaryKeyConstraint("cutoff", "model_version", "unique_id", "ds")
+        target = sa.Table(name, sa.MetaData(), *_columns(rows), key, schema=schema)
         target.create(connection)
         return target
     target = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
@@ -71,17 +73,17 @@ def _columns(rows: pd.DataFrame) -> list[sa.Column[Any]]:
     types: dict[str, Any] = {"cutoff": moment, "ds": moment, "step": sa.Integer(), "unique_id": NAME}
     types["model_version"] = sa.String(16)
     return [
-        sa.Column(column, types.get(column, sa.Double()), primary_key=column in (*KEY, "ds"), autoincrement=False)
+        sa.Column(column, types.get(column, sa.Double()), nullable=column not in types, autoincrement=False)
         for column in rows.columns
     ]
 
 
 def _known(connection: sa.Connection, target: sa.Table, rows: pd.DataFrame) -> Any:
     """Which rows belong to a forecast that the table has."""
-    columns = [target.columns[name] for name in KEY]
-    first, last = rows["cutoff"].min(), rows["cutoff"].max()
-    within = columns[1].between(_plain(first), _plain(last))
-    found = connection.execute(sa.select(*columns).where(within).distinct()).fetchall()
+    _, cutoff, version = columns = [target.columns[name] for name in KEY]
+    within = cutoff.between(_plain(rows["cutoff"].min()), _plain(rows["cutoff"].max()))
+    by = version.in_(rows["model_version"].unique().tolist())
+    found = connection.execute(sa.select(*columns).where(within, by).distinct()).fetchall()
     known = pd.DataFrame.from_records([tuple(row) for row in found], columns=list(KEY))
     if known.empty:
         return np.zeros(len(rows), bool)
