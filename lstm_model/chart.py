@@ -39,7 +39,7 @@ WIDER = 2.0
 SEQUENCES = 500
 ENDURING = 500
 """Values of each at least: most of the life of a chart lies after it has learned."""
-SPARE = 1.15
+SPARE = 1.3
 """The simulation neither unlearns nor waits after an alarm, which makes the next one a little more likely."""
 HIGHEST = 9.0
 """The highest threshold that is looked at: five values or so of the wildest kind."""

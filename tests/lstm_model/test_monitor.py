@@ -89,13 +89,26 @@ def alarms_of(found):
 @pytest.mark.parametrize("num_reference", [1, 3, 40])
 def test_false_alarms_of_the_chart_are_as_rare_as_stated(num_reference):
     """Gaussian sequences with the autocorrelation allowed for, and a spread twice the first guess of it."""
-    limit, scale = threshold(num_reference, CORRELATION, STATED), Scale(guess=1 / WIDER, least=0.0)
+    periods = 3 * STATED  # three charts share the stated rate
+    limit, scale = threshold(num_reference, CORRELATION, periods), Scale(guess=1 / WIDER, least=0.0)
     rng, num_alarms, num_values = np.random.default_rng(1), 0, 0
-    for _ in range(20):
+    for _ in range(40):
         values = lfilter([1.0], [1.0, -CORRELATION], rng.standard_normal(1000) * np.sqrt(1 - CORRELATION**2))
         run = run_chart(values[num_reference:], values[:num_reference], scale=scale, threshold=limit)
         num_alarms, num_values = num_alarms + len(run.alarms), num_values + len(run.sums)
-    assert 0 < num_alarms <= num_values / STATED, "at least some: a chart that never rings is no chart"
+    expected = num_values / periods
+    assert 0 < num_alarms <= expected + np.sqrt(expected), "at least some: a chart that never rings is no chart"
+
+
+def test_a_change_does_not_become_normal():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(0, 1, 10), rng.normal(5, 1, 18), rng.normal(0, 1, 6)])
+    run = run_chart(values[3:], values[:3], scale=Scale(guess=1.0, least=0.0), threshold=3.8)
+    changed = np.array(run.deviates[7:25])
+    assert changed[:10].min() > 2.5, "what was learned from it is unlearned"
+    assert changed[-3:].mean() < changed[:10].mean(), "as many values later it may be the reference that was odd"
+    assert len(run.alarms) >= 4 and run.since == 7 or not run.on
+    assert not run.on, "it ends with the change"
 
 
 @pytest.mark.parametrize("test_days", [1, 8])
