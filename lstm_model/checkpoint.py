@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.device import DeviceChoice
-from lstm_model.store import write_atomically
+from lstm_model.store import is_alive, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +127,13 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) -> Checkpoint:
-    """The checkpoint of a training in a folder of checkpoints, from which stale ones are removed.
-
-    A killed writer's draft of this key goes at once: one training has a key at a time.
-    """
+    """The checkpoint of a training in a folder of checkpoints, from which stale ones and dead writers' drafts go."""
     youngest = time.time() - STALE_SECONDS
     for file in folder.glob(f"*{SUFFIX}*"):
-        if file.name.startswith(f".{key}") or file.stat().st_mtime < youngest:
-            file.unlink(missing_ok=True)
+        draft = re.fullmatch(rf"\..+{re.escape(SUFFIX)}\.(\d+)-\w+", file.name)
+        with suppress(FileNotFoundError):  # another run sweeps too
+            if file.stat().st_mtime < youngest or (draft and not is_alive(int(draft[1]))):
+                file.unlink()
     return Checkpoint(folder / f"{key}{SUFFIX}", key, should_stop=should_stop)
 
 

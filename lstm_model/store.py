@@ -112,7 +112,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
         for folder in (self.root / "tmp").glob(f"*-{HOST}-*-*"):
-            if not _is_alive(int(folder.name.split("-")[-2])):
+            if not is_alive(int(folder.name.split("-")[-2])):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
@@ -196,7 +196,8 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

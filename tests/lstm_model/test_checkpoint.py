@@ -1,5 +1,6 @@
 """A training that is stopped, or really killed, goes on to the very bits that it would have given."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -193,15 +194,16 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert Checkpoint(path, "a").as_chosen(gpu) == gpu, "on another kind of device all is chosen anew"
 
 
-def test_old_checkpoints_and_drafts_go_and_those_of_others_stay(monkeypatch, tmp_path):
+def test_old_checkpoints_and_dead_drafts_go_and_those_of_others_stay(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint_module, "STALE_SECONDS", 0.2)
-    for name in ("old.safetensors", ".old.safetensors.12-ab"):
+    for name in ("old.safetensors", f".old.safetensors.{os.getpid()}-ab"):
         (tmp_path / name).write_text("x")
     time.sleep(0.3)
-    for name in ("young.safetensors", ".young.safetensors.12-ab", ".a.safetensors.12-ab"):
+    living = {"young.safetensors", f".young.safetensors.{os.getpid()}-ab"}
+    for name in (*living, ".young.safetensors.999999999-ab"):
         (tmp_path / name).write_text("x")
     checkpoint = open_checkpoint(tmp_path, "a", should_stop=lambda: False)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".young.safetensors.12-ab", "young.safetensors"]
+    assert {file.name for file in tmp_path.iterdir()} == living
     checkpoint.finish("search", {"weights": {"w": torch.ones(2)}})
     checkpoint.remove()
     assert not (tmp_path / "a.safetensors").exists()
