@@ -97,7 +97,7 @@ async def _serve(server: Server, jobs: Sequence[Job], *, store: Path) -> None:
     async with get_client() as client:
         deployments = [await register(client, runner, job, store=store) for job in jobs]
         watch = Watch(client, [deployment.id for deployment in deployments], all_here=server.is_local)
-        await watch.end_dead_runs()
+        await watch.end_dead_runs(at_once=True)
         for job, deployment in zip(jobs, deployments, strict=True):
             if skipped := await keep_newest_late_run(client, deployment):
                 print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
@@ -116,14 +116,13 @@ async def _run_until(stop: asyncio.Event, runner: Runner, watch: Watch) -> None:
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     watching.cancel()
-    interrupted = await watch.living()
-    if runner.started:
-        await runner.astop()
-    elif not serving.done():
-        serving.cancel()
-    with suppress(asyncio.CancelledError):
-        await serving
-    await watch.put_back(interrupted)
+    async with watch.interrupting():
+        if runner.started:
+            await runner.astop()
+        elif not serving.done():
+            serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
 
 
 if __name__ == "__main__":

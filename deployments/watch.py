@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -32,7 +32,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed
 
 from deployments.catalog import TAG
 from deployments.runs import PAGE, find_runs, last_heartbeat, running_ids
-from flows.hooks import report
+from flows.hooks import STOPPED, report
 
 ATTEMPTS = 3
 """A run that crashed so often is given up: its cause is more likely in the run than in the machine."""
@@ -42,6 +42,7 @@ STARTING = timedelta(seconds=60)
 """A pending run younger than this may have a process that is only just being started."""
 MISSED_HEARTBEATS = 3
 LIVING = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError)
 ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
 
 
@@ -67,28 +68,33 @@ class Watch:
     """How long a run may be silent."""
     listening_since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Since when the server has answered without a break."""
+    missing: set[UUID] = field(default_factory=set)
+    """Runs that were found dead when looked for last; whoever started them may be about to say so."""
 
     async def run(self) -> None:
         """Look again and again, until cancelled; an unreachable server is waited for."""
         while True:
             try:
                 await self.look()
-            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            except UNREACHABLE as error:
                 print(f"watch: the server does not answer ({type(error).__name__}); waiting for it", flush=True)
                 self.listening_since = datetime.now(UTC)
             await asyncio.sleep(PREFECT_RUNNER_POLL_FREQUENCY.value())
 
     async def look(self) -> None:
-        """Look once: first end what is dead, then start again what crashed."""
-        await self.end_dead_runs()
+        """Look once: end what was dead the last time too, then start again what crashed."""
+        await self.end_dead_runs(at_once=False)
         await self.resume_crashed_runs()
 
-    async def end_dead_runs(self) -> None:
+    async def end_dead_runs(self, *, at_once: bool) -> None:
         """After a power cut they would say Running for ever, and hold the place of the next run."""
         alive = running_ids()
-        for run in await find_runs(self.client, await self._deployments(), LIVING):
-            if await self._is_dead(run, alive):
+        living = await find_runs(self.client, await self._deployments(), LIVING)
+        dead = [run for run in living if await self._is_dead(run, alive)]
+        for run in dead:
+            if at_once or run.id in self.missing:
                 await self._end(run)
+        self.missing = {run.id for run in dead}
 
     async def resume_crashed_runs(self) -> None:
         """The same run goes on, unless a later scheduled one makes up for it, or it crashed too often."""
@@ -98,19 +104,28 @@ class Watch:
             if str(run.id) not in alive:
                 await self._resume(run)
 
-    async def living(self) -> list[FlowRun]:
-        """The runs that are under way, but for those of workers and those that a person is cancelling."""
-        found = await find_runs(self.client, await self._deployments(), [StateType.RUNNING, StateType.PENDING])
-        return [run for run in found if not run.work_pool_name]
+    @asynccontextmanager
+    async def interrupting(self) -> AsyncIterator[None]:
+        """Have runs that are stopped in this block go on when `serve` is started again: that is no crash of theirs."""
+        under_way = await self._under_way()
+        yield
+        for run in under_way:
+            with suppress(*UNREACHABLE):
+                await self._put_back(run)
 
-    async def put_back(self, interrupted: Sequence[FlowRun]) -> None:
-        """Have runs that were stopped with `serve` go on when it is started again; that is not a crash of theirs."""
-        for run in interrupted:
-            now = await self.client.read_flow_run(run.id)
-            if now.state and (now.state.is_cancelled() or now.state.is_crashed()):
-                message = "`serve` was stopped; goes on when it is started again."
-                await self._set(now, AwaitingRetry(message=message))
-                print(f"run {run.name!r} was interrupted; it goes on at the next start", flush=True)
+    async def _under_way(self) -> list[FlowRun]:
+        """The runs but for those of workers and those that a person is cancelling."""
+        with suppress(*UNREACHABLE):
+            found = await find_runs(self.client, await self._deployments(), [StateType.RUNNING, StateType.PENDING])
+            return [run for run in found if not run.work_pool_name]
+        return []
+
+    async def _put_back(self, run: FlowRun) -> None:
+        now = await self.client.read_flow_run(run.id)
+        if now.state and (now.state.is_cancelled() or now.state.is_crashed()):
+            message = "`serve` was stopped; goes on when it is started again."
+            await move(self.client, now, AwaitingRetry(message=message))
+            print(f"run {run.name!r} was interrupted; it goes on at the next start", flush=True)
 
     async def _deployments(self) -> Sequence[UUID]:
         return await deployments_of_workers(self.client) if self.deployments is None else self.deployments
@@ -132,12 +147,13 @@ class Watch:
     async def _end(self, run: FlowRun) -> None:
         """Mark it as what it is; that frees its place."""
         assert run.state is not None
-        if run.state.is_cancelling():
-            await self._set(run, Cancelled(message="Its process was gone before it could be cancelled."))
-        else:
-            message = "Its process is gone: the machine, the worker or `serve` ended before it did."
-            await self._set(run, Crashed(message=message))
         print(f"run {run.name!r}: its process is gone", flush=True)
+        if run.state.is_cancelling():
+            await move(self.client, run, Cancelled(message="Its process was gone before it could be cancelled."))
+            return
+        message = "Its process is gone: the machine, the worker or `serve` ended before it did"
+        await move(self.client, run, Crashed(message=message))
+        await self._tell(run, f"was stopped before its end. {message}", STOPPED)
 
     async def _resume(self, run: FlowRun) -> None:
         """Unless another run has the deployment's place: then later, or never, if that makes up for this one."""
@@ -147,16 +163,19 @@ class Watch:
             await self._give_up(run, crashes)
         elif not await self._is_displaced(run):
             message = f"Goes on, attempt {crashes + 1} of {ATTEMPTS}; it had crashed: {run.state.message}"
-            await self._set(run, AwaitingRetry(message=message))
+            await move(self.client, run, AwaitingRetry(message=message))
             print(f"run {run.name!r} crashed; attempt {crashes + 1} of {ATTEMPTS} follows", flush=True)
 
     async def _give_up(self, run: FlowRun, crashes: int) -> None:
         assert run.state is not None
         event = f"given up: it crashed {crashes} times, last with: {run.state.message}"
-        await self._set(run, Failed(message=f"G{event[1:]}"))
+        await move(self.client, run, Failed(message=f"G{event[1:]}"))
         print(f"run {run.name!r} {event}", flush=True)
-        flow = await self.client.read_flow(run.flow_id)
         advice = "It is not started again by itself; look into its log, and start the deployment when the cause is gone"
+        await self._tell(run, event, advice)
+
+    async def _tell(self, run: FlowRun, event: str, advice: str) -> None:
+        flow = await self.client.read_flow(run.flow_id)
         await asyncio.to_thread(report, flow.name, run, event, advice)
 
     async def _is_displaced(self, run: FlowRun) -> bool:
@@ -170,11 +189,12 @@ class Watch:
             others += await find_runs(self.client, ids, ENDED, expected_start_time=later)
         return any(other.id != run.id for other in others)
 
-    async def _set(self, run: FlowRun, state: State) -> None:
-        """From the state that was seen: a second watch that saw the same is refused."""
-        assert run.state is not None
-        state.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))
-        await self.client.set_flow_run_state(run.id, state, force=not state.is_scheduled())
+
+async def move(client: PrefectClient, run: FlowRun, state: State) -> None:
+    """Change the state of a run from the one that was seen: whoever saw the same and comes second is refused."""
+    assert run.state is not None
+    state.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))
+    await client.set_flow_run_state(run.id, state, force=not state.is_scheduled())
 
 
 async def deployments_of_workers(client: PrefectClient) -> list[UUID]:

@@ -132,7 +132,7 @@ def server(home, tmp_path_factory):
     pipelines = write_pipelines(
         folder / "pipelines",
         tiny="# A small panel.",
-        ticking="schedule: {interval_seconds: 20}",
+        ticking="schedule: {interval_seconds: 45}",
         nightly='schedule: {cron: "15 3 * * *", timezone: Europe/Berlin}',
         **dict.fromkeys(("killed", "hopeless", "unwanted"), ""),
     )

@@ -23,9 +23,8 @@ LOGIN = "forecaster:l0gin"
 def server(postgres, postgres_password, tmp_path, free_port, wait_for):
     """API URL and log of a server whose passwords are in its environment and in a file, not in its arguments."""
     address = sa.make_url(postgres)
-    escaped = postgres_password.replace("\\", "\\\\").replace(":", "\\:")
     passwords = tmp_path / "pgpass"
-    passwords.write_text(f"{address.host}:{address.port}:*:{address.username}:{escaped}\n")
+    passwords.write_text(f"{address.host}:{address.port}:*:{address.username}:{postgres_password}\n", encoding="utf-8")
     passwords.chmod(0o600)
     port, log = free_port(), tmp_path / "server.log"
     environment = {

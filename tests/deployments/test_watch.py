@@ -1,5 +1,6 @@
 """Runs that are really killed go on by themselves, not too often; one that was cancelled does not."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ from threading import Thread
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.states import Cancelling, Completed, Crashed, Pending, Running, Scheduled
+from prefect.client.orchestration import get_client
+from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Pending, Running, Scheduled
 
-from deployments.watch import ATTEMPTS, count_crashes
+from deployments.runs import last_heartbeat
+from deployments.watch import ATTEMPTS, count_crashes, move
 
 ENDLESS = {
     "model": {"hidden_dim": 8, "layer_dim": 1},
@@ -43,6 +46,33 @@ def process_of(run):
         except OSError:
             continue
     return None
+
+
+@pytest.mark.slow
+def test_two_who_see_one_crash_start_one_run(server, client):
+    later = datetime.now(UTC) + timedelta(hours=1)
+    flow_id = client.read_deployment_by_name("retrain/killed").flow_id
+    unwatched = client.create_deployment(flow_id=flow_id, name="unwatched")
+    run = client.create_flow_run_from_deployment(unwatched, state=Scheduled(scheduled_time=later))
+    client.set_flow_run_state(run.id, Crashed(), force=True)
+    seen = client.read_flow_run(run.id)
+
+    async def twice():
+        async with get_client() as both:
+            for _ in range(2):
+                await move(both, seen, AwaitingRetry(scheduled_time=later))
+
+    asyncio.run(twice())
+    names = [state.name for state in client.read_flow_run_states(run.id)]
+    assert names.count("AwaitingRetry") == 1
+
+
+def heard(run):
+    async def ask():
+        async with get_client() as client:
+            return await last_heartbeat(client, run, since=datetime.now(UTC) - timedelta(hours=1))
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture
@@ -108,6 +138,7 @@ def test_killed_runs_go_on_hopeless_ones_end_and_cancelled_ones_stay(client, sta
     assert done.state.is_completed(), done.state
     assert done.run_count == 2 and done.parameters == killed.parameters and done.parameters["config"]["horizon"] == 7
     names = [state.name for state in client.read_flow_run_states(killed.id)]
+    assert heard(killed)  # heartbeats are on: where workers run, dead runs are found by them
     assert names[-7:] == ["Running", "Crashed", "AwaitingRetry", "Pending", "Submitting", "Running", "Completed"]
 
     lost = wait_for("giving up", lambda: (now := client.read_flow_run(hopeless.id)).state.is_failed() and now)
