@@ -29,6 +29,8 @@ START = 3
 ENOUGH_OBSERVED = 0.5
 """A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
 
+RECENT = 10
+"""Periods whose error is told where nothing is wrong."""
 SAME_ERROR = 0.1
 """Envelopes whose errors differ by less than a tenth are of the same errors, however well they are known."""
 
@@ -93,11 +95,12 @@ def watch(
     for name, run in runs.items():
         periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
     limits = {name: run.threshold for name, run in runs.items()}
-    ringing = {name: run for name, run in runs.items() if run.on}
-    text = _in_words(periods[counted], usual, runs)
+    ringing = {name: run for name, run in runs.items() if run.on and _live(run.alarms[-1], run, periods[counted]) >= 0}
     if not ringing:
-        return Watch("normal", text, None, periods, limits)
-    return Watch("drift", text, _evidence(periods[counted], ringing), periods, limits)
+        return Watch("normal", _as_usual(periods[counted]), None, periods, limits)
+    latest = max(_live(run.alarms[-1], run, periods[counted]) for run in ringing.values())
+    evidence = str(periods[counted]["end"].iloc[latest])
+    return Watch("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
 
 
 def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -190,21 +193,22 @@ def _charts(counted: pd.DataFrame, usual: Mapping[str, Any], periods_per_false_a
     return runs
 
 
-def _evidence(counted: pd.DataFrame, ringing: Mapping[str, Run]) -> str:
-    """The end of the period that raised the latest alarm; an alarm that the test ended with is the first period's."""
-    latest = max(run.alarms[-1] - (len(run.sums) - len(counted)) for run in ringing.values())
-    return str(counted["end"].iloc[max(0, latest)])
+def _live(position: int, run: Run, counted: pd.DataFrame) -> int:
+    """Which of the counted periods stands at a chart's position; negative in the test, which the gate has judged."""
+    return position - (len(run.sums) - len(counted))
 
 
-def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], runs: Mapping[str, Run]) -> str:
-    ringing = [name for name, run in runs.items() if run.on]
-    num, last = len(counted), counted["end"].iloc[-1]
-    if not ringing:
-        ratio = math.exp(counted["log_error"].mean())
-        return (
-            f"{num} forecast periods up to {last} are as the model's test: their error is {ratio:.2f} times its error."
-        )
-    part = counted.iloc[min(max(0, runs[name].since - len(runs[name].sums) + num) for name in ringing) :]
+def _as_usual(counted: pd.DataFrame) -> str:
+    part = counted.iloc[-RECENT:]
+    ratio, which = math.exp(part["log_error"].mean()), f"{len(part)} periods" if len(part) > 1 else "period"
+    return (
+        f"In the last {which} of forecasts, up to {counted['end'].iloc[-1]}, the error is {ratio:.2f} times that of the "
+        "model's test: nothing that chance does not explain."
+    )
+
+
+def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], ringing: Mapping[str, Run]) -> str:
+    part = counted.iloc[min(max(0, _live(run.since, run, counted)) for run in ringing.values()) :]
     shares = [name for name in part if str(name).startswith("coverage-")]
     facts = {
         "ratio": math.exp(part["log_error"].mean()),
@@ -212,4 +216,4 @@ def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], runs: Mapping[str
         "usual": float(np.mean(list(usual["coverage"].values()))) if shares else math.nan,
     }
     what = "; ".join(CHARTS[name].format(**facts) for name in ringing)
-    return f"In the {len(part)} forecast periods up to {last}, {what}."
+    return f"In the {len(part)} forecast periods up to {counted['end'].iloc[-1]}, {what}."
