@@ -202,8 +202,8 @@ def _as_usual(counted: pd.DataFrame) -> str:
     part = counted.iloc[-RECENT:]
     ratio, which = math.exp(part["log_error"].mean()), f"{len(part)} periods" if len(part) > 1 else "period"
     return (
-        f"In the last {which} of forecasts, up to {counted['end'].iloc[-1]}, the error is {ratio:.2f} times that of the "
-        "model's test: nothing that chance does not explain."
+        f"In the last {which} of forecasts, up to {counted['end'].iloc[-1]}, the error is {ratio:.2f} times that of "
+        "the model's test: nothing that chance does not explain."
     )
 
 
