@@ -48,12 +48,13 @@ def retrain(
         store: Folder that keeps the artifacts; each problem has its own folder in it.
         refresh: Compute every stage again, from scratch, and choose again what was inferred.
         promote: auto lets the new model take over where it is better, ask leaves that to you, never is for experiments.
-        reason: Why, in words. Where it begins with drift, the latest horizon alone is the test.
+        reason: Why, in words. Where it begins with drift, the latest data alone are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), refresh=refresh)
     pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
     series, champion = pin.series, pin.champion
-    resolved = resolve(config, series, run.store, refresh, drifted=reason.startswith(DRIFT))
+    drifted = reason.startswith(DRIFT)
+    resolved = resolve(config, series, run.store, refresh, drifted)
     plan, spec = resolved.plan, resolved.plan.window
 
     windows = run(window, series=series, spec=spec, covariates=config.covariates, fold=0)
@@ -70,8 +71,9 @@ def retrain(
             standing = run(champion_evaluate, series=series, windows=cut, model=rival.champion, spec=rival.spec)
         rules = config.promotion
         decided = run(gate, model=model, scores=scores, rivalry=rival, standing=standing, spec=spec, rules=rules)
-        settings = resolved.config
-        made = run(bundle, series=series, model=model, scores=scores, decision=decided, config=settings, plan=plan)
+        whole = {"series": series, "model": model, "scores": scores, "decision": decided}
+        before = rival.champion if drifted else None
+        made = run(bundle, **whole, config=resolved.config, plan=plan, predecessor=before)
 
     about = Subject(series=series, windows=windows, model=model, scores=scores)
     plots = run(plot, about=about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 from prefect import task
 
@@ -31,9 +32,21 @@ def bundle(
     decision: Artifact,
     config: PipelineConfig,
     plan: Plan,
+    predecessor: Artifact | None,
     store: Store,
 ) -> Artifact:
-    """A bundle that forecasts on its own; its sha256 is its name. Equal inputs give equal bytes: no clock in it."""
+    """A bundle that forecasts on its own; its sha256 is its name. Equal inputs give equal bytes: no clock in it.
+
+    Args:
+        series: what it was trained on.
+        model: the challenger.
+        scores: of its test.
+        decision: of the gate.
+        config: with nothing left open.
+        plan: what was trained.
+        predecessor: after drift, the champion: what its errors were before is what the new ones must come back to.
+        store: where all of them lie.
+    """
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
     found = scores_of(scores, store)
     card = {
@@ -46,6 +59,7 @@ def bundle(
         "envelope": envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
         if found
         else None,
+        "envelope_before_drift": _envelope_before(predecessor, store),
     }
     with store.create(BUNDLE) as draft:
         copy_bundle(store.path(model), draft.folder, card)
@@ -53,3 +67,11 @@ def bundle(
             shutil.copyfile(store.path(scores) / SCALES, draft.folder / SCALES)
         draft.num_rows = model.num_rows
     return draft.artifact
+
+
+def _envelope_before(predecessor: Artifact | None, store: Store) -> Any:
+    """Of the champion before drift, through any number of retrainings because of it."""
+    if predecessor is None:
+        return None
+    card = read_card(store.path(predecessor))
+    return card["envelope_before_drift"] or card["envelope"]

@@ -50,7 +50,7 @@ def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store
     ] + [f"it reads the covariate {name}, which is no longer declared" for name in sorted(missing)]
     if changes:
         return Rivalry(note=f"champion {version_of(champion)} cannot be compared: {'; '.join(changes)}")
-    same = ("test_steps", "validation_steps", "evaluation_stride", "stride", "align", "pad_short")
+    same = ("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short")
     spec = spec.model_copy(update={name: getattr(plan.window, name) for name in same})
     return Rivalry(champion=champion, spec=spec, covariates=covariates)
 

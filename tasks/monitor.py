@@ -39,6 +39,8 @@ RECORD, PLOT = "monitor.json", "monitor.png"
 LOOK_BACK = 400
 """Periods that are looked at and drawn; the ledger keeps all."""
 SHOWN = 30
+RECOVERY_PERIODS = 16
+"""So long after a retraining because of drift, errors must come back to what they were before; then its own count."""
 ATTEMPTS = 3
 """Runs for one alarm: one that was cancelled, since another was under way, or that failed is started once more."""
 
@@ -79,7 +81,7 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
     if card["envelope"] is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
-    usual, basis = _usual(card, store)
+    usual, basis = _usual(card, store, version=version_of(champion), series=series)
     back = -LOOK_BACK * usual["period_steps"] - usual["horizon"]
     found = watch(
         Ledger(store).read(since=_earlier(series, back, usual["frequency"], store)),
@@ -124,8 +126,15 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
     return seen
 
 
-def _usual(card: dict[str, Any], store: Store) -> tuple[Mapping[str, Any], str]:
-    """The envelope to compare with, and where it comes from."""
+def _usual(card: dict[str, Any], store: Store, *, version: str, series: Artifact) -> tuple[Mapping[str, Any], str]:
+    """The envelope to compare with, and where it comes from.
+
+    A champion that was trained because of drift is measured by the errors before it for a while: its own test may show
+    no more than that it is better than nothing, and the search for one that repairs the error would end there.
+    """
+    before = card.get("envelope_before_drift")
+    if before is not None and _is_new(version, before, store, series):
+        return before, "the champion's test before the drift"
     try:
         kept = json.loads((store.root / ENVELOPE).read_bytes())
     except FileNotFoundError:
@@ -135,6 +144,14 @@ def _usual(card: dict[str, Any], store: Store) -> tuple[Mapping[str, Any], str]:
     usual = better_known(own, kept["envelope"] if fits else None)
     origin = "the champion's own test" if usual is own else "the backtest"
     return usual, f"{origin}, {usual['num_periods']} periods of {usual['period_steps']} steps"
+
+
+def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifact) -> bool:
+    """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`."""
+    cutoffs = Ledger(store).read(model_version=version)["cutoff"]
+    if cutoffs.empty:
+        return True
+    return bool(cutoffs.min() > _earlier(series, -RECOVERY_PERIODS * usual["period_steps"], usual["frequency"], store))
 
 
 def _earlier(series: Artifact, steps: int, frequency: str, store: Store) -> Any:

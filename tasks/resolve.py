@@ -15,6 +15,9 @@ from lstm_model.config import PipelineConfig, Plan, Source
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.kept import profile_of, source_of
 
+RECENT_HORIZONS = 8
+"""Training targets after drift, in horizons: enough to learn from, few enough to be of the new kind before long."""
+
 
 class Resolved(BaseModel):
     """A config with nothing left open, and why."""
@@ -35,7 +38,7 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
         series: the data.
         store: where choices are kept.
         refresh: choose again.
-        drifted: the data have changed of late: test and validate on one horizon only, so that training sees the change.
+        drifted: the data have changed of late: train, validate and test on the latest of them.
 
     Raises:
         ValueError: the data no longer have the frequency that the choices were made for.
@@ -67,12 +70,18 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, *, refresh:
 
 
 def _after_drift(resolved: Resolved) -> Resolved:
-    """The same choices with the shortest spans that still test and validate."""
-    window, horizon = resolved.plan.window, resolved.plan.window.horizon
-    spans = {name: min(getattr(window, name), horizon) for name in ("test_steps", "validation_steps")}
-    plan = resolved.plan.model_copy(update={"window": window.model_copy(update=spans)})
-    why = "one horizon after drift, so that training sees the change"
-    reasons = [r for r in resolved.reasons if r[0] not in spans] + [(k, str(v), why) for k, v in spans.items()]
+    """The same choices for data that have changed: the shortest test, the latest past, and never a warm start alone."""
+    window, training = resolved.plan.window, resolved.plan.training
+    changes = {name: min(getattr(window, name), window.horizon) for name in ("test_steps", "validation_steps")}
+    changes["train_steps"] = window.context + RECENT_HORIZONS * window.horizon
+    plan = resolved.plan.model_copy(
+        update={
+            "window": window.model_copy(update=changes),
+            "training": training.model_copy(update={"scratch_every": 1}),
+        }
+    )
+    why = "after drift: what came before it teaches what is no longer so"
+    reasons = [r for r in resolved.reasons if r[0] not in changes] + [(k, str(v), why) for k, v in changes.items()]
     return resolved.model_copy(update={"plan": plan, "reasons": reasons})
 
 

@@ -5,6 +5,8 @@ import urllib.request
 
 import pytest
 
+from lstm_model.forecast import forecast
+from lstm_model.ledger import Ledger
 from lstm_model.registry import Registry
 from lstm_model.store import Store
 
@@ -22,6 +24,8 @@ def test_an_experiment_an_approval_and_a_rollback(cli, tiny, api_url):
     assert (first["status"], first["champion"]) == ("promoted", first["bundle"])
     production = (cli.folder / "store" / "tiny" / "report.html").read_text()
     assert "Decision" in production and first["decision"]["summary"] in production
+
+    assert cli("--config", tiny, flow="forecast")["status"] == "issued"
 
     experiment = cli("--config", tiny, "--set", "advanced.training.max_steps=1", "--promote", "never")
     assert (experiment["status"], experiment["champion"]) == ("kept back", first["bundle"])
@@ -43,6 +47,7 @@ def test_an_experiment_an_approval_and_a_rollback(cli, tiny, api_url):
     assert [c.by for c in registry(cli).history] == ["gate", "hand", "hand"]
     assert registry(cli).history[-1].why == "the shop says so"
     assert "the shop says so" in latest_artifact(api_url, "registry-tiny")
+    reproduces_what_was_issued(Store(cli.folder / "store" / "tiny"))
 
     again = cli("--config", tiny, *BETTER, *EASY)
     assert (again["status"], again["bundle"]) == ("promoted", asked["bundle"]), "what is gated again is the same bundle"
@@ -59,6 +64,14 @@ def test_a_worse_model_and_an_unknown_bundle_change_nothing(cli, tiny):
     assert code == 1 and f"{first['bundle']} (champion)" in errors and f"{worse['bundle']} (challenger)" in errors
     code, errors = cli.fail("previous", "--name", "tinny", flow="promote")
     assert code == 2 and "there is no problem 'tinny'" in errors
+
+
+def reproduces_what_was_issued(store):
+    """The champion that came back forecasts, in this process, what it did in another: to the last bit."""
+    (series,) = store.root.glob("artifacts/series/*/series.parquet")
+    again = forecast(store.path(Registry(store).get("champion")), series).table
+    issued = Ledger(store).read()
+    assert len(again) and again.equals(issued[again.columns].astype(again.dtypes.to_dict()))
 
 
 def latest_artifact(api_url, key):
