@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lstm_model.figures import (
     COLOURS,
+    DASHES,
     INK,
     MUTED,
     grid_of_axes,
@@ -71,12 +72,11 @@ def plot_folds(folds: pd.DataFrame) -> Figure:
     figure, axes = grid_of_axes(1, height=3.2)
     one, at = axes[0, 0], folds["cutoff"].to_numpy()
     for model in (name for name in COLOURS if name in folds):
-        own = model == MODEL
-        one.plot(
-            at, folds[model], color=COLOURS[model], marker="o", linewidth=2.2 if own else 1.2, label=label_of(model)
-        )
+        style = {"color": COLOURS[model], "linestyle": DASHES[model], "linewidth": 2.2 if model == MODEL else 1.2}
+        one.plot(at, folds[model], marker="o", markersize=4, label=label_of(model), **style)
     one.set_ylim(bottom=0)
-    name_axes(one, x=f"first cutoff of the fold ({time_axis(one.xaxis, at)})", y="MASE")
+    time_axis(one.xaxis, at)
+    name_axes(one, x="first cutoff of the fold", y="MASE")
     legend_above(figure, one)
     return figure
 
