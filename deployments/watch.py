@@ -28,7 +28,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_RUNNER_POLL_FREQUENCY
-from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed, to_state_create
 
 from deployments.catalog import TAG
 from deployments.runs import PAGE, find_runs, last_heartbeat, running_ids
@@ -72,12 +72,12 @@ class Watch:
     """Runs that were found dead when looked for last; whoever started them may be about to say so."""
 
     async def run(self) -> None:
-        """Look again and again, until cancelled; an unreachable server is waited for."""
+        """Look again and again, until cancelled; a server that does not answer is waited for."""
         while True:
             try:
                 await self.look()
-            except UNREACHABLE as error:
-                print(f"watch: the server does not answer ({type(error).__name__}); waiting for it", flush=True)
+            except Exception as error:  # whatever it is, the runs of tomorrow are to be watched too
+                print(f"watch: looks again after {type(error).__name__}: {error}", flush=True)
                 self.listening_since = datetime.now(UTC)
             await asyncio.sleep(PREFECT_RUNNER_POLL_FREQUENCY.value())
 
@@ -193,8 +193,11 @@ class Watch:
 async def move(client: PrefectClient, run: FlowRun, state: State) -> None:
     """Change the state of a run from the one that was seen: whoever saw the same and comes second is refused."""
     assert run.state is not None
-    state.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))
-    await client.set_flow_run_state(run.id, state, force=not state.is_scheduled())
+    create = to_state_create(state)
+    create.state_details.flow_run_id = run.id
+    create.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))  # the client's own would be random
+    body = {"state": create.model_dump(mode="json", serialize_as_any=True), "force": not state.is_scheduled()}
+    await client.request("POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json=body)
 
 
 async def deployments_of_workers(client: PrefectClient) -> list[UUID]:
