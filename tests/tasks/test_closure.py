@@ -38,7 +38,7 @@ def copy(tmp_path):
     [
         ("lstm_model/synthetic.py", {"ingest"}),
         ("lstm_model/gates.py", {"plot"}),
-        ("lstm_model/segments.py", {"window", "evaluate", "plot"}),
+        ("lstm_model/segments.py", {"window", "evaluate"}),
         ("lstm_model/templates/report.html.j2", {"report"}),
         ("lstm_model/store.py", set(STAGES)),
     ],
