@@ -134,7 +134,9 @@ def here(api_url):
 
 
 @pytest.mark.slow
-def test_drift_starts_one_retraining_for_each_evidence(here, tmp_path):
+def test_drift_starts_one_retraining_for_each_evidence(here, tmp_path, monkeypatch):
+    told = []  # that a message arrives is tested with `tell` itself
+    monkeypatch.setattr("tasks.monitor.tell", lambda *message: told.append(message))
     problem = Problem(tmp_path, "drifting")
     assert problem.monitor().status == "no champion"
     champion = problem.crown(20)
@@ -164,6 +166,9 @@ def test_drift_starts_one_retraining_for_each_evidence(here, tmp_path):
     )
     assert problem.monitor().retraining != again.retraining, "one that was cancelled is started once more"
     assert len(runs_of(here, deployment)) == 3
+
+    assert [subject for _, subject, _ in told] == ["drifting: drift"] * 2, "once for each evidence"
+    assert again.retraining in told[1][2]
 
     record = json.loads((problem.store.root / "monitor.json").read_text())
     assert record["evidence"] == again.evidence and len(record["periods"]) == 16
