@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.config import PipelineConfig, dump_config
@@ -130,7 +131,7 @@ def publish(
         description=verdict,
     )
     remember(store, [record.artifact for record in records], flow="retrain")
-    forget(store)
+    clean_up(store)
     drop(store)
     return Outcome(
         status=settled.status,
@@ -149,6 +150,14 @@ def publish(
         scores=found.total.to_dict(orient="records") if found else [],
         stages=records,
     )
+
+
+def clean_up(store: Store) -> None:
+    """Remove what nothing leads to; where that cannot be told, nothing, since a full disk is tomorrow's trouble."""
+    try:
+        forget(store)
+    except ValueError as error:
+        get_run_logger().warning("nothing was cleaned up: %s", error)
 
 
 def _for_a_person(settled: Settled) -> str:
