@@ -146,7 +146,11 @@ def _show(name: str, registry: Registry) -> None:
     heads = ("| name | bundle |", "| when (UTC) | champion | before | by | why |")
     rules = [f"|{' --- |' * (head.count('|') - 1)}" for head in heads]
     tables = ["## Bundles", "", heads[0], rules[0], *names, "", "## History", "", heads[1], rules[1], *lines]
-    create_markdown_artifact(key=f"registry-{name}".replace("_", "-"), markdown="\n".join(tables))
+    create_markdown_artifact(
+        key=f"registry-{name}".replace("_", "-"),
+        markdown="\n".join(tables),
+        description=f"champion {_version(state.champion) or '–'}",
+    )
 
 
 def _version(bundle: Artifact | None) -> str | None:
