@@ -45,5 +45,5 @@ def test_an_interval_fires_and_its_second_run_uses_the_cache(client, runs, stage
     client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # enough of it
     assert first.auto_scheduled and second.auto_scheduled
     assert {outcome for _, outcome in stages(first)} == {"computed"}
-    assert len(stages(second)) == len(stages(first)) >= 6
+    assert len(stages(second)) >= 6 and dict(stages(second)).keys() <= dict(stages(first)).keys()
     assert {outcome for _, outcome in stages(second)} == {"cached"}
