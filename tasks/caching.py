@@ -25,7 +25,7 @@ from pydantic_core import to_jsonable_python
 
 from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.closure import closure_hash
-from tasks.side_by_side import one_server
+from tasks.side_by_side import end_workers, one_server
 
 Outcome = Literal["cached", "computed", "repaired"]
 
@@ -96,7 +96,11 @@ class StageRunner:
             locks.enter_context(one_server())
             here = self._here(stage, refresh=self.refresh)
             futures = [here.submit(**one, store=self.store) for one in inputs]
-            wait(futures)
+            try:
+                wait(futures)
+            except BaseException:
+                end_workers()
+                raise
             ended = [(future.result(), future.state.name == "Cached") for future in futures]
             done = [self._checked(stage, one, *end) for one, end in zip(inputs, ended, strict=True)]
         seconds = round(time.monotonic() - began, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 MOST = 4
 """Each process holds torch and the data of its fold."""
 LOOK_SECONDS = 1.0
+GRACE_SECONDS = 10.0
 
 
 def side_by_side() -> TaskRunner[Any]:
@@ -28,6 +30,20 @@ def one_server() -> AbstractContextManager[Any]:
     from prefect.server.api.server import SubprocessASGIServer
 
     return temporary_settings({PREFECT_API_URL: SubprocessASGIServer().api_url})
+
+
+def end_workers() -> None:
+    """End the processes of this flow: after Ctrl-C, Prefect would wait until their trainings are through.
+
+    SIGTERM first, so that a training can keep where it is.
+    """
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
 
 
 def end_with_parent() -> None:
