@@ -26,7 +26,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize(("arguments", "message"), CONFIGS, ids=[m for _, m in CONFIGS])
 def test_a_wrong_setting_is_named_before_anything_starts(arguments, message, capsys, tmp_path):
-    assert main([*arguments, "--store", str(tmp_path / "store")]) == 2
+    assert main("retrain", [*arguments, "--store", str(tmp_path / "store")]) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert "secret" not in errors.replace("secret:NAME", "")
