@@ -12,8 +12,8 @@ from prefect.utilities.urls import url_for
 from tasks.notify import tell
 
 FAILED = (
-    "The last good report and model are untouched; once the cause is mended, a new run takes the finished stages from "
-    "the cache"
+    "The artifact registry-NAME says which model forecasts; once the cause is mended, a new run takes the finished "
+    "stages from the cache"
 )
 STOPPED = (
     "A run of a deployment is started again by itself; any other, start again: finished stages come from the cache"
@@ -21,7 +21,7 @@ STOPPED = (
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """After an error: nothing was replaced, and the finished stages are kept."""
+    """After an error: nothing is half-written, and the finished stages are kept."""
     get_logger(__name__).error("%s failed: %s. %s", flow_run.name, state.message, FAILED)
     message = str(state.message).removeprefix("Flow run encountered an exception: ")
     report(flow.name, flow_run, f"failed: {message}", FAILED)

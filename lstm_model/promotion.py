@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,10 @@ def decide(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision
     if targets < gate.horizon:
         return _untested(int(targets), champion, gate)
     numbers = _numbers(table, champion=champion, gate=gate)
-    return _first(numbers, gate) if champion is None else _against_champion(numbers, table, gate)
+    if champion is None:
+        return _first(numbers, gate)
+    judge = _against_broken if numbers.champion_loss is None else partial(_against_champion, table)
+    return judge(numbers, gate)
 
 
 def _untested(targets: int, champion: str | None, gate: Gate) -> Decision:
@@ -138,32 +142,41 @@ def _untested(targets: int, champion: str | None, gate: Gate) -> Decision:
         return Decision(verdict="defer", summary=summary, champion=champion)
     if gate.settings.first_model == "floor":
         return Decision(verdict="defer", summary=f"Deferred: the history leaves {few}; a first model must be tested.")
-    warning = f"WARNING: the first model was promoted untested: the history leaves {few}."
+    warning = f"WARNING: the first model is untested: the history leaves {few}; it forecasts because there is no other."
     return Decision(verdict="promote", summary=warning, warnings=(warning,))
 
 
 def _first(numbers: Decision, gate: Gate) -> Decision:
     """There is no champion to beat: seasonal naive is what counts."""
-    challenger, floor = _known(numbers.challenger_loss), _known(numbers.floor_loss)
-    finite = _finite(numbers)
-    checks = (
-        finite,
-        Check(
-            name="floor", passed=challenger < floor, detail=f"{challenger:.4f} against {floor:.4f} of seasonal naive"
-        ),
-        _coverage(numbers, gate),
-    )
-    failed = [check for check in checks if not check.passed]
+    checks, failed = _floor_checks(numbers, gate)
     if not failed:
-        return _decided(numbers, "promote", "Promoted: the first model, and it beats seasonal naive.", checks)
-    reasons = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-    if gate.settings.first_model == "floor" or not finite.passed:
-        return _decided(numbers, "reject", f"Rejected: the first model must pass every check ({reasons}).", checks)
-    warning = f"WARNING: the first model was promoted although it fails a check ({reasons})."
+        return _decided(numbers, "promote", "The first model, and it beats seasonal naive.", checks)
+    if gate.settings.first_model == "floor" or not checks[0].passed:
+        return _decided(numbers, "reject", f"Rejected: the first model must pass every check ({failed}).", checks)
+    warning = f"WARNING: the first model fails a check ({failed}); it forecasts because there is no other."
     return _decided(numbers, "promote", warning, checks, warnings=(warning,))
 
 
-def _against_champion(numbers: Decision, table: pd.DataFrame, gate: Gate) -> Decision:
+def _floor_checks(numbers: Decision, gate: Gate) -> tuple[tuple[Check, ...], str]:
+    """What a model must pass that has no champion beside it, and what of it failed, in words."""
+    challenger, floor = _known(numbers.challenger_loss), _known(numbers.floor_loss)
+    checks = (
+        _finite(numbers),
+        Check(name="floor", passed=challenger < floor, detail=f"{challenger:.4f}, seasonal naive {floor:.4f}"),
+        _coverage(numbers, gate),
+    )
+    return checks, "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.passed)
+
+
+def _against_broken(numbers: Decision, gate: Gate) -> Decision:
+    """A champion that forecasts NaN has no error to compare with, and must not stay because of that."""
+    checks, failed = _floor_checks(numbers, gate)
+    if failed:
+        return _decided(numbers, "reject", f"Rejected, though the champion forecasts NaN: {failed}.", checks)
+    return _decided(numbers, "promote", "Better: the champion forecasts NaN, this beats seasonal naive.", checks)
+
+
+def _against_champion(table: pd.DataFrame, numbers: Decision, gate: Gate) -> Decision:
     settings, improvement = gate.settings, numbers.improvement
     better = improvement is not None and improvement >= settings.margin
     shown = "not a number" if improvement is None else f"{improvement:+.2%}"
@@ -184,7 +197,7 @@ def _against_champion(numbers: Decision, table: pd.DataFrame, gate: Gate) -> Dec
         return _decided(
             numbers, "reject", f"Rejected, the champion stays: {losses} ({why}).", checks, warnings=warnings
         )
-    return _decided(numbers, "promote", f"Promoted: {losses}, {shown}.", checks, warnings=warnings)
+    return _decided(numbers, "promote", f"Better by {improvement:.2%}: {losses}.", checks, warnings=warnings)
 
 
 def _decided(

@@ -20,6 +20,7 @@ ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 BUNDLE = "bundle"
 VERSION_DIGITS = 16
 KEEP_CHANGES = 200
+BY_HAND = "hand"
 
 
 class Change(BaseModel):
@@ -112,6 +113,14 @@ class Registry:
         folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
         return [Artifact(kind=BUNDLE, sha256=folder.name, num_rows=self._num_rows(folder)) for folder in folders]
 
+    def displaced_by_hand(self, bundle: Artifact) -> bool:
+        """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
+        version = version_of(bundle)
+        for line in reversed(self.state().history):
+            if version in (line.champion, line.before):
+                return line.before == version and line.by == BY_HAND
+        return False
+
     def propose(self, bundle: Artifact) -> None:
         """Name the challenger: what was gated last and is not champion."""
         self._change(lambda state: state.model_copy(update={"challenger": bundle}))
@@ -154,6 +163,7 @@ class Registry:
                 history=(*state.history, line)[-KEEP_CHANGES:],
             )
 
+        self._store.touch(bundle)  # first, so that a clean-up that has not taken it yet leaves it alone
         self._store.verify(bundle)
         _flush(self._store.path(bundle))
         return self._change(change)

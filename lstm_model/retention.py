@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from lstm_model.ledger import Ledger
 from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import HOST, Artifact, Store, write_atomically
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
@@ -53,13 +53,26 @@ def _forget(store: Store, grace_seconds: float) -> int:
         folder
         for folder in (store.root / "artifacts").glob("*/*")
         if folder.name not in (reachable if folder.parent.name not in BULKY else reachable & bulky | _pinned(store))
-        and folder.stat().st_mtime < youngest
     ]
-    for folder in unused:
-        shutil.rmtree(folder, ignore_errors=True)
-    _drop_records(store, {folder.name for folder in unused})
+    gone = {folder.name for folder in unused if _take_away(store, folder, youngest)}
+    _drop_records(store, gone)
     _drop_locks(store, youngest)
-    return len(unused)
+    return len(gone)
+
+
+def _take_away(store: Store, folder: Path, youngest: float) -> bool:
+    """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks.
+
+    It is moved out of sight in one step, so that nobody finds half of it.
+    """
+    grave = store.root / "tmp" / f"gone-{HOST}-{os.getpid()}-{folder.name}"
+    grave.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if folder.stat().st_mtime < youngest:
+            folder.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+            return True
+    return False
 
 
 def _reachable(store: Store) -> set[str]:

@@ -14,7 +14,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,8 @@ class Store:
 
     def touch(self, artifact: Artifact) -> None:
         """Mark it as in use now, so that the clean-up leaves it alone for a while."""
-        os.utime(self.path(artifact))
+        with suppress(FileNotFoundError):
+            os.utime(self.path(artifact))
 
     def sweep(self) -> None:
         """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
@@ -165,6 +166,7 @@ class Store:
         with self.lock(f"publish {artifact.sha256}"):
             if target.exists():
                 try:
+                    self.touch(artifact)
                     self.verify(artifact)
                     return
                 except DamagedArtifactError:

@@ -74,4 +74,4 @@ def _envelope_before(predecessor: Artifact | None, store: Store) -> Any:
     if predecessor is None:
         return None
     card = read_card(store.path(predecessor))
-    return card["envelope_before_drift"] or card["envelope"]
+    return card.get("envelope_before_drift") or card["envelope"]

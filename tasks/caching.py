@@ -121,8 +121,8 @@ class StageRunner:
         if not cached:
             return artifact, "computed"
         try:
+            self.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             self.store.verify(artifact)
-            self.store.touch(artifact)
             return artifact, "cached"
         except DamagedArtifactError as damage:
             get_run_logger().warning("%s: the cached artifact is damaged (%s); computing it again", stage.name, damage)

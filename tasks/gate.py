@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from lstm_model.bundle import covariates_of, read_card
 from lstm_model.config import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
+from lstm_model.decision import Decision
 from lstm_model.promotion import Gate, SeenThrough, common_targets, decide
 from lstm_model.registry import version_of
 from lstm_model.store import Artifact, Store
@@ -26,17 +27,10 @@ class Rivalry(BaseModel):
 
 
 def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store: Store) -> Rivalry:
-    """The champion as it is compared; without one, or with one that answers another question, there is none.
-
-    Raises:
-        ValueError: the champion's bundle cannot be read; the message says how to go back to the previous one.
-    """
+    """The champion as it is compared; without one, or with one that answers another question, there is none."""
     if champion is None:
         return Rivalry()
-    try:
-        card = read_card(store.path(champion))
-    except ValueError as error:
-        raise ValueError(f"the champion is damaged ({error}); make another bundle champion: flows.promote") from error
+    card = read_card(store.path(champion))
     spec, covariates = Plan.model_validate(card["plan"]).window, covariates_of(card)
     ours = config.covariates
     missing = {*covariates.past, *covariates.future, *covariates.static} - {*ours.past, *ours.future, *ours.static}
@@ -89,13 +83,23 @@ def gate(
         other = forecasts_of(standing, store) if standing and standing.num_rows else None
         table = common_targets(forecasts_of(scores, store), other, seen=seen, gate=judged_by)
     else:
-        table = pd.DataFrame({"unique_id": [], "ds": []})
+        seen, table = [], pd.DataFrame({"unique_id": [], "ds": []})
         judged_by = Gate(scale=table, horizon=spec.horizon, stride=1, own_ends=False, settings=rules)
     version = version_of(rivalry.champion) if rivalry.champion else None
     decision = decide(table, champion=version, gate=judged_by)
     if rivalry.note:
-        decision = decision.model_copy(update={"warnings": (*decision.warnings, rivalry.note)})
+        decision = _for_a_person(decision, rivalry.note)
+    elif decision.verdict == "defer" and len(seen) > 1:
+        through = f"the champion has seen targets up to {seen[-1].of_all}"
+        decision = decision.model_copy(update={"warnings": (*decision.warnings, through)})
     with store.create("decision") as draft:
         (draft.folder / DECISION).write_text(decision.model_dump_json(indent=1), encoding="utf-8")
         draft.num_rows = decision.num_series
     return draft.artifact
+
+
+def _for_a_person(decision: Decision, note: str) -> Decision:
+    """Nothing says that a model which answers another question is better: whoever changed the question decides."""
+    found = "it passes every check" if all(check.passed for check in decision.checks) else "it fails checks"
+    summary = f"Waits for a person, the champion stays: {note}. Beside seasonal naive {found}."
+    return decision.model_copy(update={"verdict": "defer", "summary": summary, "warnings": ()})

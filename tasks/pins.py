@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -12,8 +15,8 @@ from lstm_model.registry import Registry
 from lstm_model.store import Artifact, DamagedArtifactError, Store, write_atomically
 from tasks.caching import StageRecord, StageRunner
 
-KEEP_SECONDS = 7 * 24 * 3600.0
-"""Of runs that were never executed again."""
+KEEP_SECONDS = 24 * 3600.0
+"""Of runs that were never executed again: what crashed longer ago is not started again by itself."""
 
 
 class Pin(BaseModel):
@@ -27,9 +30,8 @@ class Pin(BaseModel):
 
 def recall(run: StageRunner) -> Pin | None:
     """What this very flow run worked on before it was killed; None in its first execution."""
-    file = run.store.root / "pins" / f"{flow_run.id}.json"
     try:
-        pin = Pin.model_validate_json(file.read_bytes())
+        pin = Pin.model_validate_json(_file(run.store).read_bytes())
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
             run.store.verify(artifact)
     except FileNotFoundError:
@@ -43,15 +45,47 @@ def recall(run: StageRunner) -> Pin | None:
 
 
 def keep(run: StageRunner, series: Artifact) -> Pin:
-    """Note what this run works on, until `drop`."""
-    pin = Pin(series=series, champion=Registry(run.store).get("champion"))
-    write_atomically(run.store.root / "pins" / f"{flow_run.id}.json", pin.model_dump_json(), durable=True)
+    """Note what this run works on, until `drop`.
+
+    Raises:
+        ValueError: the champion's files are damaged; better now than after a training.
+    """
+    champion = Registry(run.store).get("champion")
+    if champion is not None:
+        try:
+            run.store.verify(champion)
+        except DamagedArtifactError as error:
+            name, store = run.store.root.name, run.store.root.parent
+            raise ValueError(
+                f"the champion is damaged: {error}. Restore its folder, or go back to the model before it: "
+                f"python -m flows.promote previous --name {name} --store {store}"
+            ) from error
+    pin = Pin(series=series, champion=champion)
+    _write(run.store, pin.model_dump_json())
     return pin
+
+
+def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
+    """What this flow run chose in its first execution: names such as previous mean another bundle after the change."""
+    try:
+        return Artifact.model_validate(json.loads(_file(store).read_bytes())["bundle"])
+    except FileNotFoundError:
+        chosen = choose()
+        _write(store, json.dumps({"bundle": chosen.model_dump()}))
+        return chosen
 
 
 def drop(store: Store) -> None:
     """This run has ended well; notes of runs that never came back go too."""
-    (store.root / "pins" / f"{flow_run.id}.json").unlink(missing_ok=True)
+    _file(store).unlink(missing_ok=True)
     for old in (store.root / "pins").glob("*.json"):
         if old.stat().st_mtime < time.time() - KEEP_SECONDS:
             old.unlink(missing_ok=True)
+
+
+def _file(store: Store) -> Path:
+    return store.root / "pins" / f"{flow_run.id}.json"
+
+
+def _write(store: Store, text: str) -> None:
+    write_atomically(_file(store), text, durable=True)

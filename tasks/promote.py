@@ -11,11 +11,12 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.decision import Decision
-from lstm_model.registry import ALIASES, ChampionChangedError, Registry, version_of
+from lstm_model.registry import ALIASES, BY_HAND, ChampionChangedError, Registry, version_of
 from lstm_model.report import escape_markdown
 from lstm_model.store import Artifact, Store
 from tasks.kept import decision_of
 from tasks.notify import tell
+from tasks.pins import choose_once, drop
 from tasks.promote_link import promote_link
 
 Mode = Literal["auto", "never", "ask"]
@@ -66,7 +67,7 @@ def settle(
     )
     log = get_run_logger()
     log.log(30 if decision.warnings or status != "promoted" else 20, "%s", decision.summary)
-    if status in ("rejected", "waiting") and not told_before:
+    if status in ("rejected", "waiting", "deferred") and not told_before:
         body = f"{decision.summary}\n\nTo promote it: {settled.how_to_promote}\n{settled.link or ''}".rstrip()
         tell(notify, f"{name}: challenger {version_of(bundle)} {status}", body)
     _show(name, registry)
@@ -85,6 +86,9 @@ def _settle(
         return "waiting"
     if decision.verdict != "promote":
         return "rejected" if decision.verdict == "reject" else "deferred"
+    if registry.displaced_by_hand(bundle):
+        get_run_logger().warning("%s was replaced by hand before: it waits for a person now", version_of(bundle))
+        return "waiting"
     try:
         registry.promote(bundle, by="gate", why=decision.summary, instead_of=champion)
     except ChampionChangedError as error:
@@ -116,22 +120,26 @@ def promote_by_hand(bundle: str, name: str, reason: str, notify: str | None, sto
     """Make a bundle champion because a person says so; `previous` rolls back.
 
     Raises:
-        ValueError: there is no such bundle, or its files are damaged; the champion stays.
+        ValueError: there is no such bundle, its files are damaged, or its forecasts are no numbers; the champion stays.
     """
     registry = Registry(store)
-    before, chosen = registry.get("champion"), registry.find(bundle)
-    changed = registry.promote(chosen, by="hand", why=reason or f"promote {bundle}", instead_of="any")
+    before, chosen = registry.get("champion"), choose_once(store, lambda: registry.find(bundle))
+    decision = decision_of(chosen, store)
+    if any(check.name == "finite" and not check.passed for check in decision.checks):
+        raise ValueError(f"{version_of(chosen)} is not promoted by anybody: its forecasts are not numbers")
+    changed = registry.promote(chosen, by=BY_HAND, why=reason or f"promote {bundle}", instead_of="any")
     promoted = Promoted(
         name=name,
         champion=version_of(chosen),
         before=_version(before),
         changed=changed,
-        decision=decision_of(chosen, store),
+        decision=decision,
     )
     get_run_logger().info("%s", promoted.summary())
     if changed:
         tell(notify, f"{name}: {'rolled back' if bundle == 'previous' else 'promoted by hand'}", promoted.summary())
     _show(name, registry)
+    drop(store)
     return promoted
 
 

@@ -156,8 +156,8 @@ def clean_up(store: Store) -> None:
     """Remove what nothing leads to; where that cannot be told, nothing, since a full disk is tomorrow's trouble."""
     try:
         forget(store)
-    except ValueError as error:
-        get_run_logger().warning("nothing was cleaned up: %s", error)
+    except (ValueError, OSError) as error:
+        get_run_logger().warning("not everything was cleaned up: %s", error)
 
 
 def _for_a_person(settled: Settled) -> str:

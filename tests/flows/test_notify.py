@@ -59,7 +59,7 @@ def test_a_failed_run_is_told_and_a_block_that_is_gone_hides_nothing(cli, save, 
     assert code == 1 and "nowhere.csv' does not exist" in errors
     ((_, told),) = receiver.received
     assert told["subject"].startswith("retrain/shop failed: DataError: source.path ")
-    assert "does not exist" in told["body"] and "last good report and model are untouched" in told["body"]
+    assert "does not exist" in told["body"] and "registry-NAME says which model forecasts" in told["body"]
     assert "/runs/flow-run/" in told["body"]
 
     code, errors = cli.fail(*arguments, "--set", "notify=custom-webhook/deleted", "--verbose")

@@ -50,7 +50,8 @@ def test_an_experiment_an_approval_and_a_rollback(cli, tiny, api_url):
     reproduces_what_was_issued(Store(cli.folder / "store" / "tiny"))
 
     again = cli("--config", tiny, *BETTER, *EASY)
-    assert (again["status"], again["bundle"]) == ("promoted", asked["bundle"]), "what is gated again is the same bundle"
+    assert again["bundle"] == asked["bundle"], "what is gated again is the same bundle"
+    assert (again["status"], again["champion"]) == ("waiting", first["bundle"]), "a person has replaced it"
 
 
 @pytest.mark.slow
@@ -60,6 +61,9 @@ def test_a_worse_model_and_an_unknown_bundle_change_nothing(cli, tiny):
     assert worse["status"] == "rejected" and worse["champion"] == first["bundle"]
     assert "margin" in worse["decision"]["summary"]
     assert registry(cli).challenger.sha256.startswith(worse["bundle"])
+    other = cli("--config", tiny, "--set", "horizon=7")
+    assert (other["status"], other["champion"]) == ("deferred", first["bundle"])
+    assert "horizon changed from 6 to 7" in other["decision"]["summary"] and other["how_to_promote"]
     code, errors = cli.fail("ffffffffffff", "--name", "tiny", flow="promote")
     assert code == 1 and f"{first['bundle']} (champion)" in errors and f"{worse['bundle']} (challenger)" in errors
     code, errors = cli.fail("previous", "--name", "tinny", flow="promote")

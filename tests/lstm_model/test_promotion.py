@@ -57,7 +57,7 @@ def test_a_clearly_better_challenger_is_promoted():
     assert decision.verdict == "promote" and all(checks(decision).values())
     assert decision.num_cutoffs == 8, "29 hourly cutoffs, horizons of 4: 8 of them do not overlap"
     assert decision.p_value < 0.01 and decision.improvement == pytest.approx(0.5, abs=0.05)
-    assert decision.summary.startswith("Promoted: scaled error 0.1996 against 0.38")
+    assert decision.summary.startswith("Better by 47.90%: scaled error 0.1996 against 0.38")
 
 
 def test_a_tie_is_never_promoted():
@@ -112,10 +112,17 @@ def test_a_nan_is_never_promoted():
         assert decision.verdict == "reject" and not checks(decision)["finite"]
 
 
+def test_a_champion_that_forecasts_nan_does_not_stay_for_ever():
+    broken = forecasts(1.0, seed=1)
+    broken.loc[17, "lstm"] = np.nan
+    assert judged(forecasts(0.5), broken).verdict == "promote"
+    assert judged(forecasts(4.0), broken).verdict == "reject"
+
+
 def test_the_first_model_beats_the_floor_or_warns():
-    assert judged(forecasts(0.5)).summary.startswith("Promoted: the first model")
+    assert judged(forecasts(0.5)).summary.startswith("The first model, and it beats")
     poor = judged(forecasts(4.0))
-    assert poor.verdict == "promote" and poor.warnings[0].startswith("WARNING: the first model was promoted although")
+    assert poor.verdict == "promote" and poor.warnings[0].startswith("WARNING: the first model fails a check")
     assert judged(forecasts(4.0), first_model="floor").verdict == "reject"
     empty = forecasts(1.0).head(0)
     assert "untested" in judged(empty).summary and judged(empty, first_model="floor").verdict == "defer"

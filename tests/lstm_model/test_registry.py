@@ -71,6 +71,17 @@ def test_a_bundle_that_was_gated_against_another_champion_is_not_promoted(store,
     assert registry.get("champion") == second
 
 
+def test_a_bundle_that_a_person_replaced_waits_for_a_person(store, registry):
+    first, second = bundle(store, "one"), bundle(store, "second")
+    promote(registry, first)
+    registry.promote(second, by="gate", why="better", instead_of=first)
+    assert not registry.displaced_by_hand(second) and not registry.displaced_by_hand(first)
+    registry.promote(registry.find("previous"), by="hand", why="bad", instead_of="any")
+    assert registry.displaced_by_hand(second) and not registry.displaced_by_hand(first)
+    registry.promote(second, by="hand", why="good after all", instead_of="any")
+    assert not registry.displaced_by_hand(second) and registry.displaced_by_hand(first)
+
+
 def test_a_damaged_bundle_is_not_promoted(store, registry):
     good, bad = bundle(store, "one"), bundle(store, "second")
     promote(registry, good)

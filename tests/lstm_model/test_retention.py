@@ -158,3 +158,22 @@ def test_a_run_at_work_keeps_what_it_uses(tmp_path):
             forget(store)
         assert draft.folder.exists()
     assert exists(store, old) and exists(store, draft.artifact)
+
+
+def test_what_comes_into_use_while_cleaning_up_stays(tmp_path, monkeypatch):
+    """An old bundle is promoted, and a run makes old windows again, after the clean-up has read what is needed."""
+    store = Store(tmp_path)
+    old, windows = make(store, "bundle", "old"), make(store, "windows", "made again")
+    read = Ledger.model_versions
+
+    def meanwhile(ledger):
+        Registry(store).promote(old, by="hand", why="go back", instead_of="any")
+        with store.create("windows") as draft:
+            (draft.folder / "data").write_text("made again")
+        assert draft.artifact == windows
+        return read(ledger)
+
+    monkeypatch.setattr(Ledger, "model_versions", meanwhile)
+    assert forget(store) == 0
+    store.verify(Registry(store).get("champion"))
+    assert exists(store, windows)
