@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.device import DeviceChoice
-from lstm_model.store import is_alive, write_atomically
+from lstm_model.store import HOST, is_alive, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) 
     """The checkpoint of a training in a folder of checkpoints, from which stale ones and dead writers' drafts go."""
     youngest = time.time() - STALE_SECONDS
     for file in folder.glob(f"*{SUFFIX}*"):
-        draft = re.fullmatch(rf"\..+{re.escape(SUFFIX)}\.(\d+)-\w+", file.name)
+        draft = re.fullmatch(rf"\..+{re.escape(SUFFIX)}\.{HOST}-(\d+)-\w+", file.name)
         with suppress(FileNotFoundError):  # another run sweeps too
             if file.stat().st_mtime < youngest or (draft and not is_alive(int(draft[1]))):
                 file.unlink()

@@ -115,6 +115,9 @@ class Store:
         for folder in (self.root / "tmp").glob(f"*-{HOST}-*-*"):
             if not is_alive(int(folder.name.split("-")[-2])):
                 shutil.rmtree(folder, ignore_errors=True)
+        for draft in self.root.glob(f".*.{HOST}-*-*"):
+            if not is_alive(int(draft.name.split("-")[-2])):
+                draft.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
@@ -177,7 +180,7 @@ class Store:
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Readers see the old content or the new one, never half of it; `durable`: after a power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    draft = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
         if durable:

@@ -17,6 +17,7 @@ from lstm_model.checkpoint import Checkpoint, TrainingStopped, open_checkpoint
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice
 from lstm_model.microbatch import MicroBatches
+from lstm_model.store import HOST
 from lstm_model.train import fit
 from lstm_model.windows import Windows
 
@@ -196,11 +197,15 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
 
 def test_old_checkpoints_and_dead_drafts_go_and_those_of_others_stay(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint_module, "STALE_SECONDS", 0.2)
-    for name in ("old.safetensors", f".old.safetensors.{os.getpid()}-ab"):
+    for name in ("old.safetensors", f".old.safetensors.{HOST}-{os.getpid()}-ab"):
         (tmp_path / name).write_text("x")
     time.sleep(0.3)
-    living = {"young.safetensors", f".young.safetensors.{os.getpid()}-ab"}
-    for name in (*living, ".young.safetensors.999999999-ab"):
+    living = {
+        "young.safetensors",
+        f".young.safetensors.{HOST}-{os.getpid()}-ab",
+        ".young.safetensors.else-999999999-ab",
+    }
+    for name in (*living, f".young.safetensors.{HOST}-999999999-ab"):
         (tmp_path / name).write_text("x")
     checkpoint = open_checkpoint(tmp_path, "a", should_stop=lambda: False)
     assert {file.name for file in tmp_path.iterdir()} == living

@@ -161,4 +161,7 @@ def test_kill_9_at_every_step_of_a_promotion_leaves_a_valid_champion(store):
     assert done.returncode == 0, done.stderr
     steps, promoted = map(int, done.stdout.split())
     assert steps > 10 and 1 <= promoted < steps, "killed before and after the moment that counts"
+    assert list(store.root.glob(".registry.json.*")), "killed writers leave drafts"
+    store.sweep()
+    assert not list(store.root.glob(".registry.json.*"))
     assert json.loads((store.root / "registry.json").read_text())["champion"]["sha256"] == made[1].sha256
