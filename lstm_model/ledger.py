@@ -13,6 +13,8 @@ import functools
 import io
 import operator
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +86,14 @@ class Ledger:
                 self._merge()
         return int(new.num_rows)
 
-    def read(self, *, since: Any = None, model_version: str | None = None) -> pd.DataFrame:
+    def read(
+        self, *, since: Any = None, cutoffs: pd.Series | None = None, model_version: str | None = None
+    ) -> pd.DataFrame:
         """Forecasts as they were issued, the oldest first; all of them, or a part.
 
         Args:
             since: only cutoffs from this one on.
+            cutoffs: only these, of the type that appended forecasts have; a value may occur often.
             model_version: only those of one bundle.
 
         Raises:
@@ -97,6 +102,8 @@ class Ledger:
         tests = []
         if since is not None:
             tests.append(pads.field("cutoff") >= _moment(since))
+        if cutoffs is not None:
+            tests.append(_among(pa.array(cutoffs.unique(), _moment_type(cutoffs))))
         if model_version is not None:
             tests.append(pads.field("model_version") == model_version)
         condition = functools.reduce(operator.and_, tests) if tests else None
@@ -112,11 +119,35 @@ class Ledger:
             part = next((part for part in self.parts() if part.last > number), None)
             return (part.last, _to_frame(self._read([part], None))) if part is not None else None
 
-    def model_versions(self) -> set[str]:
-        """The bundles that any forecast was made with: an explanation of it needs them."""
+    def issue_before(self, number: int | None) -> tuple[Part, pd.DataFrame] | None:
+        """The next file that begins before this issue (None: the newest), and what its last issue forecasts.
+
+        That is unique_id, cutoff and model_version of what bears its last cutoff and model (the end of a large issue).
+        """
         with self._store.lock("ledger"):
-            files = [part.path for part in self.parts()]
-            found = (pq.read_table(file, columns=["model_version"]).column(0).unique() for file in files)
+            part = next((part for part in self.parts()[::-1] if number is None or part.first < number), None)
+            return (part, _last_keys(part.path)) if part is not None else None
+
+    def cutoffs(self) -> pd.DataFrame:
+        """How many series each model forecast at each cutoff, ascending: model_version, cutoff, num_series."""
+        names, first = ["model_version", "cutoff"], pads.field("step") == 1
+        with self._store.lock("ledger"):
+            files = [[part] for part in self.parts()] or [[]]
+            counts = [
+                self._read(one, first, columns=names).group_by(names).aggregate([([], "count_all")]) for one in files
+            ]
+        total = pa.concat_tables(counts).group_by(names).aggregate([("count_all", "sum")])
+        frame: pd.DataFrame = total.rename_columns([*names, "num_series"]).to_pandas()
+        return frame.sort_values(["cutoff", "model_version"], ignore_index=True)
+
+    def model_versions(self) -> set[str]:
+        """The bundles that any forecast was made with: an explanation of it needs them.
+
+        Raises:
+            DamagedLedgerError: a file is gone or cannot be read.
+        """
+        with self._store.lock("ledger"):
+            found = [self._read([part], None, columns=["model_version"]).column(0).unique() for part in self.parts()]
             return {version for column in found for version in column.to_pylist()}
 
     def parts(self) -> list[Part]:
@@ -143,29 +174,28 @@ class Ledger:
         """The rows whose forecast the ledger does not have."""
         if not parts or not issue.num_rows:
             return issue
-        kept = pq.read_schema(parts[-1].path).field("cutoff").type
+        with _reading(parts[-1].path):
+            kept = pq.read_schema(parts[-1].path).field("cutoff").type
         if kept != issue.schema.field("cutoff").type:
             raise ValueError(
                 f"the ledger in {self.folder} has cutoffs of type {kept}, the new forecasts "
                 f"{issue.schema.field('cutoff').type}: these are other series. Give the problem another name"
             )
-        span, cutoff = pc.min_max(issue.column("cutoff")), pads.field("cutoff")
         version = pads.field("model_version") == issue.column("model_version")[0]
-        condition = version & (cutoff >= span["min"]) & (cutoff <= span["max"])
+        condition = version & _among(pc.unique(issue.column("cutoff")))
         known = self._read(parts, condition, columns=[*KEY, "step"])
         return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(
             [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
         )
 
     def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
-        try:
-            files = [part.path for part in parts]
-            if not files:  # a condition on moments fits no type that an empty ledger could be said to have
-                return _schema([], pa.int64()).empty_table()
-            schema = pa.unify_schemas([pq.read_schema(file) for file in files])
-            return pads.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedLedgerError(f"{self.folder} cannot be read: {error}") from error
+        if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
+            return _schema([], pa.int64()).empty_table()
+        schema = pa.schema([])
+        for part in parts:
+            with _reading(part.path):
+                schema = pa.unify_schemas([schema, pq.read_schema(part.path)])
+        return pa.concat_tables([_rows_of(part.path, schema, condition, columns) for part in parts])
 
     def _write(self, table: pa.Table, first: int, last: int) -> None:
         buffer = io.BytesIO()
@@ -180,8 +210,7 @@ class Ledger:
                 return
             if sum(part.path.stat().st_size for part in run) > MERGED_BYTES:
                 return
-            tables = [pq.read_table(part.path) for part in run]
-            self._write(pa.concat_tables(tables, promote_options="default"), run[0].first, run[-1].last)
+            self._write(self._read(run, None), run[0].first, run[-1].last)
             for part in run:
                 part.path.unlink()
 
@@ -202,8 +231,46 @@ def _part(path: Path) -> Part:
     return Part(int(match[1]), int(match[2]), path)
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowMemoryError:  # the file is sound
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedLedgerError(
+            f"{path}, a file of the ledger, cannot be read: {error}. Restore it. If it is lost, move it elsewhere, "
+            "and unless it is the newest, those with smaller numbers too"
+        ) from error
+
+
+def _rows_of(path: Path, schema: pa.Schema, condition: Any, columns: list[str] | None) -> pa.Table:
+    with _reading(path):
+        return pads.dataset(path, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
+
+
+def _last_keys(path: Path) -> pd.DataFrame:
+    """From the last row group alone: a file may hold years."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        keys = file.read_row_group(file.num_row_groups - 1, columns=list(KEY)).to_pandas()
+    last = keys.iloc[-1]
+    same = (keys["cutoff"] == last["cutoff"]) & (keys["model_version"] == last["model_version"])
+    distinct: pd.DataFrame = keys.loc[same, list(KEY)].drop_duplicates(ignore_index=True)
+    return distinct
+
+
+def _among(cutoffs: pa.Array) -> Any:
+    """Between the least and the greatest too, by which files and row groups are skipped."""
+    span, cutoff = pc.min_max(cutoffs), pads.field("cutoff")
+    return (cutoff >= span["min"]) & (cutoff <= span["max"]) & cutoff.isin(cutoffs)
+
+
+def _moment_type(cutoffs: pd.Series) -> pa.DataType:
+    return pa.int64() if cutoffs.dtype.kind == "i" else pa.timestamp("us")
+
+
 def _to_arrow(table: pd.DataFrame) -> pa.Table:
-    moment = pa.int64() if table["cutoff"].dtype.kind == "i" else pa.timestamp("us")
+    moment = _moment_type(table["cutoff"])
     bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
     arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
     return arrow.replace_schema_metadata(None)

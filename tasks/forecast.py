@@ -104,7 +104,7 @@ def issue(series: Artifact, champion: Artifact, store: Store) -> Issue:
     found = forecast(store.path(champion), store.path(series) / TABLE)
     ledger = Ledger(store)
     new_rows = ledger.append(found.table, model_version=version)
-    issued = ledger.read(since=found.table["cutoff"].min(), model_version=version)
+    issued = ledger.read(cutoffs=found.table["cutoff"], model_version=version)
     latest = found.table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
     buffer = io.BytesIO()
     latest[issued.columns].to_parquet(buffer, index=False)

@@ -57,6 +57,15 @@ def test_what_was_appended_is_read_and_a_repetition_adds_nothing(ledger):
     assert len(ledger.read(model_version="n")) == 6 and ledger.model_versions() == {"m", "n"}
 
 
+def test_cutoffs_are_counted_over_all_files(ledger):
+    assert ledger.cutoffs().empty
+    for hour, ids, version in ((1, "ab", "m"), (1, "bc", "m"), (0, "a", "n")):
+        ledger.append(issue(hour, ids=tuple(ids)), model_version=version)
+    found = ledger.cutoffs()
+    assert found[["model_version", "num_series"]].to_numpy().tolist() == [["n", 1], ["m", 3]]
+    assert found["cutoff"].tolist() == [pd.Timestamp("2024-01-01 00:00"), pd.Timestamp("2024-01-01 01:00")]
+
+
 def test_late_series_come_into_a_file_of_their_own(ledger):
     ledger.append(issue(0), model_version="m")
     before = {path: path.read_bytes() for path in ledger.folder.glob("*.parquet")}
@@ -96,6 +105,25 @@ def test_files_are_merged_and_nothing_else_changes(ledger, monkeypatch):
     assert len(list(ledger.folder.iterdir())) == 12, "large ones stay apart"
 
 
+def test_a_series_that_ended_long_ago_does_not_bring_the_whole_ledger(ledger, monkeypatch):
+    """Its cutoff stays, so that those of a new issue span all that was ever issued."""
+    for hour in range(12):
+        ledger.append(issue(hour), model_version="m")
+    known, read = [], Ledger._read
+    monkeypatch.setattr(Ledger, "_read", lambda *args, **columns: known.append(read(*args, **columns)) or known[-1])
+    both = pd.concat([issue(11), issue(0, ids="z")])
+    assert ledger.append(both, model_version="m") == 3
+    assert known[0].num_rows == 2 * 6, "of the two cutoffs alone"
+    found = ledger.read(cutoffs=both["cutoff"], model_version="m")
+    assert len(found) == 2 * 6 + 3 and set(found["cutoff"]) == set(both["cutoff"])
+
+
+def test_integer_cutoffs_are_picked(ledger):
+    for hour in range(4):
+        ledger.append(issue(hour, integer=True), model_version="m")
+    assert ledger.read(cutoffs=pd.Series([1, 3, 3, 9]))["cutoff"].tolist() == [1] * 6 + [3] * 6
+
+
 def test_issues_are_handed_on_from_where_one_was(ledger, monkeypatch):
     monkeypatch.setattr(ledger_module, "FANOUT", 3)
     for hour in range(4):
@@ -108,6 +136,19 @@ def test_issues_are_handed_on_from_where_one_was(ledger, monkeypatch):
     assert ledger.issue_after(3) is None
 
 
+def test_files_are_looked_at_from_the_newest_back(ledger, monkeypatch):
+    monkeypatch.setattr(ledger_module, "FANOUT", 3)
+    assert ledger.issue_before(None) is None
+    for hour in range(4):
+        ledger.append(issue(hour, ids="ab" if hour % 2 else "ac"), model_version="m")
+    part, keys = ledger.issue_before(None)
+    assert (part.first, part.last) == (3, 3) and keys["unique_id"].tolist() == ["a", "b"]
+    part, keys = ledger.issue_before(part.first)
+    assert (part.first, part.last) == (0, 2) and keys["unique_id"].tolist() == ["a", "c"], "the last issue of the file"
+    assert set(keys["cutoff"]) == {pd.Timestamp("2024-01-01 02:00")} and set(keys["model_version"]) == {"m"}
+    assert ledger.issue_before(part.first) is None
+
+
 def test_a_file_that_was_taken_away_or_broken_is_told(ledger):
     for hour in range(4):
         ledger.append(issue(hour), model_version="m")
@@ -117,9 +158,36 @@ def test_a_file_that_was_taken_away_or_broken_is_told(ledger):
     (ledger.folder.parent / "away").rename(ledger.folder / "00000002-00000002.parquet")
     (ledger.folder / "00000000-00000000.parquet").unlink()
     assert len(ledger.read()) == 18, "the oldest may go"
-    (ledger.folder / "00000003-00000003.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DamagedLedgerError, match="cannot be read"):
-        ledger.read()
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.9])
+def test_whoever_meets_a_broken_file_names_it_and_the_remedy(ledger, monkeypatch, kept):
+    for hour in range(2):
+        ledger.append(issue(hour), model_version="m")
+    broken = ledger.folder / "00000001-00000001.parquet"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: kept if kept >= 1 else int(len(whole) * kept)])
+    monkeypatch.setattr(ledger_module, "FANOUT", 2)
+    used = [ledger.read, ledger.model_versions, lambda: ledger.issue_after(0), lambda: ledger.issue_before(None)]
+    for use in (*used, ledger._merge, lambda: ledger.append(issue(2), model_version="m")):
+        with pytest.raises(
+            DamagedLedgerError, match=r"00000001-00000001.parquet, a file .* cannot be read.*Restore it"
+        ):
+            use()
+    broken.unlink()
+    assert ledger.append(issue(1), model_version="m") == 6, "the newest may go too"
+
+
+def test_damage_in_the_middle_of_a_file_is_told(ledger):
+    """Its end, by which a file is known as Parquet, is whole."""
+    ledger.append(issue(0), model_version="m")
+    [broken] = ledger.folder.glob("*.parquet")
+    content = bytearray(broken.read_bytes())
+    content[4:200] = bytes(196)
+    broken.write_bytes(content)
+    for use in (ledger.read, lambda: ledger.issue_before(None), lambda: ledger.append(issue(0), model_version="m")):
+        with pytest.raises(DamagedLedgerError, match=r"00000000-00000000.parquet, a file .* cannot be read"):
+            use()
 
 
 WRITERS = f"""
