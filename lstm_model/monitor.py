@@ -29,6 +29,8 @@ START = 3
 ENOUGH_OBSERVED = 0.5
 """A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
 
+LOOK_BACK, BLOCK = 400, 100
+"""Periods that are looked at, at least; earlier ones are left out in blocks, so that a look sees those of the last."""
 RECENT = 10
 """Periods whose error is told where nothing is wrong."""
 SAME_ERROR = 0.1
@@ -69,6 +71,7 @@ def watch(
     scales: pd.DataFrame,
     usual: Mapping[str, Any],
     champion: str,
+    origin: Any = None,
     periods_per_false_alarm: int = 200,
 ) -> Watch:
     """Compare what was forecast with what happened.
@@ -79,12 +82,13 @@ def watch(
         scales: unique_id and mase_scale, those of the champion.
         usual: the champion's envelope, see `envelope.envelope`.
         champion: the model_version whose forecasts since it came into its place raise the alarm.
+        origin: see `origin_of`; where the ledger is whole it is not needed.
         periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
     """
     # A model of an earlier config may have forecast further than the present envelope knows.
     ledger = ledger[ledger["step"] <= usual["horizon"]]
     ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str), counted=_counted(ledger, champion))
-    periods = realised(ledger, series, scales=scales, usual=usual)
+    periods = realised(ledger, series, scales=scales, usual=usual, origin=origin)
     if ledger.empty:
         return Watch("no forecasts", "No forecast has been issued yet.", None, periods, {})
     counted = periods["counted"]
@@ -103,6 +107,36 @@ def watch(
     return Watch("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
 
 
+def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Mapping[str, Any]) -> Any:
+    """Where the champion's periods begin that are looked at; None before its first forecast.
+
+    It is a whole number of blocks after its first cutoff: were it simply so long ago, periods would end elsewhere, and
+    so the evidence be another, at each look.
+
+    Args:
+        issued: see `Ledger.cutoffs`.
+        champion: its model_version.
+        end: the latest observed ds.
+        usual: the champion's envelope.
+    """
+    counted = issued[_counted(issued, champion)]
+    if counted.empty:
+        return None
+    first = first_cutoff(counted)
+    steps = BLOCK * usual["period_steps"]
+    age = int(steps_since(np.array([end]), first, usual["frequency"])[0]) - LOOK_BACK * usual["period_steps"]
+    return advance(np.array([first]), np.array([max(0, age // steps) * steps]), usual["frequency"])[0]
+
+
+def first_cutoff(issued: pd.DataFrame) -> Any:
+    """The first cutoff that most series share; series that ended long ago have earlier ones.
+
+    Args:
+        issued: cutoff and num_series, ascending; see `Ledger.cutoffs`.
+    """
+    return issued["cutoff"].to_numpy()[issued["num_series"] > issued["num_series"].max() / 2][0]
+
+
 def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
 
@@ -118,13 +152,13 @@ def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> 
 
 
 def realised(
-    ledger: pd.DataFrame, series: pd.DataFrame, *, scales: pd.DataFrame, usual: Mapping[str, Any]
+    ledger: pd.DataFrame, series: pd.DataFrame, *, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any = None
 ) -> pd.DataFrame:
-    """The periods of each model that are over, with their errors; see `Watch.periods`."""
+    """The periods of each model that are over, with their errors; see `Watch.periods` and `origin_of`."""
     truth = series.loc[series["observed"], ["unique_id", "ds", "y"]]
     truth = truth.assign(unique_id=truth["unique_id"].astype(str))
     parts = [
-        _periods_of(rows, truth, scales, usual).assign(
+        _periods_of(rows, truth, scales, usual, origin if rows["counted"].iloc[0] else None).assign(
             model_version=rows["model_version"].iloc[0], counted=rows["counted"].iloc[0]
         )
         for _, rows in ledger.groupby(["model_version", "counted"], sort=False, observed=True)
@@ -135,7 +169,7 @@ def realised(
 
 
 def _periods_of(
-    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any]
+    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any
 ) -> pd.DataFrame:
     """The values of each period of one model that is over, and its last ds."""
     steps, frequency = usual["period_steps"], usual["frequency"]
@@ -144,7 +178,9 @@ def _periods_of(
         level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
     ]
     rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
-    origin = _first_cutoff(rows)
+    if origin is None:
+        # With the first cutoff a period is one forecast where possible.
+        origin = first_cutoff(rows.groupby("cutoff")["unique_id"].nunique().rename("num_series").reset_index())
     rows = rows[rows["unique_id"].isin(scales["unique_id"])]
     at = steps_since(rows["ds"].to_numpy(), origin, frequency) - 1
     rows = rows.assign(period=at // steps)[at >= 0]
@@ -155,15 +191,6 @@ def _periods_of(
     over = (end <= truth["ds"].to_numpy().max()) & (known.reindex(values.index) >= ENOUGH_OBSERVED).to_numpy()
     periods: pd.DataFrame = values.assign(end=end)[over].reset_index(drop=True)
     return periods
-
-
-def _first_cutoff(rows: pd.DataFrame) -> Any:
-    """Where periods begin: the first cutoff that most series share, so that a period is one forecast where possible.
-
-    Series that ended long ago have earlier ones.
-    """
-    count = rows.groupby("cutoff")["unique_id"].nunique()
-    return count.index[count >= count.max() / 2].to_numpy()[0]
 
 
 def _counted(ledger: pd.DataFrame, champion: str) -> pd.Series[bool]:

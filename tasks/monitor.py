@@ -25,7 +25,7 @@ from lstm_model.bundle import read_card
 from lstm_model.config import PipelineConfig, Plan
 from lstm_model.figures import to_png
 from lstm_model.ledger import Ledger
-from lstm_model.monitor import Status, Watch, better_known, watch
+from lstm_model.monitor import LOOK_BACK, Status, Watch, better_known, first_cutoff, origin_of, watch
 from lstm_model.monitor_plots import plot_watch
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import digits, escape_markdown
@@ -36,8 +36,6 @@ from tasks.kept import ENVELOPE, TABLE, scales_of, series_of
 from tasks.notify import tell
 
 RECORD, PLOT = "monitor.json", "monitor.png"
-LOOK_BACK = 400
-"""Periods that are looked at and drawn; the ledger keeps all."""
 SHOWN = 30
 RECOVERY_PERIODS = 16
 """So long after a retraining because of drift, errors must come back to what they were before; then its own count."""
@@ -82,13 +80,14 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
     usual, basis = _usual(card, store, version=version_of(champion), series=series)
-    back = -LOOK_BACK * usual["period_steps"] - usual["horizon"]
+    since, origin = _span(usual, version_of(champion), store, series)
     found = watch(
-        Ledger(store).read(since=_earlier(series, back, usual["frequency"], store)),
+        Ledger(store).read(since=since),
         series_of(series, store),
         scales=scales_of(champion, store),
         usual=usual,
         champion=version_of(champion),
+        origin=origin,
         periods_per_false_alarm=config.monitoring.periods_per_false_alarm,
     )
     get_run_logger().log(30 if found.alarm else 20, "%s", found.summary)
@@ -148,10 +147,18 @@ def _usual(card: dict[str, Any], store: Store, *, version: str, series: Artifact
 
 def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifact) -> bool:
     """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`."""
-    cutoffs = Ledger(store).read(model_version=version)["cutoff"]
-    if cutoffs.empty:
-        return True
-    return bool(cutoffs.min() > _earlier(series, -RECOVERY_PERIODS * usual["period_steps"], usual["frequency"], store))
+    issued = Ledger(store).cutoffs()
+    own = issued[issued["model_version"] == version]
+    recently = _earlier(series, -RECOVERY_PERIODS * usual["period_steps"], usual["frequency"], store)
+    return own.empty or bool(first_cutoff(own) > recently)
+
+
+def _span(usual: Mapping[str, Any], champion: str, store: Store, series: Artifact) -> tuple[Any, Any]:
+    """The first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
+    end = last_observed(store.path(series) / TABLE)
+    origin = origin_of(Ledger(store).cutoffs(), champion=champion, end=end, usual=usual)
+    since = _earlier(series, -LOOK_BACK * usual["period_steps"] - usual["horizon"], usual["frequency"], store)
+    return (since if origin is None else min(since, origin)), origin
 
 
 def _earlier(series: Artifact, steps: int, frequency: str, store: Store) -> Any:

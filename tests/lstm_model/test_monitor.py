@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from lstm_model.chart import CORRELATION, WIDER, Scale, run_chart, threshold
 from lstm_model.config import Monitoring, WindowSpec
 from lstm_model.envelope import envelope
-from lstm_model.monitor import watch
+from lstm_model.monitor import origin_of, watch
 from lstm_model.scaling import scales
 
 STATED = Monitoring().periods_per_false_alarm
@@ -147,6 +147,36 @@ def test_an_error_that_stays_is_new_evidence_every_few_periods():
     assert len(evidence) >= 6, "it stays on while the error is there"
     assert len(set(evidence)) >= 3, "and asks again"
     assert world.watch(series=series[9]).evidence == looks[9].evidence, "the same look is the same evidence"
+
+
+def test_a_long_serving_champion_has_the_same_evidence_at_each_look(monkeypatch):
+    """Older periods are left out; that must not move where the others end, whenever it is looked and forecast."""
+    monkeypatch.setattr("lstm_model.monitor.LOOK_BACK", 6)
+    monkeypatch.setattr("lstm_model.monitor.BLOCK", 4)
+    world = World(seed=0, days=26, changed_on=18)
+    ledger = world.ledger(every=5)
+    issued = ledger.groupby(["model_version", "cutoff"])["unique_id"].nunique().rename("num_series").reset_index()
+    evidence, origins = {}, set()
+    for until in range(BEGIN + 19 * DAY, BEGIN + 22 * DAY, 5):
+        series, past = world.series(until=until), issued[issued["cutoff"] < until]
+        origin = origin_of(past, champion="a", end=until - 1, usual=world.usual)
+        found = world.watch(ledger=ledger[ledger["cutoff"].between(origin, until - 1)], series=series, origin=origin)
+        over = (until - BEGIN) // DAY
+        assert found.periods["end"].iloc[-1] == BEGIN - 1 + DAY * over
+        assert 6 <= len(found.periods) < 6 + 4 + 1
+        evidence.setdefault(over, set()).add(found.evidence)
+        origins.add(int(origin))
+    assert origins == {BEGIN - 1 + 12 * DAY}, "earlier ones are left out in blocks"
+    assert all(len(one) == 1 for one in evidence.values()), "one for each state of the data"
+    assert evidence[21] != {None}
+
+
+def test_periods_begin_where_most_series_were_first_forecast():
+    issued = pd.DataFrame({"model_version": list("aaba"), "cutoff": [5, 90, 95, 99], "num_series": [1, 3, 3, 3]})
+    usual = {"period_steps": 24, "frequency": "1"}
+    assert origin_of(issued, champion="a", end=99, usual=usual) == 99, "since it came back"
+    assert origin_of(issued[:2], champion="a", end=99, usual=usual) == 90, "an ended series has an earlier one"
+    assert origin_of(issued, champion="b", end=99, usual=usual) is None
 
 
 def test_one_wild_period_is_no_alarm_and_a_correction_heals_it():
