@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -186,19 +187,36 @@ def _explain_field(problem: Any) -> str:
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def run_settings() -> AbstractContextManager[Any]:
+@contextmanager
+def run_settings() -> Iterator[None]:
     """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows."""
     if PREFECT_API_URL.value():
-        return nullcontext()
-    return temporary_settings(
-        {
-            PREFECT_SERVER_ANALYTICS_ENABLED: False,
-            # The first start creates the database, which takes a slow disk longer than the 20 s allowed by default.
-            PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
-            # Heartbeats are for finding dead runs later, when this server will be gone; they cost a second at the end.
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-        }
-    )
+        yield
+        return
+    settings = {
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        # The first start creates the database, which takes a slow disk longer than the 20 s allowed by default.
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
+        # Heartbeats are for finding dead runs later, when this server will be gone; they cost a second at the end.
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+    }
+    with temporary_settings(settings):
+        start_temporary_server()
+        yield
+
+
+def start_temporary_server() -> None:
+    """Start it here, deaf to Ctrl-C: a terminal sends that to every process, and the run must still say how it ended.
+
+    A signal that is blocked when a process begins stays blocked in it. Prefect finds the server that runs.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def speak_plainly() -> None:

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def wait_until_training(store, *, seconds=120):
         assert time.monotonic() < deadline, "no windows yet"
         time.sleep(0.1)
     time.sleep(3)
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny):
+    """A terminal sends it to the temporary server too."""
+    cli.environment["PREFECT_API_URL"] = ""
+    cli.environment["PREFECT_HOME"] = str(cli.folder / "prefect")
+    process = cli.start("--config", tiny, "--set", "advanced.training.max_steps=100000", start_new_session=True)
+    wait_until_training(cli.folder / "store" / "tiny")
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted; the finished stages are kept" in errors
+    assert time.monotonic() - began < 30
+    assert subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, check=False).stdout == b""
 
 
 @pytest.mark.slow
