@@ -27,6 +27,7 @@ def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored
         store: Folder that keeps the artifacts; each problem has its own folder in it.
     """
     run = StageRunner(open_store(store, config.name))
+    # Executed again after a crash it looks at the newest data, and so it keeps no note of what it began with.
     series = run(ingest, request=config.data_section(), fingerprint=look(config.source))
     seen = watch_forecasts(series, config, run.store)
     return respond(seen, config, run.store)

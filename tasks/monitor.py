@@ -6,6 +6,7 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import pandas as pd
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas import FlowRun
+from prefect.client.schemas import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -40,7 +41,11 @@ SHOWN = 30
 RECOVERY_PERIODS = 16
 """So long after a retraining because of drift, errors must come back to what they were before; then its own count."""
 ATTEMPTS = 3
-"""Runs for one alarm: one that was cancelled, since another was under way, or that failed is started once more."""
+"""Runs for one alarm that may fail. One that was cancelled, as happens while another is under way, does not count."""
+ENDED_BADLY = {
+    StateType.FAILED: f", as the {ATTEMPTS - 1} before it; no other one is started for this evidence",
+    StateType.CRASHED: "; `serve`, or the watch where workers run it, has it go on",
+}
 
 
 class Monitored(BaseModel):
@@ -180,24 +185,29 @@ def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
     except ObjectNotFound:
         get_run_logger().warning("there is no deployment retrain/%s; to retrain: %s", config.name, command)
         return command
-    get_run_logger().warning("retraining: run %s of retrain/%s", run.name, config.name)
-    return f"run {run.name} of retrain/{config.name}"
+    assert run.state is not None
+    kind = run.state.type
+    text = f"run {run.name} of retrain/{config.name} is {kind.value.capitalize()}{ENDED_BADLY.get(kind, '')}"
+    get_run_logger().warning("retraining: %s", text)
+    return text
 
 
 def _start(deployment: str, reason: str, key: str) -> FlowRun:
-    """The run for this key: the one that was started for it before, unless that did not come to an end."""
-    for attempt in range(ATTEMPTS):
-        started: Any = run_deployment(
+    """The run for this key: the one that was started for it before, unless that failed or was cancelled."""
+    num_failed = 0
+    for number in count():
+        run: Any = run_deployment(
             deployment,
             parameters={"reason": reason},
             timeout=0,
-            idempotency_key=f"{key}-{attempt}",
+            idempotency_key=f"{key}-{number}",
             as_subflow=False,
         )
-        if not started.state.is_final() or started.state.is_completed():
+        num_failed += run.state.is_failed()
+        if num_failed == ATTEMPTS or not (run.state.is_failed() or run.state.is_cancelled()):
             break
-    run: FlowRun = started
-    return run
+    started: FlowRun = run
+    return started
 
 
 def _told(store: Store) -> list[str | None]:
