@@ -45,16 +45,42 @@ def insert_missing(rows: pd.DataFrame, *, url: str, table: str, password: str | 
     return len(new)
 
 
+def holds(keys: pd.DataFrame, *, url: str, table: str, password: str | None) -> bool:
+    """Whether the table has all of these forecasts; one that is not there has none.
+
+    Args:
+        keys: unique_id, cutoff and model_version.
+        url: SQLAlchemy's, without its password.
+        table: its name, perhaps with a schema in front.
+        password: handed to the driver.
+
+    Raises:
+        ConnectionError: the server cannot be reached or went away.
+        DataError: the table has not the columns that are needed, or the database refuses.
+    """
+    schema, _, name = table.rpartition(".")
+    with connected(url, password, setting="forecasting.url", create=True) as connection:
+        target = _found(connection, name, schema or None, list(KEY))
+        return target is not None and bool(_known(connection, target, keys).all())
+
+
 def _table(connection: sa.Connection, name: str, schema: str | None, rows: pd.DataFrame) -> sa.Table:
     """The table as it is, or as it is made for these rows."""
-    if not sa.inspect(connection).has_table(name, schema=schema):
+    target = _found(connection, name, schema, list(rows.columns))
+    if target is None:
         # The cutoff first: what is looked for, here and by readers, are the latest.
         key = sa.PrimaryKeyConstraint("cutoff", "model_version", "unique_id", "ds")
         target = sa.Table(name, sa.MetaData(), *_columns(rows), key, schema=schema)
         target.create(connection)
-        return target
+    return target
+
+
+def _found(connection: sa.Connection, name: str, schema: str | None, needed: list[str]) -> sa.Table | None:
+    """The table where it is there, with the columns that are needed."""
+    if not sa.inspect(connection).has_table(name, schema=schema):
+        return None
     target = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
-    missing = [column for column in rows.columns if column not in target.columns]
+    missing = [column for column in needed if column not in target.columns]
     if missing:
         raise DataError(
             f"forecasting.table {target.fullname} lacks the columns {listed(missing)} (it has "

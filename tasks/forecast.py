@@ -1,16 +1,15 @@
 """Issue the champion's forecasts: into the ledger first, then to whoever reads them. Never cached, and idempotent.
 
 A run that is killed between two of these steps loses nothing: what is in the ledger and not yet in the database is
-handed over by the next one.
+handed over by the next one. How far the database is, it tells itself: a note of that would outlive a database or a
+ledger that was restored from a backup, and leave a hole for ever.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from prefect import task
@@ -26,16 +25,16 @@ from lstm_model.forecast import forecast
 from lstm_model.ledger import Ledger
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import Picture, escape_markdown
-from lstm_model.retention import forget, remember
-from lstm_model.sink import insert_missing
+from lstm_model.retention import remember
+from lstm_model.sink import holds, insert_missing
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
 from tasks.kept import FORECASTS, TABLE, series_of, target_of
 from tasks.pins import drop
+from tasks.publish import clean_up
 from tasks.retrying import IO_RETRIES
 from tasks.source import read_password
 
-DELIVERED = "delivered.json"
 ROWS_SHOWN = 12
 
 
@@ -122,22 +121,22 @@ def issue(series: Artifact, champion: Artifact, store: Store) -> Issue:
 
 @task(name="deliver", task_run_name="deliver to {forecasting.table}", cache_policy=NO_CACHE, **IO_RETRIES)
 def deliver(forecasting: Forecasting, store: Store) -> int:
-    """Hand to the database what the ledger has and it does not; returns how many rows were new there.
+    """Hand to the database what was issued since the latest issue that it has; returns how many rows were new there.
 
-    A database that is named for the first time receives all that was ever issued. What was handed over is noted
-    afterwards, so that after a kill an issue may be handed over twice, of which the database keeps one.
+    That issue is looked for from the newest back, as far as need be: a database that is named for the first time, or
+    was emptied, receives the whole ledger, and one that was restored from a backup, however old, what came after it.
+    Issues are handed over oldest first, so that a kill leaves no hole. Rows that somebody deleted stay deleted as long
+    as the latest issue is there; a new table receives them too.
     """
     assert forecasting.url is not None
     password = read_password(forecasting.password_from, setting="forecasting.password_from")
-    target = hashlib.sha256(f"{forecasting.url}\0{forecasting.table}".encode()).hexdigest()[:16]
+    database: dict[str, Any] = {"url": forecasting.url, "table": forecasting.table, "password": password}
     ledger, inserted = Ledger(store), 0
     with store.lock("deliver"):
-        note = store.root / DELIVERED
-        done = _delivered(note, target)
+        done = _handed_over(ledger, database)
         while (found := ledger.issue_after(done)) is not None:
             done, rows = found
-            inserted += insert_missing(rows, url=forecasting.url, table=forecasting.table, password=password)
-            write_atomically(note, json.dumps({"target": target, "through": done}), durable=True)
+            inserted += insert_missing(rows, **database)
     return inserted
 
 
@@ -155,26 +154,32 @@ def show(
         delivered_rows=delivered_rows,
         stages=records,
     )
-    png = to_png(plot_upcoming(latest, series_of(series, store), target=target_of(series, store)))
-    picture = Picture("forecasts", "", png)
+    picture = _picture(latest, series, store)
     create_markdown_artifact(
         key=f"forecasts-{name}".replace("_", "-"),
         markdown=f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}",
         description=issued.summary().splitlines()[0],
     )
     remember(store, [record.artifact for record in records], flow="forecast")
-    forget(store)
+    clean_up(store)
     drop(store)
     return issued
 
 
-def _delivered(note: Path, target: str) -> int:
-    """The last issue that this database has; -1 for one that is new."""
-    try:
-        found = json.loads(note.read_text())
-        return int(found["through"]) if found["target"] == target else -1
-    except (OSError, ValueError, KeyError, TypeError):
-        return -1
+def _handed_over(ledger: Ledger, database: dict[str, Any]) -> int:
+    """The number of the latest issue that the database has; -1 where it has none."""
+    number = None
+    while (found := ledger.issue_before(number)) is not None:
+        part, keys = found
+        if holds(keys, **database):
+            return part.last
+        number = part.first
+    return -1
+
+
+def _picture(latest: pd.DataFrame, series: Artifact, store: Store) -> Picture:
+    figure = plot_upcoming(latest, series_of(series, store), target=target_of(series, store))
+    return Picture("forecasts", "", to_png(figure))
 
 
 def _table(latest: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,11 @@ import pytest
 from lstm_model.config import Forecasting
 from lstm_model.forecast import forecast
 from lstm_model.ledger import Ledger
-from lstm_model.store import Store
-from tasks.forecast import deliver, require_champion
+from lstm_model.report import Picture
+from lstm_model.sink import insert_missing
+from lstm_model.store import Artifact, Store
+from tasks.forecast import Issue, deliver, require_champion, show
+from tasks.kept import FORECASTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,23 +115,117 @@ def issue(hour):
     return frame.assign(step=np.int32(1), mean=np.float32(1), median=np.float32(hour))
 
 
-def test_what_was_issued_while_the_database_was_away_comes_later(tmp_path, monkeypatch):
-    """Also to another database, and after a kill that came before what was handed over could be noted."""
-    store = Store(tmp_path / "store")
-    ledger, first = Ledger(store), Forecasting(url=f"sqlite:///{tmp_path}/shops.db", table="issued")
-    for hour in range(3):
-        ledger.append(issue(hour), model_version="m")
-    assert deliver.fn(first, store) == 6 and deliver.fn(first, store) == 0
-    ledger.append(issue(3), model_version="m")
+class Shop:
+    """A ledger and a database that it is delivered to; hours are issues."""
+
+    def __init__(self, folder):
+        self.folder, self.store, self.ledger = folder, Store(folder / "store"), Ledger(Store(folder / "store"))
+
+    def issue(self, *hours, model="m"):
+        for hour in hours:
+            self.ledger.append(issue(hour), model_version=model)
+
+    def deliver(self, table="issued"):
+        return deliver.fn(Forecasting(url=f"sqlite:///{self.folder}/shops.db", table=table), self.store)
+
+    def hours(self):
+        """Those that the database has, each whole and once."""
+        table = rows_of(self.folder)
+        assert (table.groupby("cutoff").size() == 2).all()
+        return sorted(table["cutoff"].dt.hour.unique())
+
+    def delete(self, condition):
+        with sqlite3.connect(self.folder / "shops.db") as connection:
+            connection.execute(f"delete from issued where {condition}")
+
+
+@pytest.fixture(params=[2, 32])
+def shop(request, tmp_path, monkeypatch):
+    """Files merge at once, or not at all."""
+    monkeypatch.setattr("lstm_model.ledger.FANOUT", request.param)
+    return Shop(tmp_path)
+
+
+def test_what_was_issued_while_the_database_was_away_comes_later(shop, monkeypatch):
+    """Also after a kill between two files, and to another table."""
+    shop.issue(*range(3))
+    assert shop.deliver() == 6 and shop.deliver() == 0
+    shop.issue(*range(3, 8))
     child = os.fork()
     if not child:
-        monkeypatch.setattr("tasks.forecast.write_atomically", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-        deliver.fn(first, store)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL and len(rows_of(tmp_path)) == 8
-    assert deliver.fn(first, store) == 0 and len(rows_of(tmp_path)) == 8
-    second = Forecasting(url=f"sqlite:///{tmp_path}/other.db", table="issued")
-    assert deliver.fn(second, store) == 8, "a new database receives all that was ever issued"
+        monkeypatch.setattr("tasks.forecast.insert_missing", killed_after_one)
+        shop.deliver()
+        os._exit(0)  # all came as one file
+    os.waitpid(child, 0)
+    before = len(rows_of(shop.folder))
+    assert before > 6 and before + shop.deliver() == 16 and shop.hours() == list(range(8))
+    assert shop.deliver("another") == 16, "a new table receives all that was ever issued"
+
+
+def killed_after_one(rows, **database):
+    insert_missing(rows, **database)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("backup", [0, 2])
+def test_a_database_restored_from_a_backup_is_filled(shop, backup):
+    """Before the next issue or after it, and however old the backup is."""
+    file, kept = shop.folder / "shops.db", b""
+    for hour in range(4):
+        kept = file.read_bytes() if hour == backup > 0 else kept
+        shop.issue(hour)
+        shop.deliver()
+    for last in (3, 4):
+        file.write_bytes(kept)
+        shop.issue(*range(last + 1))
+        assert shop.deliver() == 2 * (last + 1 - backup) and shop.hours() == list(range(last + 1))
+    assert shop.deliver() == 0
+
+
+def test_a_number_that_is_given_again_is_delivered(shop):
+    """The newest file is lost, or the ledger was moved away."""
+    shop.issue(*range(5))
+    shop.deliver()
+    shop.ledger.parts()[-1].path.unlink()
+    shop.issue(5)
+    assert shop.deliver() == 2 and shop.hours() == list(range(6))
+    shop.ledger.folder.rename(shop.folder / "away")
+    shop.issue(6)
+    assert shop.deliver() == 2 and shop.hours() == list(range(7))
+
+
+def test_what_a_reader_deleted_stays_deleted(shop):
+    shop.issue(*range(6))
+    shop.deliver()
+    shop.delete("cutoff < '2024-01-01 05:00'")
+    assert shop.deliver() == 0 and shop.hours() == [5]
+
+
+def test_late_series_and_another_model_at_a_cutoff_that_was_delivered(shop):
+    shop.issue(0, 1)
+    shop.deliver()
+    shop.ledger.append(issue(0).replace("a", "0"), model_version="m")
+    shop.issue(0, model="n")
+    assert shop.deliver() == 3 and shop.deliver() == 0
+
+
+def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_path, monkeypatch):
+    """A damaged ledger, say: what is kept for it cannot be told, so nothing goes."""
+    shop = Shop(tmp_path)
+    shop.issue(0)
+    issued = Issue(model_version="m", new_rows=2, num_series=2, cutoff="2024-01-01", notes=[])
+    shop.ledger.read().to_parquet(shop.store.root / FORECASTS)
+    shop.ledger.parts()[0].path.write_bytes(b"PAR1")
+    warnings = []
+    monkeypatch.setattr(
+        "tasks.publish.get_run_logger", lambda: SimpleNamespace(warning=lambda *args: warnings.append(args))
+    )
+    monkeypatch.setattr("tasks.forecast.create_markdown_artifact", lambda **_: None)
+    monkeypatch.setattr("tasks.forecast._picture", lambda *_: Picture("forecasts", "", b""))
+    series = Artifact(kind="series", sha256="0" * 64, num_rows=0)
+    assert show.fn("shops", issued, 2, series, [], shop.store).status == "issued"
+    [(_, error)] = warnings
+    assert "cannot be read" in str(error)
 
 
 def test_the_password_of_the_database_comes_from_where_the_config_says(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from lstm_model.findings import DataError
-from lstm_model.sink import insert_missing
+from lstm_model.sink import holds, insert_missing
 
 
 def rows(hour, ids=("a", "b"), *, version="m", integer=False):
@@ -63,10 +63,25 @@ def test_every_forecast_once_however_often_it_is_handed_over(database):
     assert len(read(engine)) == 14
 
 
+def test_whether_the_table_has_an_issue(database):
+    url, password, _ = database
+
+    def has(frame):
+        keys = frame[["unique_id", "cutoff", "model_version"]].drop_duplicates()
+        return holds(keys, url=url, table="forecasts", password=password)
+
+    assert not has(rows(0)), "there is no table"
+    insert_missing(pd.concat([rows(0), rows(2)]), url=url, table="forecasts", password=password)
+    assert has(rows(0)) and has(rows(2)) and has(rows(0, ids="b"))
+    assert not has(rows(1)) and not has(rows(0, ids="abc")) and not has(rows(0, version="n"))
+
+
 def test_integers_as_time_and_a_table_with_a_schema(tmp_path):
     url = f"sqlite:///{tmp_path}/new.db"
     for hour in (5, 6, 5):
         insert_missing(rows(hour, integer=True), url=url, table="main.issued", password=None)
+        assert holds(rows(hour, integer=True), url=url, table="main.issued", password=None)
+    assert not holds(rows(7, integer=True), url=url, table="main.issued", password=None)
     table = read(sa.create_engine(url), "issued")
     assert table["cutoff"].tolist() == [5] * 4 + [6] * 4 and table["ds"].tolist() == [6, 7, 6, 7, 7, 8, 7, 8]
 
@@ -94,8 +109,9 @@ def test_a_table_of_somebody_elses(postgres, postgres_password):
                 "lo_80 float8, model_version text)"
             )
         )
-    with pytest.raises(DataError, match=r"forecasting.table zoned has time zones in cutoff.*will be made"):
-        insert_missing(rows(0), url=postgres, table="zoned", password=postgres_password)
+    for use in (insert_missing, holds):
+        with pytest.raises(DataError, match=r"forecasting.table zoned has time zones in cutoff.*will be made"):
+            use(rows(0), url=postgres, table="zoned", password=postgres_password)
     with engine.begin() as connection:
         connection.execute(sa.text("alter table zoned alter cutoff type timestamp, alter ds type timestamp"))
         connection.execute(sa.text("alter table zoned add column noted timestamptz default now()"))
