@@ -14,6 +14,7 @@ from tasks.backtest import BacktestOutcome, plan_folds, publish_backtest, summar
 from tasks.caching import StageRunner
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
+from tasks.pins import keep, recall
 from tasks.publish import open_store
 from tasks.resolve import resolve
 from tasks.side_by_side import side_by_side
@@ -42,7 +43,8 @@ def backtest(
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name))
-    series = run(ingest, request=config.data_section(), fingerprint=look(config.source))
+    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
+    series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)
     plan, spec = asked.plan, asked.plan.window

@@ -72,7 +72,7 @@ def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd
 
 
 def fold_table(folds: pd.DataFrame) -> Table:
-    """The scores by fold as the report shows them."""
+    """The scores by fold as the report shows them, the oldest first."""
     shares = [str(name) for name in folds if str(name).startswith("coverage-")]
     heads = {MODEL: "LSTM", "seasonal_naive": "seasonal naive", "window_average": "window average"}
     rows = [
@@ -82,7 +82,7 @@ def fold_table(folds: pd.DataFrame) -> Table:
             f"{1 - row[MODEL] / row['seasonal_naive']:+.0%}" if row["seasonal_naive"] > 0 else "–",
             *(f"{row[name]:.1%}" for name in shares),
         ]
-        for row in folds.to_dict(orient="records")
+        for row in folds.sort_values("cutoff").to_dict(orient="records")
     ]
     inside = [f"inside {name.removeprefix('coverage-')}%" for name in shares]
     return Table(

@@ -22,6 +22,7 @@ from lstm_model.retention import remember
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import STAGE_POLICY, StageRecord
 from tasks.kept import ENVELOPE, forecasts_of, profile_of, scales_of, scores_of
+from tasks.pins import drop
 from tasks.publish import stage_table
 
 FOLDS = "folds.json"
@@ -58,7 +59,7 @@ class BacktestOutcome(BaseModel):
     def summary(self) -> str:
         """The verdict and a line a fold."""
         lines = ["", self.verdict, "", f"{'first cutoff':<22}{'LSTM':>8}{'seasonal naive':>18}  (MASE)"]
-        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds]
+        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds[::-1]]
         lines += ["", f"report    {self.report}", *([f"envelope  {self.envelope}"] if self.envelope else [])]
         return "\n".join(lines)
 
@@ -130,6 +131,7 @@ def publish_backtest(
         description=verdict,
     )
     remember(store, [record.artifact for record in records], flow="backtest")
+    drop(store)
     return BacktestOutcome(
         name=config.name,
         verdict=verdict,

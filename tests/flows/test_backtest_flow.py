@@ -20,7 +20,15 @@ def test_a_backtest_trains_folds_apart_and_shares_the_latest_with_a_retraining(c
     trained = cli("--config", tiny)
     assert helpers.stages(trained)["train"] == "cached", "the latest fold is what a retraining trains"
 
-    old = cli("--config", tiny, "--folds", 2, "--no-refit", flow="backtest")
+    pins = cli.folder / "store" / "tiny" / "pins"
+    assert not list(pins.iterdir())
+    # A run that was killed and is executed again finds other data.
+    cli.environment["PREFECT__RUNTIME__FLOW_RUN__ID"] = "0c5b2f4e-0000-4000-8000-000000000001"
+    series = next(record["artifact"] for record in outcome["stages"] if record["stage"] == "ingest")
+    pin = pins / "0c5b2f4e-0000-4000-8000-000000000001.json"
+    pin.write_text(json.dumps({"series": series, "champion": None}))
+    old = cli("--config", tiny, "--set", "source.num_steps=324", "--folds", 2, "--no-refit", flow="backtest")
+    assert not pin.exists(), "noted until its end"
     assert helpers.stages(old)["train"] == helpers.stages(old)["window"] == "cached"
     assert sum(record["stage"] == "train" for record in old["stages"]) == 1, "one model, of the oldest fold"
     assert old["folds"][1] == outcome["folds"][1] and old["folds"][0]["lstm"] != outcome["folds"][0]["lstm"]
