@@ -68,6 +68,24 @@ def test_a_failed_run_is_told_and_a_block_that_is_gone_hides_nothing(cli, save, 
     assert len(receiver.received) == 1
 
 
+@pytest.mark.slow
+def test_a_rejection_and_a_rollback_are_told_once_each(cli, tiny, save, receiver):
+    notify = save("decisions")
+    told = ("--config", tiny, "--set", f"notify={notify}")
+    first = cli(*told, "--set", "advanced.training.max_steps=150", "--set", "advanced.training.learning_rate=0.01")
+    assert receiver.received == [], "a promotion is in the report"
+    worse = [*told, "--set", "advanced.training.max_steps=1"]
+    rejected = cli(*worse)
+    assert rejected["status"] == "rejected" and cli(*worse)["status"] == "rejected"
+    ((_, message),) = receiver.received
+    assert message["subject"] == f"tiny: challenger {rejected['bundle']} rejected"
+    assert rejected["decision"]["summary"] in message["body"] and rejected["how_to_promote"] in message["body"]
+    cli("challenger", "--name", "tiny", flow="promote")
+    cli("previous", "--name", "tiny", "--notify", notify, flow="promote")
+    _, (_, message) = receiver.received
+    assert message["subject"] == "tiny: rolled back" and f"→ {first['bundle']}" in message["body"]
+
+
 def test_a_broken_block_is_a_warning_without_its_secrets(save, receiver, caplog):
     with caplog.at_level(logging.WARNING):
         tell(save("broken", f"broken/{SECRET}"), "subject", "body")
