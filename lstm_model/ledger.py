@@ -140,18 +140,6 @@ class Ledger:
         frame: pd.DataFrame = total.rename_columns([*names, "num_series"]).to_pandas()
         return frame.sort_values(["cutoff", "model_version"], ignore_index=True)
 
-    def cutoffs(self) -> pd.DataFrame:
-        """How many series each model forecast at each cutoff, ascending: model_version, cutoff, num_series."""
-        names, first = ["model_version", "cutoff"], pads.field("step") == 1
-        with self._store.lock("ledger"):
-            files = [[part] for part in self.parts()] or [[]]
-            counts = [
-                self._read(one, first, columns=names).group_by(names).aggregate([([], "count_all")]) for one in files
-            ]
-        total = pa.concat_tables(counts).group_by(names).aggregate([("count_all", "sum")])
-        frame: pd.DataFrame = total.rename_columns([*names, "num_series"]).to_pandas()
-        return frame.sort_values(["cutoff", "model_version"], ignore_index=True)
-
     def model_versions(self) -> set[str]:
         """The bundles that any forecast was made with: an explanation of it needs them.
 

@@ -66,15 +66,6 @@ def test_cutoffs_are_counted_over_all_files(ledger):
     assert found["cutoff"].tolist() == [pd.Timestamp("2024-01-01 00:00"), pd.Timestamp("2024-01-01 01:00")]
 
 
-def test_cutoffs_are_counted_over_all_files(ledger):
-    assert ledger.cutoffs().empty
-    for hour, ids, version in ((1, "ab", "m"), (1, "bc", "m"), (0, "a", "n")):
-        ledger.append(issue(hour, ids=tuple(ids)), model_version=version)
-    found = ledger.cutoffs()
-    assert found[["model_version", "num_series"]].to_numpy().tolist() == [["n", 1], ["m", 3]]
-    assert found["cutoff"].tolist() == [pd.Timestamp("2024-01-01 00:00"), pd.Timestamp("2024-01-01 01:00")]
-
-
 def test_late_series_come_into_a_file_of_their_own(ledger):
     ledger.append(issue(0), model_version="m")
     before = {path: path.read_bytes() for path in ledger.folder.glob("*.parquet")}
