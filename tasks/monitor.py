@@ -193,7 +193,10 @@ def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
 
 
 def _start(deployment: str, reason: str, key: str) -> FlowRun:
-    """The run for this key: the one that was started for it before, unless that failed or was cancelled."""
+    """The run for this key: the one that was started for it before, unless that failed or was cancelled.
+
+    One that was cancelled before it began had no place, since another was under way; one that had begun, by a person.
+    """
     num_failed = 0
     for number in count():
         run: Any = run_deployment(
@@ -203,7 +206,7 @@ def _start(deployment: str, reason: str, key: str) -> FlowRun:
             idempotency_key=f"{key}-{number}",
             as_subflow=False,
         )
-        num_failed += run.state.is_failed()
+        num_failed += run.state.is_failed() or (run.state.is_cancelled() and run.start_time is not None)
         if num_failed == ATTEMPTS or not (run.state.is_failed() or run.state.is_cancelled()):
             break
     started: FlowRun = run

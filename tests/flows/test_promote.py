@@ -65,7 +65,7 @@ def test_a_worse_model_and_an_unknown_bundle_change_nothing(cli, tiny):
     assert (other["status"], other["champion"]) == ("deferred", first["bundle"])
     assert "horizon changed from 6 to 7" in other["decision"]["summary"] and other["how_to_promote"]
     code, errors = cli.fail("ffffffffffff", "--name", "tiny", flow="promote")
-    assert code == 1 and f"{first['bundle']} (champion)" in errors and f"{worse['bundle']} (challenger)" in errors
+    assert code == 1 and f"{first['bundle']} (champion)" in errors and f"{other['bundle']} (challenger)" in errors
     code, errors = cli.fail("previous", "--name", "tinny", flow="promote")
     assert code == 2 and "there is no problem 'tinny'" in errors
 
