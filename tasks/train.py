@@ -19,10 +19,11 @@ from prefect import task
 from prefect.logging import get_run_logger
 from safetensors.torch import save_file
 
-from lstm_model.bundle import save_bundle
+from lstm_model.bundle import read_card, save_bundle
 from lstm_model.checkpoint import open_checkpoint
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice, exclusive, select_device
+from lstm_model.registry import BUNDLE
 from lstm_model.seen import Seen
 from lstm_model.store import Artifact, Store
 from lstm_model.train import Fitted, fit
@@ -65,6 +66,7 @@ def train(
     key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": training})
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
     with forwarded_logs("lstm_model"):
+        parent = _before(parent, windows, plan, store)
         origin, start = _origin(parent, store, plan=plan, about=about, splits=splits)
         device = select_device(training.device, training.precision, lock_folder=LOCKS)
         with exclusive(device, LOCKS), shown_progress("training") as on_progress:
@@ -100,6 +102,18 @@ def listening(work: Callable[[], Result], stop: Event) -> Result:
             return future.result()
         finally:
             stop.set()
+
+
+def _before(bundle: Artifact | None, windows: Artifact, plan: Plan, store: Store) -> Artifact | None:
+    """The bundle to go on from; or, where this training has made it, what that went on from: the same bytes again."""
+    try:
+        card = read_card(store.path(bundle)) if bundle else None
+    except ValueError:
+        return bundle  # what is wrong with it is told where it is read
+    if card is None or (card["windows_sha256"], card.get("plan")) != (windows.sha256, plan.model_dump(mode="json")):
+        return bundle
+    sha256 = card["warm"]["parent"]
+    return Artifact(kind=BUNDLE, sha256=sha256, num_rows=0) if sha256 else None
 
 
 def _origin(
