@@ -21,6 +21,7 @@ from lstm_model.config import Promotion
 from lstm_model.decision import Check, Decision, Verdict
 from lstm_model.evaluate import interval_columns, levels_of
 from lstm_model.scores import MODEL
+from lstm_model.seen import ds_of
 
 ENOUGH_CUTOFFS = 8
 """Cutoffs that do not overlap, from which a significance test says more than the margin alone."""
@@ -43,8 +44,8 @@ class SeenThrough:
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> SeenThrough:
         """As a bundle's card records it."""
-        return cls(_moment(card["seen_through"]["refit"]), {
-            unique_id: _moment(ds) for unique_id, ds in card.get("seen_through_by_series", {}).items()
+        return cls(ds_of(card["seen_through"]["refit"]), {
+            unique_id: ds_of(ds) for unique_id, ds in card.get("seen_through_by_series", {}).items()
         })  # fmt: skip
 
     def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -54,10 +55,6 @@ class SeenThrough:
         never = table["cutoff"].min()
         own = table["unique_id"].astype(str).map(self.by_series).fillna(never)
         return np.asarray(table["cutoff"].to_numpy() >= own.to_numpy())
-
-
-def _moment(ds: str | int) -> Any:
-    return ds if isinstance(ds, int) else np.datetime64(ds, "us")
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,10 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
 
 
 def _forget(store: Store, grace_seconds: float) -> int:
-    reachable, bulky = _reachable(store), _noted(store, KEEP_BULKY)
+    needed, needed_bulky = _reachable(store), _noted(store, KEEP_BULKY) | _pinned(store)
     youngest = time.time() - grace_seconds
-    unused = [
-        folder
-        for folder in (store.root / "artifacts").glob("*/*")
-        if folder.name not in (reachable if folder.parent.name not in BULKY else reachable & bulky | _pinned(store))
-    ]
+    folders = (store.root / "artifacts").glob("*/*")
+    unused = [f for f in folders if f.name not in (needed_bulky if f.parent.name in BULKY else needed)]
     gone = {folder.name for folder in unused if _take_away(store, folder, youngest)}
     _drop_records(store, gone)
     _drop_locks(store, youngest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -36,16 +35,6 @@ def shuffled(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[
 def spread(total: int, most: int) -> Tensor:
     """Indices of at most `most` windows, evenly spread."""
     return torch.linspace(0, total - 1, min(total, most)).round().long()
-
-
-def only(windows: Windows, index: Tensor) -> Windows:
-    """The windows with these indices, over the same data."""
-    return replace(
-        windows,
-        starts_W=windows.starts_W[index],
-        series_W=windows.series_W[index],
-        cutoff_W=windows.cutoff_W[index.numpy()],
-    )
 
 
 def placed(windows: Windows, choice: DeviceChoice) -> Windows:

@@ -59,7 +59,7 @@ class Seen:
         except KeyError as error:
             raise SeenError(f"its card does not say what it has seen: no {error}") from error
         search, refit = (part if by_series else {None: part} for part in parts)
-        return cls({k: _ds_of(v) for k, v in search.items()}, {k: _ds_of(v) for k, v in refit.items()})
+        return cls({k: ds_of(v) for k, v in search.items()}, {k: ds_of(v) for k, v in refit.items()})
 
     def card(self) -> dict[str, Any]:
         """ISO texts or integers, as JSON keeps them."""
@@ -128,5 +128,6 @@ def moment_of(ds: Any) -> str | int:
     return int(ds) if isinstance(ds, (int, np.integer)) else str(ds)
 
 
-def _ds_of(moment: str | int) -> Any:
+def ds_of(moment: str | int) -> Any:
+    """What `moment_of` wrote."""
     return moment if isinstance(moment, int) else np.datetime64(moment, "us")

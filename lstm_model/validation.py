@@ -18,7 +18,7 @@ from lstm_model.device import DeviceChoice
 from lstm_model.forecaster import Forecaster
 from lstm_model.losses import count_targets, pinball_sum
 from lstm_model.models import forecast_batch
-from lstm_model.sampling import gathered, only, placed, spread
+from lstm_model.sampling import gathered, placed, spread
 from lstm_model.windows import Batch, Windows
 
 VALIDATION_WINDOWS = 2048
@@ -60,7 +60,7 @@ def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[B
 def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Any, str]:
     """Conformal offsets of a forecaster on windows that it has not been trained on, and a note."""
     chosen = spread(len(validation), CALIBRATION_WINDOWS)
-    part = only(validation, chosen)
+    part = validation.take(chosen)
     values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
     batch = part.batch(torch.arange(len(part)))
     y_WH = batch.target_BW[:, validation.context :].cpu().numpy()

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +23,7 @@ from tasks.caching import STAGE_POLICY, StageRecord
 from tasks.kept import ENVELOPE, forecasts_of, profile_of, scales_of, scores_of
 from tasks.pins import drop
 from tasks.publish import stage_table
+from tasks.shown import show_markdown
 
 FOLDS = "folds.json"
 CAPTION = (
@@ -125,11 +125,7 @@ def publish_backtest(
         write_atomically(kept, (folder / ENVELOPE).read_bytes())
     verdict = str(store.meta(page)["verdict"])
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
-    create_markdown_artifact(
-        key=f"backtest-{config.name}".replace("_", "-"),
-        markdown=f"{markdown}\n\n{stage_table(records)}",
-        description=verdict,
-    )
+    show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
     remember(store, [record.artifact for record in records], flow="backtest")
     drop(store)
     return BacktestOutcome(

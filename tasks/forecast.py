@@ -8,12 +8,10 @@ ledger that was restored from a backup, and leave a hole for ever.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
@@ -31,8 +29,9 @@ from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
 from tasks.kept import FORECASTS, TABLE, series_of, target_of
 from tasks.pins import drop
-from tasks.publish import clean_up
+from tasks.publish import clean_up, from_here
 from tasks.retrying import IO_RETRIES
+from tasks.shown import show_markdown
 from tasks.source import read_password
 
 ROWS_SHOWN = 12
@@ -150,16 +149,13 @@ def show(
         status="issued" if issue.new_rows else "unchanged",
         name=name,
         issue=issue,
-        forecasts=_from_here(store.root / FORECASTS),
+        forecasts=from_here(str(store.root / FORECASTS)),
         delivered_rows=delivered_rows,
         stages=records,
     )
     picture = _picture(latest, series, store)
-    create_markdown_artifact(
-        key=f"forecasts-{name}".replace("_", "-"),
-        markdown=f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}",
-        description=issued.summary().splitlines()[0],
-    )
+    page = f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}"
+    show_markdown("forecasts", name, page, description=issued.summary().splitlines()[0])
     remember(store, [record.artifact for record in records], flow="forecast")
     clean_up(store)
     drop(store)
@@ -192,8 +188,3 @@ def _table(latest: pd.DataFrame) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _from_here(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import FlowRun, StateType
 from prefect.deployments import run_deployment
@@ -35,6 +34,7 @@ from lstm_model.store import Artifact, Store, write_atomically
 from lstm_model.time_axis import advance
 from tasks.kept import ENVELOPE, TABLE, scales_of, series_of
 from tasks.notify import tell
+from tasks.shown import show_markdown
 
 RECORD, PLOT = "monitor.json", "monitor.png"
 SHOWN = 30
@@ -124,9 +124,7 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
         if _told(store) != [seen.champion, seen.evidence]:
             tell(config.notify, f"{seen.name}: drift", f"{seen.finding}\n\n{seen.retraining}".rstrip())
     write_atomically(store.root / RECORD, seen.model_dump_json(indent=1))
-    create_markdown_artifact(
-        key=f"monitor-{seen.name}".replace("_", "-"), markdown=_markdown(seen), description=seen.finding
-    )
+    show_markdown("monitor", seen.name, _markdown(seen), description=seen.finding)
     return seen
 
 
@@ -154,7 +152,8 @@ def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifa
     """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`."""
     issued = Ledger(store).cutoffs()
     own = issued[issued["model_version"] == version]
-    recently = _earlier(series, -RECOVERY_PERIODS * usual["period_steps"], usual["frequency"], store)
+    end = last_observed(store.path(series) / TABLE)
+    recently = _earlier(end, RECOVERY_PERIODS * usual["period_steps"], usual["frequency"])
     return own.empty or bool(first_cutoff(own) > recently)
 
 
@@ -162,14 +161,13 @@ def _span(usual: Mapping[str, Any], champion: str, store: Store, series: Artifac
     """The first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
     end = last_observed(store.path(series) / TABLE)
     origin = origin_of(Ledger(store).cutoffs(), champion=champion, end=end, usual=usual)
-    since = _earlier(series, -LOOK_BACK * usual["period_steps"] - usual["horizon"], usual["frequency"], store)
+    since = _earlier(end, LOOK_BACK * usual["period_steps"] + usual["horizon"], usual["frequency"])
     return (since if origin is None else min(since, origin)), origin
 
 
-def _earlier(series: Artifact, steps: int, frequency: str, store: Store) -> Any:
-    """The moment so many steps from the latest observation."""
-    end = last_observed(store.path(series) / TABLE)
-    return advance(np.array([end]), np.array([steps]), frequency)[0]
+def _earlier(end: Any, steps: int, frequency: str) -> Any:
+    """The moment so many steps before another."""
+    return advance(np.array([end]), np.array([-steps]), frequency)[0]
 
 
 def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
@@ -195,7 +193,8 @@ def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
 def _start(deployment: str, reason: str, key: str) -> FlowRun:
     """The run for this key: the one that was started for it before, unless that failed or was cancelled.
 
-    One that was cancelled before it began had no place, since another was under way; one that had begun, by a person.
+    One that was cancelled before it began had no place, since another was under way; one that had begun was cancelled
+    by a person. (Prefect writes a start time on the former as well, but counts no run.)
     """
     num_failed = 0
     for number in count():
@@ -206,7 +205,7 @@ def _start(deployment: str, reason: str, key: str) -> FlowRun:
             idempotency_key=f"{key}-{number}",
             as_subflow=False,
         )
-        num_failed += run.state.is_failed() or (run.state.is_cancelled() and run.start_time is not None)
+        num_failed += run.state.is_failed() or (run.state.is_cancelled() and run.run_count > 0)
         if num_failed == ATTEMPTS or not (run.state.is_failed() or run.state.is_cancelled()):
             break
     started: FlowRun = run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
@@ -18,6 +17,7 @@ from tasks.kept import decision_of
 from tasks.notify import tell
 from tasks.pins import choose_once, drop
 from tasks.promote_link import promote_link
+from tasks.shown import show_markdown
 
 Mode = Literal["auto", "never", "ask"]
 Status = Literal["promoted", "rejected", "deferred", "unchanged", "waiting", "kept back"]
@@ -154,11 +154,7 @@ def _show(name: str, registry: Registry) -> None:
     heads = ("| name | bundle |", "| when (UTC) | champion | before | by | why |")
     rules = [f"|{' --- |' * (head.count('|') - 1)}" for head in heads]
     tables = ["## Bundles", "", heads[0], rules[0], *names, "", "## History", "", heads[1], rules[1], *lines]
-    create_markdown_artifact(
-        key=f"registry-{name}".replace("_", "-"),
-        markdown="\n".join(tables),
-        description=f"champion {_version(state.champion) or '–'}",
-    )
+    show_markdown("registry", name, "\n".join(tables), description=f"champion {_version(state.champion) or '–'}")
 
 
 def _version(bundle: Artifact | None) -> str | None:

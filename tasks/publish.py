@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
@@ -19,6 +18,7 @@ from tasks.caching import StageRecord
 from tasks.kept import scores_of
 from tasks.pins import drop
 from tasks.promote import Settled, Status
+from tasks.shown import show_markdown
 
 NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
 
@@ -81,9 +81,9 @@ class Outcome(BaseModel):
         lines += [
             "",
             f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
-            f"report    {_from_here(self.report)}",
-            f"plots     {_from_here(self.plots)}",
-            f"pipeline  {_from_here(self.pipeline)}",
+            f"report    {from_here(self.report)}",
+            f"plots     {from_here(self.plots)}",
+            f"pipeline  {from_here(self.pipeline)}",
             f"bundle    {self.bundle} {_STANDING[self.status]}",
         ]
         if self.how_to_promote:
@@ -125,11 +125,8 @@ def publish(
     found = scores_of(pages.scores, store)
     verdict = found.headline.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
-    create_markdown_artifact(
-        key=f"report-{config.name}".replace("_", "-"),
-        markdown=f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}",
-        description=verdict,
-    )
+    page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
+    show_markdown("report", config.name, page, description=verdict)
     remember(store, [record.artifact for record in records], flow="retrain")
     clean_up(store)
     drop(store)
@@ -179,7 +176,8 @@ def _copy_plots(plots: Artifact, folder: Path, store: Store) -> Path:
     return folder
 
 
-def _from_here(path: str) -> str:
+def from_here(path: str) -> str:
+    """As a person at this folder would type it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 

@@ -221,7 +221,7 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
     monkeypatch.setattr(
         "tasks.publish.get_run_logger", lambda: SimpleNamespace(warning=lambda *args: warnings.append(args))
     )
-    monkeypatch.setattr("tasks.forecast.create_markdown_artifact", lambda **_: None)
+    monkeypatch.setattr("tasks.forecast.show_markdown", lambda *_, **__: None)
     monkeypatch.setattr("tasks.forecast._picture", lambda *_: Picture("forecasts", "", b""))
     series = Artifact(kind="series", sha256="0" * 64, num_rows=0)
     assert show.fn("shops", issued, 2, series, [], shop.store).status == "issued"

@@ -181,7 +181,7 @@ def test_drift_starts_one_retraining_for_each_evidence(here, tmp_path, monkeypat
         *[("CANCELLED", 3 + k, "is Scheduled") for k in range(4)],  # as often as it may be: another one was under way
         ("CRASHED", 6, "is Crashed; `serve`"),
         ("RUNNING", 6, "is Running"),
-        ("FAILED", 7, "is Scheduled"),
+        ("CANCELLED", 7, "is Scheduled"),  # by a person: an attempt
         ("FAILED", 8, "is Scheduled"),
         ("FAILED", 8, "no other one is started"),
     ):
