@@ -29,10 +29,12 @@ from lstm_model.bundle import covariates_of, load_bundle, read_card
 from lstm_model.config import Covariates
 from lstm_model.findings import DataError, listed
 from lstm_model.forecaster import Forecaster
-from lstm_model.segments import SeriesRows, encode_static, last_observed, read_series, upcoming
+from lstm_model.layout import Layout, Segment
+from lstm_model.segments import upcoming
+from lstm_model.series_table import SeriesRows, encode_static, last_observed, read_series
 from lstm_model.threads import restored_threads
 from lstm_model.time_axis import INTEGER, advance
-from lstm_model.windows import Layout, Segment, Windows
+from lstm_model.windows import Windows
 
 BATCH = 64
 """Every batch has exactly so many windows; places that no series takes are filled with copies."""

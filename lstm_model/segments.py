@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.config import Covariates, WindowSpec
+from lstm_model.layout import MIN_CONTEXT, SPLITS, Layout, Segment, Split
+from lstm_model.series_table import SeriesRows, encode_static, last_observed, read_series
 from lstm_model.time_axis import INTEGER, advance
-from lstm_model.windows import MIN_CONTEXT, SPLITS, Layout, Segment, Split, no_covariates
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
 ROW_GROUP_STEPS = 1 << 20
 """Steps buffered before a row group is written: what bounds the memory."""
-MAX_CATEGORIES = 64
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,6 @@ class Moments:
         mean = self.total / self.count
         deviation = max(self.squares / self.count - mean**2, 0.0) ** 0.5
         return [mean, deviation if deviation > 1e-8 * max(1.0, abs(mean)) else 1.0]
-
-
-@dataclass(frozen=True)
-class SeriesRows:
-    """One series of the table, still whole."""
-
-    unique_id: str
-    ds: NDArray[Any]
-    y: NDArray[np.float32]
-    observed: NDArray[np.bool_]
-    past: NDArray[np.float32]
-    future: NDArray[np.float32]
 
 
 def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
@@ -110,6 +97,7 @@ def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Co
     """
     static = encode_static(table, covariates.static)
     end = last_observed(table)
+    common = plan_cutoffs(end, spec, fold=fold)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
@@ -117,12 +105,12 @@ def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Co
         for writer in writers.values():
             stack.enter_context(writer)
         for series in read_series(table, covariates):
-            cutoffs = plan_cutoffs(series.ds[series.observed][-1] if spec.align == "end" else end, spec, fold=fold)
-            for split, segment in split_series(series, spec, cutoffs):
+            own = plan_cutoffs(series.ds[series.observed][-1], spec, fold=fold) if spec.align == "end" else common
+            for split, segment in split_series(series, spec, own):
                 counts[split] += writers[split].add(segment)
                 if split == "train":
                     _observe(moments, segment, covariates)
-    _write_about(folder, spec, covariates, plan_cutoffs(end, spec, fold=fold), moments, static, counts)
+    _write_about(folder, spec, covariates, common, moments, static, counts)
     return counts["train"]
 
 
@@ -148,10 +136,7 @@ def upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
     """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     last = min(cut + horizon, len(series.ds))
-    segment = _segment(series, cut - context, last, unknown=cut + horizon - last)
-    # Copies, since views would keep every whole series in memory.
-    arrays = {name: getattr(segment, name).copy() for name in ("values", "observed", "past", "future")}
-    return replace(segment, **arrays)
+    return _segment(series, cut - context, last, unknown=cut + horizon - last).copy()
 
 
 def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
@@ -218,6 +203,8 @@ class SplitWriter:
             compression="zstd",
             compression_level=1,
             use_dictionary=["unique_id"],
+            # Nobody asks a row group for its least value; finding it would cost a pass over all of them.
+            write_statistics=["unique_id", "start"],
             use_byte_stream_split=[f"{n}.list.element" for n in _list_columns(self.covariates) if n != "observed"],
         )
         return self
@@ -238,7 +225,7 @@ class SplitWriter:
                 if count <= most
                 else segment.part(max(0, stop - most), stop + layout.width - 1, layout.frequency)
             )
-            self._rows.append(piece)
+            self._rows.append(piece.copy())
             self._steps += len(piece.values)
             if self._steps >= ROW_GROUP_STEPS:
                 self._flush()
@@ -269,23 +256,6 @@ def layout_of(spec: WindowSpec, split: Split) -> Layout:
     return Layout(context=spec.context, horizon=spec.horizon, stride=stride, frequency=spec.frequency, lead=lead)
 
 
-def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
-    """The series of a table one after another; only one, and one block of rows, is in memory."""
-    names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
-    held: list[pa.RecordBatch] = []
-    for batch in _batches(table, names):
-        ids = batch.column("unique_id").dictionary_encode().indices.to_numpy()
-        edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
-        for first, last in pairwise(edges):
-            piece = batch.slice(first, last - first)
-            if held and held[0].column("unique_id")[0] != piece.column("unique_id")[0]:
-                yield _series_rows(held, covariates)
-                held = []
-            held.append(piece)
-    if held:
-        yield _series_rows(held, covariates)
-
-
 def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
     """The rows of a series table that lie before the test: what error scales may be measured on.
 
@@ -299,84 +269,6 @@ def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
         end = advance(own, np.full(len(own), -spec.test_steps), spec.frequency)
     before: pd.DataFrame = table[table["ds"].to_numpy() <= end]
     return before
-
-
-def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
-    """Static covariates as numbers: numeric ones as they are, text as one column a category.
-
-    Args:
-        table: the Parquet file that ingest wrote.
-        names: of the covariates.
-        known: the categories that a model knows, by text covariate; any other category is 0 in all its columns.
-
-    Returns:
-        {"columns": names of the encoded columns, "categories": {name: categories}, "rows": {unique_id: values}}
-
-    Raises:
-        ValueError: a text covariate has more than 64 categories, or is one that the model knows as numbers.
-    """
-    if not names:
-        return {"columns": [], "categories": {}, "rows": {}}
-    frame = pq.read_table(table, columns=["unique_id", *names]).to_pandas().drop_duplicates("unique_id")
-    parts, categories = [], {}
-    for name in names:
-        if name not in (known or {}) and pd.api.types.is_numeric_dtype(frame[name]):
-            parts.append(frame[[name]].astype(float))
-            continue
-        if known is not None and name not in known:
-            raise ValueError(
-                f"static covariate {name!r} has text in it (series {frame['unique_id'].iloc[0]!r}: "
-                f"{frame[name].iloc[0]!r}); the model was trained on numbers. Mend the source, or train again"
-            )
-        categories[name] = known[name] if known else sorted(frame[name].astype(str).unique())
-        if len(categories[name]) > MAX_CATEGORIES:
-            raise ValueError(
-                f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
-                "supported. Group the rare ones, or leave it out (it may be an identifier)"
-            )
-        texts = frame[name].astype(str)
-        parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
-    encoded = pd.concat(parts, axis=1)
-    rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
-    return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
-
-
-def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Row group by row group: `iter_batches` over the whole file holds on to memory as it goes."""
-    file = pq.ParquetFile(table)
-    for group in range(file.num_row_groups):
-        yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=ROW_GROUP_STEPS)
-
-
-def last_observed(table: Path) -> Any:
-    """The latest observed `ds` of the panel, read in blocks."""
-    latest = []
-    for batch in _batches(table, ["ds", "observed"]):
-        ds = batch.column("ds").to_numpy(zero_copy_only=False)
-        observed = batch.column("observed").to_numpy(zero_copy_only=False)
-        if observed.any():
-            latest.append(ds[observed].max())
-    assert latest, "ingest lets no table without observations pass"
-    return max(latest)
-
-
-def _series_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
-    rows = pa.Table.from_batches(batches)
-
-    def numbers(name: str) -> NDArray[np.float32]:
-        return np.asarray(rows.column(name).to_numpy(), np.float32)
-
-    def stacked(names: tuple[str, ...]) -> NDArray[np.float32]:
-        return np.stack([numbers(n) for n in names], axis=1) if names else no_covariates(rows.num_rows)
-
-    return SeriesRows(
-        unique_id=rows.column("unique_id")[0].as_py(),
-        ds=rows.column("ds").to_numpy(),
-        y=numbers("y"),
-        observed=rows.column("observed").to_numpy(),
-        past=stacked(covariates.past),
-        future=stacked(covariates.future),
-    )
 
 
 def _observe(moments: dict[str, Moments], segment: Segment, covariates: Covariates) -> None:

@@ -1,9 +1,7 @@
-"""Series cut into windows: segments on disk, views in memory.
+"""Segments as windows in memory.
 
-A row on disk is a *segment*: a stretch of one series that holds every window fitting into it. A window is one
-context + horizon pair; it is a view into its segment, never a copy, so a billion windows take the room of the series.
-Rows are self-contained: long series are cut into segments that overlap by context + horizon - 1, and a training row
-physically contains no value after its cutoff.
+A window is one context + horizon pair; it is a view into its segment, never a copy, so a billion windows take the room
+of the series.
 
 Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F/S past/future/static covariates.
 """
@@ -11,26 +9,17 @@ Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.dataset as pads
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lstm_model.layout import MIN_CONTEXT, Layout, Segment, Split, no_covariates, read_segments
 from lstm_model.time_axis import INTEGER, advance
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-MIN_CONTEXT = 2
-"""Fewest real values in a context: one gives a level, two a scale."""
 
 
 @dataclass(frozen=True)
@@ -177,56 +166,6 @@ class Windows:
         )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The geometry of a windows dataset."""
-
-    context: int
-    horizon: int
-    stride: int
-    frequency: str
-    lead: int
-
-    @property
-    def width(self) -> int:
-        """Steps of a segment that holds one window."""
-        return self.lead + self.horizon
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of one series; `padding` NaN steps precede `start`, the `ds` of its first real step."""
-
-    unique_id: str
-    start: Any
-    padding: int
-    values: NDArray[np.float32]
-    observed: NDArray[np.bool_]
-    past: NDArray[np.float32]
-    future: NDArray[np.float32]
-
-    def part(self, first: int, last: int, frequency: str) -> Segment:
-        """The steps [first, last), with the start moved along."""
-        skipped = max(0, first - self.padding)
-        start = self.start
-        if skipped:
-            start = advance(np.array([start]), np.array([skipped]), frequency)[0]
-        cut = slice(first, last)
-        return Segment(
-            unique_id=self.unique_id,
-            start=start,
-            padding=max(0, self.padding - first),
-            values=self.values[cut],
-            observed=self.observed[cut],
-            past=self.past[cut],
-            future=self.future[cut],
-        )
-
-
-def no_covariates(num_steps: int) -> NDArray[np.float32]:
-    return np.zeros((num_steps, 0), np.float32)
-
-
 def concat(a: Windows, b: Windows) -> Windows:
     """The windows of both, for a refit through validation; both must have one geometry and the same covariates."""
     assert (a.context, a.horizon, a.frequency) == (b.context, b.horizon, b.frequency)
@@ -266,41 +205,6 @@ def load_windows(folder: Path, split: Split) -> Windows:
         lead=about["lead"][split],
     )
     return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
-
-
-def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
-    """The segments of one split, as they lie on disk."""
-    about = json.loads((folder / "windows.json").read_text())
-    files = sorted((folder / f"split={split}").glob("*.parquet"))
-    if not files:
-        return
-    for batch in pads.dataset(files).to_batches(batch_size=1024):
-        columns = {name: batch.column(name) for name in batch.schema.names}
-        values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
-        past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
-        future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
-        starts = columns["start"].to_numpy(zero_copy_only=False)
-        for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
-            yield Segment(
-                unique_id=unique_id,
-                start=starts[row],
-                padding=columns["padding"][row].as_py(),
-                values=values[row],
-                observed=observed[row],
-                past=_columns([c[row] for c in past], len(values[row])),
-                future=_columns([c[row] for c in future], len(values[row])),
-            )
-
-
-def _pieces(column: pa.Array) -> list[NDArray[Any]]:
-    """A list column as one array a row."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
-    return [flat[a:b] for a, b in pairwise(bounds)]
-
-
-def _columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
-    return np.stack(parts, axis=1) if parts else no_covariates(num_steps)
 
 
 def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

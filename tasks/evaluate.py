@@ -9,7 +9,8 @@ from prefect import task
 from lstm_model.bundle import covariates_of, load_bundle, read_card
 from lstm_model.config import WindowSpec
 from lstm_model.evaluate import forecast_table, scales, score
-from lstm_model.segments import encode_static, rows_before_test
+from lstm_model.segments import rows_before_test
+from lstm_model.series_table import encode_static
 from lstm_model.store import Artifact, Store
 from lstm_model.windows import Windows, load_windows, static_rows
 from tasks.caching import STAGE_POLICY

@@ -29,7 +29,7 @@ from lstm_model.monitor import LOOK_BACK, Status, Watch, better_known, first_cut
 from lstm_model.monitor_plots import plot_watch
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import digits, escape_markdown
-from lstm_model.segments import last_observed
+from lstm_model.series_table import last_observed
 from lstm_model.store import Artifact, Store, write_atomically
 from lstm_model.time_axis import advance
 from tasks.kept import ENVELOPE, TABLE, scales_of, series_of

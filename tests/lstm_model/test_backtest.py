@@ -12,11 +12,12 @@ from lstm_model.baselines import seasonal_naive
 from lstm_model.config import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.envelope import envelope
 from lstm_model.evaluate import forecast_table
+from lstm_model.layout import read_segments
 from lstm_model.monitor_plots import plot_folds
 from lstm_model.report import Report, render_html, render_markdown
 from lstm_model.scaling import scales
 from lstm_model.segments import rows_before_test, write_windows
-from lstm_model.windows import load_windows, read_segments
+from lstm_model.windows import load_windows
 
 SPEC = WindowSpec(
     context=24, horizon=6, season=24, frequency="h", stride=1, evaluation_stride=1, test_steps=48, validation_steps=48,

@@ -142,7 +142,7 @@ def test_every_series_from_its_own_end_also_new_and_short_ones(made, table):
 
 
 def test_an_unknown_category_is_zero_in_all_columns(made, table):
-    from lstm_model.segments import encode_static
+    from lstm_model.series_table import encode_static
 
     known = {"region": ["north", "south"]}
     encoded = encode_static(table(panel("ab", region=["north", "west"])), ("region", "size"), known=known)

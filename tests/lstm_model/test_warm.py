@@ -10,12 +10,13 @@ from lstm_model.bundle import save_bundle
 from lstm_model.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice
+from lstm_model.layout import Layout, Segment, no_covariates
 from lstm_model.seen import Seen
 from lstm_model.store import Store
 from lstm_model.train import fit
 from lstm_model.validation import Validation
 from lstm_model.warm import SEARCHED, ColdStartError, find_parent
-from lstm_model.windows import Layout, Segment, Windows, no_covariates
+from lstm_model.windows import Windows
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, DAY = 36, 12, 12

@@ -12,9 +12,10 @@ import torch
 
 from lstm_model import segments
 from lstm_model.config import Covariates, WindowSpec
+from lstm_model.layout import SPLITS, read_segments
 from lstm_model.scaling import scales
 from lstm_model.segments import plan_cutoffs, write_windows
-from lstm_model.windows import SPLITS, Windows, concat, load_windows, read_segments
+from lstm_model.windows import Windows, concat, load_windows
 
 
 def spec(**changes):

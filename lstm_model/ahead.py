@@ -1,0 +1,22 @@
+"""The next one is made while this one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made in a thread of its own while its predecessor is used: at most one waits.
+
+    An error in making one is raised where that one would have come.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = maker.submit(next, items, end)
+            yield item  # type: ignore[misc]
