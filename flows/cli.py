@@ -189,18 +189,22 @@ def _explain_field(problem: Any) -> str:
 
 @contextmanager
 def run_settings() -> Iterator[None]:
-    """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows."""
+    """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows.
+
+    Heartbeats are for finding dead runs of deployments and starting them again, which nobody does with a run from the
+    command line; the thread that sends them sleeps for up to a second at the end.
+    """
+    no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     if PREFECT_API_URL.value():
-        yield
+        with temporary_settings(no_heartbeats):
+            yield
         return
     settings = {
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
         # The first start creates the database, which takes a slow disk longer than the 20 s allowed by default.
         PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
-        # Heartbeats are for finding dead runs later, when this server will be gone; they cost a second at the end.
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
     }
-    with temporary_settings(settings):
+    with temporary_settings(settings | no_heartbeats):
         start_temporary_server()
         yield
 

@@ -13,9 +13,8 @@ from typing import Literal
 import pandas as pd
 
 from lstm_model.config import Plan, WindowSpec
-from lstm_model.evaluate import interval_columns, levels_of, score
 from lstm_model.report import Table, digits
-from lstm_model.scores import MODEL
+from lstm_model.scores import MODEL, interval_columns, levels_of
 
 TrainingSpan = Literal["expanding", "rolling"]
 
@@ -61,6 +60,8 @@ def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd
         tables: the forecast table of each fold.
         scale: of all folds: one denominator, so that folds compare.
     """
+    from lstm_model.evaluate import score  # needs torch; the monitor, which uses this module too, does not
+
     rows = []
     for table in tables:
         total = score(table, scale=scale).total.set_index("model")

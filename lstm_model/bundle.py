@@ -7,8 +7,6 @@ No pickle: loading a bundle runs no code of its writer. The bytes depend on the 
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lstm_model.config import Covariates, ModelSpec
+from lstm_model.card import FORMAT, RECORD, read_record, write_record
+from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network
-from lstm_model.store import MANIFEST
 
-WEIGHTS, RECORD, FORMAT = "model.safetensors", "bundle.json", 1
+WEIGHTS = "model.safetensors"
 OFFSETS = "conformal_offsets"
 
 
@@ -43,34 +41,7 @@ def save_bundle(folder: Path, forecaster: Forecaster, card: dict[str, Any]) -> N
         "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
         "card": card,
     }
-    _write_record(folder, record)
-
-
-def copy_bundle(source: Path, target: Path, extra: dict[str, Any]) -> None:
-    """Copy a model's folder, whatever else lies in it too, with `extra` added to its card; `target` is made.
-
-    The manifest stays behind: it belongs to the artifact that `source` is, and `target` is another.
-
-    Raises:
-        ValueError: the source's record is missing, truncated or changed.
-    """
-    record = _read_record(source)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(MANIFEST, RECORD), dirs_exist_ok=True)
-    _write_record(target, {**record, "card": record["card"] | extra})
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card that was saved with a bundle, without loading its weights."""
-    card: dict[str, Any] = _read_record(folder)["card"]
-    return card
-
-
-def covariates_of(card: dict[str, Any]) -> Covariates:
-    """The covariates that a bundle reads, by the names that they have in a series table."""
-    kept = card["covariates"]
-    columns = {f"{name}={c}": name for name, categories in kept["static_categories"].items() for c in categories}
-    static = dict.fromkeys(columns.get(column, column) for column in kept["static_columns"])
-    return Covariates(static=tuple(static), past=tuple(kept["past"]), future=tuple(kept["future"]))
+    write_record(folder, record)
 
 
 def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
@@ -79,7 +50,7 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
     Raises:
         ValueError: a file is missing, truncated or not what was written.
     """
-    record = _read_record(folder)
+    record = read_record(folder)
     weights = folder / WEIGHTS
     if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != record["weights_sha256"]:
         raise ValueError(f"{weights} is missing, truncated or changed: its sha256 is not the one in {RECORD}")
@@ -94,27 +65,3 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
         raise ValueError(f"{folder} is not a bundle that this version can read: {error}") from error
     network.to(device).eval()
     return Forecaster(network, spec, shape, record["scaler"], None if offsets is None else offsets.cpu().numpy())
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    file = folder / RECORD
-    try:
-        sealed = json.loads(file.read_text(encoding="utf-8"))
-        record = {key: value for key, value in sealed.items() if key != "sha256"}
-        whole = sealed["sha256"] == _digest(record)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file} cannot be read as a bundle's record: {error!r}") from error
-    if not whole:
-        raise ValueError(f"{file} was changed after it was written: its sha256 does not match its content")
-    if record["format"] != FORMAT:
-        raise ValueError(f"{file} has format {record['format']}, this version reads {FORMAT}")
-    return record
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    sealed = {**record, "sha256": _digest(record)}
-    (folder / RECORD).write_text(json.dumps(sealed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
+from lstm_model.files import redact
 from lstm_model.findings import DataError
 
 
@@ -44,11 +44,6 @@ def connected(url: str, password: str | None, *, setting: str, create: bool = Fa
         )
         kind = ConnectionError if lost and "authentication" not in text else DataError
         raise kind(f"{setting} {_shown(url)}: {text}") from None
-
-
-def redact(path: str) -> str:
-    """A URL without its user part, which may hold credentials."""
-    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
 
 
 def _with_password(text: str, password: str | None, *, setting: str, create: bool) -> sa.URL:

@@ -9,7 +9,6 @@ Shapes: W windows, L context, H horizon, Q quantiles, C cells.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from utilsforecast import losses
 
 from lstm_model.baselines import BASELINES, forecast_baselines
 from lstm_model.scaling import scales as scales
-from lstm_model.scores import MODEL, MODELS, Scores, summarise
+from lstm_model.scores import MODEL, MODELS, Scores, interval_columns, levels_of, summarise
 from lstm_model.windows import Windows
 
 BATCH_STEPS = 1 << 23
@@ -37,18 +36,6 @@ class Predictor(Protocol):
 
     def predict(self, windows: Windows) -> NDArray[np.float32]:
         """(W, H, Q) in original units, sorted along Q."""
-
-
-def interval_columns(level: float) -> tuple[str, str]:
-    """Names of the lower and upper bound of a central interval: 0.8 gives lstm-lo-80 and lstm-hi-80."""
-    percent = f"{round(100 * level, 4):g}"
-    return f"{MODEL}-lo-{percent}", f"{MODEL}-hi-{percent}"
-
-
-def levels_of(table: pd.DataFrame) -> tuple[float, ...]:
-    """The levels whose intervals a forecast table holds, ascending."""
-    found = (re.fullmatch(rf"{MODEL}-lo-([\d.]+)", str(name)) for name in table.columns)
-    return tuple(sorted(round(float(match[1]) / 100, 6) for match in found if match))
 
 
 def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:

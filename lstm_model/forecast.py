@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from lstm_model.bundle import covariates_of, load_bundle, read_card
+from lstm_model.bundle import load_bundle
+from lstm_model.card import covariates_of, read_card
 from lstm_model.config import Covariates
 from lstm_model.findings import DataError, listed
 from lstm_model.forecaster import Forecaster

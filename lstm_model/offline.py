@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lstm_model.bundle import RECORD, covariates_of, read_card
+from lstm_model.card import RECORD, covariates_of, read_card
 from lstm_model.config import Columns, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.doctor import examine
 from lstm_model.forecast import forecast

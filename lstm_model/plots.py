@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_model.evaluate import interval_columns, levels_of
 from lstm_model.figures import (
     COLOURS,
     DASHES,
@@ -25,7 +24,7 @@ from lstm_model.figures import (
     shorten,
     time_axis,
 )
-from lstm_model.scores import MODEL, MODELS, Scores
+from lstm_model.scores import MODEL, MODELS, Scores, interval_columns, levels_of
 
 ONE_STEP_WINDOWS = 60
 """Forecasts shown of a model that forecasts one step at a time: one alone shows nothing."""

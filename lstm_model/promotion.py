@@ -19,8 +19,7 @@ from scipy.special import stdtr
 
 from lstm_model.config import Promotion
 from lstm_model.decision import Check, Decision, Verdict
-from lstm_model.evaluate import interval_columns, levels_of
-from lstm_model.scores import MODEL
+from lstm_model.scores import MODEL, interval_columns, levels_of
 from lstm_model.seen import ds_of
 
 ENOUGH_CUTOFFS = 8

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
 
 from lstm_model.config import Source
-from lstm_model.database import connected, redact
+from lstm_model.database import connected
+from lstm_model.files import locate
 from lstm_model.findings import DataError, listed
 from lstm_model.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
@@ -32,45 +32,6 @@ class Loaded:
     frame: pd.DataFrame
     decimal: str = "."
     reasons: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Located:
-    """The files that a path, glob or URL names."""
-
-    filesystem: Any
-    files: tuple[str, ...]
-    """Full paths, ascending."""
-    names: tuple[str, ...]
-    """The same relative to the fixed part of the glob: they do not change when the folder moves."""
-
-
-def locate(path: str) -> Located:
-    """Find the files of a path, a glob or an fsspec URL.
-
-    Raises:
-        DataError: nothing there; the message says what lies beside it.
-    """
-    shown = redact(path)
-    try:
-        filesystem, root = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        raise DataError(
-            f"source.path {shown!r} cannot be opened: {error}. Install the package that this kind of URL needs"
-        ) from error
-    is_glob = any(mark in root for mark in "*?[") and not filesystem.exists(root)
-    found = sorted(filesystem.glob(root)) if is_glob else [root]
-    found = [file for file in found if not filesystem.isdir(file)] if is_glob else found
-    if not found:
-        raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
-    if not is_glob and filesystem.isdir(root):
-        raise DataError(
-            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*.csv"
-        )
-    if not is_glob and not filesystem.exists(root):
-        raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")
-    base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
-    return Located(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
 
 
 def read_files(source: Source) -> list[Loaded]:
@@ -96,20 +57,6 @@ def read_files(source: Source) -> list[Loaded]:
         if loaded[-1].frame.empty:
             raise DataError(f"{name} has column names ({listed(loaded[-1].frame.columns)}) but no rows")
     return loaded
-
-
-def hash_files(source: Source) -> str:
-    """Hex sha256 over the names (relative to the glob) and bytes of the files, streamed in order of name."""
-    assert source.path is not None
-    located = locate(source.path)
-    digest = hashlib.sha256()
-    for file, name in zip(located.files, located.names, strict=True):
-        content = hashlib.sha256()
-        with located.filesystem.open(file, "rb") as stream:
-            while block := stream.read(SAMPLE_BYTES):
-                content.update(block)
-        digest.update(f"{len(name)}:{name}:{content.hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def query(source: Source, password: str | None) -> Loaded:
@@ -139,18 +86,6 @@ def hash_query(source: Source, password: str | None) -> str:
     frame = query(source, password).frame
     rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
     return hashlib.sha256(repr(list(frame.columns)).encode() + rows.tobytes()).hexdigest()
-
-
-def _neighbours(filesystem: Any, root: str) -> str:
-    """What exists in the nearest folder above, for the message about a missing file."""
-    folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
-    while folder and not filesystem.isdir(folder):
-        folder = folder.rpartition("/")[0]
-    try:
-        names = sorted(PurePosixPath(name).name for name in filesystem.ls(folder or "/", detail=False))
-    except (OSError, NotImplementedError):
-        return "check the path"
-    return f"the folder {folder or '/'} holds: {listed(names)}" if names else f"the folder {folder or '/'} is empty"
 
 
 def _read_parquet(filesystem: Any, file: str, name: str) -> Loaded:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +15,7 @@ from markupsafe import Markup
 
 from lstm_model.decision import Decision
 from lstm_model.findings import Finding
+from lstm_model.markdown import escape_markdown
 from lstm_model.scores import MODEL, Scores
 
 MARKDOWN_LIMIT_BYTES = 900_000
@@ -160,14 +159,6 @@ def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) 
             raise ValueError(f"the report's text alone is {len(text.encode()):,} bytes; the limit is {limit_bytes:,}")
         while excess > 0 and kept:
             excess -= len(kept.pop().uri)
-
-
-def escape_markdown(value: Any) -> str:
-    """Text that Markdown shows as it is, on one line: also in a table, and without making HTML of it."""
-    if isinstance(value, Markup):
-        return str(value)
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", text)
 
 
 @cache

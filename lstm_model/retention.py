@@ -7,6 +7,7 @@ a recent run, the pin of a run that was killed and may come back, and its age: a
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lstm_model.ledger import Ledger
 from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
 from lstm_model.store import HOST, Artifact, Store, write_atomically
 
@@ -51,6 +51,9 @@ def _forget(store: Store, grace_seconds: float) -> int:
     youngest = time.time() - grace_seconds
     folders = (store.root / "artifacts").glob("*/*")
     unused = [f for f in folders if f.name not in (needed_bulky if f.parent.name in BULKY else needed)]
+    if any(f.parent.name == BUNDLE and _last_use(f) < youngest for f in unused):
+        issued = _issued(store)
+        unused = [f for f in unused if f.parent.name != BUNDLE or f.name[:VERSION_DIGITS] not in issued]
     gone = {folder.name for folder in unused if _take_away(store, folder, youngest)}
     _drop_records(store, gone)
     _drop_locks(store, youngest)
@@ -75,10 +78,21 @@ def _take_away(store: Store, folder: Path, youngest: float) -> bool:
 def _reachable(store: Store) -> set[str]:
     state = Registry(store).state()
     named = {bundle.sha256 for alias in ALIASES if (bundle := getattr(state, alias)) is not None}
-    issued = Ledger(store).model_versions()
-    folders = (store.root / "artifacts" / BUNDLE).glob("*")
-    forecast_with = {folder.name for folder in folders if folder.name[:VERSION_DIGITS] in issued}
-    return named | forecast_with | _noted(store, KEEP_RUNS) | _pinned(store)
+    return named | _noted(store, KEEP_RUNS) | _pinned(store)
+
+
+def _issued(store: Store) -> set[str]:
+    """The bundles that ever forecast; asked for only where a bundle may go, since the whole ledger is read."""
+    from lstm_model.ledger import Ledger
+
+    return Ledger(store).model_versions()
+
+
+def _last_use(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _noted(store: Store, runs: int) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,6 +106,18 @@ class Scores:
             num_windows=document["num_windows"],
             notes=document["notes"],
         )
+
+
+def interval_columns(level: float) -> tuple[str, str]:
+    """Names of the lower and upper bound of a central interval: 0.8 gives lstm-lo-80 and lstm-hi-80."""
+    percent = f"{round(100 * level, 4):g}"
+    return f"{MODEL}-lo-{percent}", f"{MODEL}-hi-{percent}"
+
+
+def levels_of(table: pd.DataFrame) -> tuple[float, ...]:
+    """The levels whose intervals a forecast table holds, ascending."""
+    found = (re.fullmatch(rf"{MODEL}-lo-([\d.]+)", str(name)) for name in table.columns)
+    return tuple(sorted(round(float(match[1]) / 100, 6) for match in found if match))
 
 
 def summarise(cells: pd.DataFrame, *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -18,7 +16,7 @@ from lstm_model.findings import DataError, Where
 from lstm_model.readers import Loaded
 from lstm_model.timestamps import parse_numbers, parse_timestamps
 
-__all__ = ["DataError", "RawSeries", "fingerprint", "read_source"]
+__all__ = ["DataError", "RawSeries", "read_source"]
 
 
 @dataclass(frozen=True)
@@ -50,20 +48,6 @@ def read_source(source: Source, *, covariates: Covariates, password: str | None 
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
     where = _where(loaded, frame) if roles.layout is FileLayout.long else _where_wide(frame)
     return _typed(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
-
-
-def fingerprint(source: Source, *, password: str | None = None) -> str:
-    """Hex sha256 that changes when the source's data does.
-
-    Files: names relative to the glob, and bytes. SQL: the rows of the query. Synthetic: its settings.
-    """
-    if source.kind is SourceKind.files:
-        return readers.hash_files(source)
-    if source.kind is SourceKind.sql:
-        return readers.hash_query(source, password)
-    fields = {"dataset", "num_steps"} | ({"num_series", "seed"} if source.dataset == "panel" else set())
-    settings = source.model_dump(mode="json", include=fields)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _read_synthetic(source: Source, covariates: Covariates) -> RawSeries:

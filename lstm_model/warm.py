@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lstm_model.bundle import load_bundle, read_card
+from lstm_model.bundle import load_bundle
+from lstm_model.card import read_card
 from lstm_model.config import Plan, TrainingSpec
 from lstm_model.forecaster import Forecaster, Scaler, shape_of
 from lstm_model.progress import Stage

@@ -7,10 +7,9 @@ from typing import Any
 
 from prefect import task
 
-from lstm_model.bundle import copy_bundle, read_card
+from lstm_model.card import copy_bundle, read_card
 from lstm_model.config import PipelineConfig, Plan
 from lstm_model.decision import Decision
-from lstm_model.envelope import envelope
 from lstm_model.registry import BUNDLE
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
@@ -47,6 +46,8 @@ def bundle(
         predecessor: after drift, the champion: what its errors were before is what the new ones must come back to.
         store: where all of them lie.
     """
+    from lstm_model.envelope import envelope
+
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
     found = scores_of(scores, store)
     card = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +25,7 @@ def closure_hash(module: str) -> str:
     for name in sorted(module_closure(module)):
         path = _source(name)
         assert path is not None, name
-        digest.update(f"{name}\0{_fingerprint(path)}\0".encode())
+        digest.update(f"{name}\0{_read(path).fingerprint}\0".encode())
     return digest.hexdigest()
 
 
@@ -36,22 +38,46 @@ def module_closure(module: str) -> frozenset[str]:
         path = _source(name)
         if path is not None and name not in found:
             found.add(name)
-            waiting.extend(_imports(path))
+            waiting.extend(_read(path).imports)
     return frozenset(found)
 
 
-def _imports(path: Path) -> set[str]:
+@dataclass(frozen=True)
+class _Source:
+    """What is read of a file, once in a process: stages share most of their modules."""
+
+    imports: frozenset[str]
+    fingerprint: str
+
+
+@cache
+def _read(path: Path) -> _Source:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    return _Source(_imports(tree), _fingerprint(path, text, tree))
+
+
+def _imports(tree: ast.Module) -> frozenset[str]:
     """Modules of `PACKAGES` that a file imports, at the top or inside a function."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] in PACKAGES}
+    return frozenset(name for name in names if name.split(".")[0] in PACKAGES)
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement, however deep; expressions, which are most of a tree, hold none."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, field, ()):
+            yield inner
+            yield from _statements(inner)
+
+
+@cache
 def _source(name: str) -> Path | None:
     """The file of a module, found without importing anything; None where the name is no module."""
     top, *rest = name.split(".")
@@ -62,9 +88,8 @@ def _source(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _fingerprint(path: Path) -> str:
+def _fingerprint(path: Path, text: str, tree: ast.Module) -> str:
     """Of the syntax tree, and of the templates in a folder beside the module that its text names."""
-    text = path.read_text(encoding="utf-8")
-    parts = [ast.dump(ast.parse(text))]
+    parts = [ast.dump(tree)]
     parts += [t.read_text(encoding="utf-8") for t in sorted(path.parent.glob("templates/*")) if t.name in text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

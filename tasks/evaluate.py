@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prefect import task
 
-from lstm_model.bundle import covariates_of, load_bundle, read_card
+from lstm_model.card import covariates_of, read_card
 from lstm_model.config import WindowSpec
-from lstm_model.evaluate import forecast_table, scales, score
-from lstm_model.segments import rows_before_test
-from lstm_model.series_table import encode_static
 from lstm_model.store import Artifact, Store
-from lstm_model.windows import Windows, load_windows, static_rows
 from tasks.caching import STAGE_POLICY
 from tasks.kept import FORECASTS, SCALES, TABLE, series_of
+
+if TYPE_CHECKING:
+    from lstm_model.windows import Windows
 
 
 @task(name="evaluate", task_run_name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
@@ -23,6 +23,11 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
 
     A history too short for a test gives an artifact without scores, and the report says so.
     """
+    from lstm_model.bundle import load_bundle
+    from lstm_model.evaluate import forecast_table, scales, score
+    from lstm_model.segments import rows_before_test
+    from lstm_model.windows import load_windows
+
     with store.create("scores") as draft:
         test = _as_trained(load_windows(store.path(windows), "test"), series, model, store)
         if len(test):
@@ -41,6 +46,9 @@ def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Stor
     names = covariates_of(card).static
     if not names or not len(windows):
         return windows
+    from lstm_model.series_table import encode_static
+    from lstm_model.windows import static_rows
+
     known = card["covariates"]["static_categories"]
     rows = encode_static(store.path(series) / TABLE, names, known=known)["rows"]
     return replace(windows, static_KS=static_rows(windows.unique_ids, rows))

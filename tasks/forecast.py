@@ -21,10 +21,10 @@ from lstm_model.fan import plot_upcoming
 from lstm_model.figures import to_png
 from lstm_model.forecast import forecast
 from lstm_model.ledger import Ledger
+from lstm_model.markdown import escape_markdown
 from lstm_model.registry import Registry, version_of
-from lstm_model.report import Picture, escape_markdown
+from lstm_model.report import Picture
 from lstm_model.retention import remember
-from lstm_model.sink import holds, insert_missing
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
 from tasks.kept import FORECASTS, TABLE, series_of, target_of
@@ -127,6 +127,8 @@ def deliver(forecasting: Forecasting, store: Store) -> int:
     Issues are handed over oldest first, so that a kill leaves no hole. Rows that somebody deleted stay deleted as long
     as the latest issue is there; a new table receives them too.
     """
+    from lstm_model.sink import insert_missing
+
     assert forecasting.url is not None
     password = read_password(forecasting.password_from, setting="forecasting.password_from")
     database: dict[str, Any] = {"url": forecasting.url, "table": forecasting.table, "password": password}
@@ -164,6 +166,8 @@ def show(
 
 def _handed_over(ledger: Ledger, database: dict[str, Any]) -> int:
     """The number of the latest issue that the database has; -1 where it has none."""
+    from lstm_model.sink import holds
+
     number = None
     while (found := ledger.issue_before(number)) is not None:
         part, keys = found

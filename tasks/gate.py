@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from prefect import task
 from pydantic import BaseModel
 
-from lstm_model.bundle import covariates_of, read_card
+from lstm_model.card import covariates_of, read_card
 from lstm_model.config import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
 from lstm_model.decision import Decision
-from lstm_model.promotion import Gate, SeenThrough, common_targets, decide
 from lstm_model.registry import version_of
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
@@ -70,6 +68,10 @@ def gate(
         rules: margin, cap and the like.
         store: where all of them lie.
     """
+    import pandas as pd
+
+    from lstm_model.promotion import Gate, SeenThrough, common_targets, decide
+
     if scores.num_rows:
         judged_by = Gate(
             scale=scales_of(scores, store),

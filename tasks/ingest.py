@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.logging import get_run_logger
 
 from lstm_model.config import PipelineConfig
-from lstm_model.doctor import examine
-from lstm_model.profile import profile
-from lstm_model.series import read_source
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import TABLE
@@ -27,6 +22,13 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store) -> Artifact:
         fingerprint: sha256 of the source's bytes; here for the cache key alone.
         store: where the artifact goes.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from lstm_model.doctor import examine
+    from lstm_model.profiling import profile
+    from lstm_model.series import read_source
+
     raw = read_source(request.source, covariates=request.covariates, password=password_of(request.source))
     examined = examine(raw, request)
     for finding in examined.findings:

@@ -1,21 +1,31 @@
-"""Read back what earlier stages kept in their artifacts; apart from them, so that reading does not tie stages' code."""
+"""Read back what earlier stages kept in their artifacts; apart from them, so that reading does not tie stages' code.
+
+Every run imports this, also one whose stages all come from the cache: what only some of them need is
+imported where it is needed.
+"""
 
 from __future__ import annotations
 
-import pandas as pd
-import pyarrow.parquet as pq
+import json
+from typing import TYPE_CHECKING, Any
+
 from pydantic import BaseModel, ConfigDict
 
-from lstm_model.bundle import read_card
+from lstm_model.card import read_card
 from lstm_model.config import Source
 from lstm_model.decision import Decision
 from lstm_model.profile import Profile
-from lstm_model.scores import Scores
 from lstm_model.store import Artifact, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lstm_model.scores import Scores
 
 TABLE = "series.parquet"
 FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
+SCORES = "scores.json"
 DECISION = "decision.json"
 HISTORY = "history.json"
 ENVELOPE = "envelope.json"
@@ -34,6 +44,8 @@ class Subject(BaseModel):
 
 def series_of(series: Artifact, store: Store) -> pd.DataFrame:
     """unique_id, ds, y and observed of the series table."""
+    import pyarrow.parquet as pq
+
     columns = ["unique_id", "ds", "y", "observed"]
     table: pd.DataFrame = pq.read_table(store.path(series) / TABLE, columns=columns).to_pandas()
     return table
@@ -56,16 +68,40 @@ def target_of(series: Artifact, store: Store) -> str:
 
 def scores_of(scores: Artifact, store: Store) -> Scores | None:
     """The scores, or None where the history was too short for a test."""
+    from lstm_model.scores import Scores
+
     return Scores.from_folder(store.path(scores)) if scores.num_rows else None
+
+
+class Verdict(BaseModel):
+    """Of the scores, what a person is told at the end of a run."""
+
+    verdict: str
+    total: list[dict[str, Any]]
+    """One record a model; NaN where a baseline has no such score."""
+    notes: list[str]
+
+
+def verdict_of(scores: Artifact, store: Store) -> Verdict | None:
+    """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
+    if not scores.num_rows:
+        return None
+    kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
+    total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
+    return Verdict(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
 
 
 def forecasts_of(scores: Artifact, store: Store) -> pd.DataFrame:
     """Every test forecast, see `lstm_model.evaluate.forecast_table`."""
+    import pandas as pd
+
     return pd.read_parquet(store.path(scores) / FORECASTS)
 
 
 def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
     """What errors are measured against, see `lstm_model.scaling.scales`; from scores, or fixed in a bundle."""
+    import pandas as pd
+
     return pd.read_parquet(store.path(artifact) / SCALES)
 
 

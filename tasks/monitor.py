@@ -21,14 +21,15 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.backtest import same_problem
-from lstm_model.bundle import read_card
+from lstm_model.card import read_card
 from lstm_model.config import PipelineConfig, Plan
 from lstm_model.figures import to_png
 from lstm_model.ledger import Ledger
+from lstm_model.markdown import escape_markdown
 from lstm_model.monitor import LOOK_BACK, Status, Watch, better_known, first_cutoff, origin_of, watch
 from lstm_model.monitor_plots import plot_watch
 from lstm_model.registry import Registry, version_of
-from lstm_model.report import digits, escape_markdown
+from lstm_model.report import digits
 from lstm_model.series_table import last_observed
 from lstm_model.store import Artifact, Store, write_atomically
 from lstm_model.time_axis import advance

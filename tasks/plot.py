@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from prefect import task
 
-from lstm_model.bundle import load_bundle
-from lstm_model.figures import save
-from lstm_model.gallery import Evaluation, Training, draw
 from lstm_model.store import Artifact, Store
-from lstm_model.windows import load_windows
 from tasks.caching import STAGE_POLICY
 from tasks.kept import HISTORY, Subject, forecasts_of, scales_of, scores_of, series_of, target_of
+
+if TYPE_CHECKING:
+    from lstm_model.gallery import Evaluation
 
 
 @task(name="plot", task_run_name="plot", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def plot(about: Subject, store: Store) -> Artifact:
     """One PNG a plot; `num_rows` counts them."""
+    from lstm_model.bundle import load_bundle
+    from lstm_model.figures import save
+    from lstm_model.gallery import Training, draw
+    from lstm_model.windows import load_windows
+
     training = Training(
         forecaster=load_bundle(store.path(about.model)),
         history=json.loads((store.path(about.model) / HISTORY).read_text()),
@@ -36,6 +41,8 @@ def plot(about: Subject, store: Store) -> Artifact:
 
 
 def _evaluation(about: Subject, store: Store) -> Evaluation | None:
+    from lstm_model.gallery import Evaluation
+
     found = scores_of(about.scores, store)
     if found is None:
         return None

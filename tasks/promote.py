@@ -10,8 +10,8 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.decision import Decision
+from lstm_model.markdown import escape_markdown
 from lstm_model.registry import ALIASES, BY_HAND, ChampionChangedError, Registry, version_of
-from lstm_model.report import escape_markdown
 from lstm_model.store import Artifact, Store
 from tasks.kept import decision_of
 from tasks.notify import tell

@@ -15,7 +15,7 @@ from lstm_model.decision import Decision
 from lstm_model.retention import forget, remember
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.caching import StageRecord
-from tasks.kept import scores_of
+from tasks.kept import verdict_of
 from tasks.pins import drop
 from tasks.promote import Settled, Status
 from tasks.shown import show_markdown
@@ -122,8 +122,8 @@ def publish(
     report, pipeline = top / "report.html", top / "pipeline.yaml"
     write_atomically(report, (store.path(pages.report) / "report.html").read_text(encoding="utf-8"))
     write_atomically(pipeline, dump_config(config))
-    found = scores_of(pages.scores, store)
-    verdict = found.headline.verdict if found else NOT_EVALUATED
+    found = verdict_of(pages.scores, store)
+    verdict = found.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
     page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
     show_markdown("report", config.name, page, description=verdict)
@@ -144,7 +144,7 @@ def publish(
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
         notes=found.notes if found else [],
-        scores=found.total.to_dict(orient="records") if found else [],
+        scores=found.total if found else [],
         stages=records,
     )
 

@@ -9,7 +9,6 @@ from prefect import task
 
 from lstm_model.decision import Decision
 from lstm_model.findings import Finding
-from lstm_model.report import Report, Setting, picture, render_html, render_markdown
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import Subject, scores_of
@@ -19,6 +18,8 @@ from tasks.resolve import Resolved
 @task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
+    from lstm_model.report import Report, Setting, picture, render_html, render_markdown
+
     facts, trained = store.meta(about.series), store.meta(about.model)
     cut = json.loads((store.path(about.windows) / "windows.json").read_text())
     content = Report(

@@ -10,7 +10,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lstm_model import infer
 from lstm_model.config import PipelineConfig, Plan, Source
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.kept import profile_of, source_of
@@ -59,6 +58,8 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, *, refresh:
             )
         get_run_logger().info("settings as chosen at the first run of this config; --refresh chooses again")
         return resolved
+    from lstm_model import infer
+
     source = source_of(series, store)
     filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
     reasons = [*_read_so(source, store.meta(series)["reasons"]), *chosen]

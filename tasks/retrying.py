@@ -7,9 +7,8 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas import State, TaskRun
 from prefect.tasks import exponential_backoff
-from sqlalchemy.exc import InterfaceError, OperationalError
 
-PASSING = (ConnectionError, TimeoutError, OSError, OperationalError, InterfaceError)
+PASSING = (ConnectionError, TimeoutError, OSError)
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -21,9 +20,16 @@ def is_passing(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bo
         return False
     except PASSING:
         return True
-    except Exception:
-        return False
+    except Exception as error:
+        return _is_of_a_connection(error)
     return False
+
+
+def _is_of_a_connection(error: Exception) -> bool:
+    """Whether a database said it; imported here, since most runs neither fail nor have a database."""
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    return isinstance(error, InterfaceError | OperationalError)
 
 
 IO_RETRIES: dict[str, Any] = {

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.blocks.system import Secret
 
 from lstm_model.config import Source
-from lstm_model.series import fingerprint
+from lstm_model.files import fingerprint
 from tasks.retrying import IO_RETRIES
 
 

@@ -13,26 +13,25 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect import task
 from prefect.logging import get_run_logger
-from safetensors.torch import save_file
 
-from lstm_model.bundle import read_card, save_bundle
-from lstm_model.checkpoint import open_checkpoint
+from lstm_model.card import read_card
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.device import DeviceChoice, exclusive, select_device
 from lstm_model.registry import BUNDLE
-from lstm_model.seen import Seen
 from lstm_model.store import Artifact, Store
-from lstm_model.train import Fitted, fit
-from lstm_model.warm import SEARCHED, ColdStartError, Parent, Start, find_parent
-from lstm_model.windows import Windows, load_windows
 from tasks.caching import STAGE_POLICY, stage_key
 from tasks.kept import HISTORY
 from tasks.logs import forwarded_logs
 from tasks.progress import shown_progress
+
+if TYPE_CHECKING:
+    from lstm_model.device import DeviceChoice
+    from lstm_model.train import Fitted
+    from lstm_model.warm import Parent, Start
+    from lstm_model.windows import Windows
 
 Result = TypeVar("Result")
 
@@ -60,6 +59,12 @@ def train(
         store: of this problem.
         parent: the bundle to go on from where it fits; outside the cache key.
     """
+    from lstm_model.checkpoint import open_checkpoint
+    from lstm_model.device import exclusive, select_device
+    from lstm_model.seen import Seen
+    from lstm_model.train import fit
+    from lstm_model.windows import load_windows
+
     folder, plan = store.path(windows), Plan(window=spec, model=model, training=training)
     about = json.loads((folder / "windows.json").read_text())
     splits = load_windows(folder, "train"), load_windows(folder, "validation")
@@ -120,6 +125,8 @@ def _origin(
     bundle: Artifact | None, store: Store, *, plan: Plan, about: dict[str, Any], splits: tuple[Windows, Windows]
 ) -> tuple[Parent | None, Start]:
     """The weights to go on from, or why there are none."""
+    from lstm_model.warm import ColdStartError, Start, find_parent
+
     if bundle is None:
         return None, Start()
     parent: Parent | None
@@ -134,6 +141,11 @@ def _origin(
 
 
 def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    from lstm_model.bundle import save_bundle
+    from lstm_model.warm import SEARCHED
+
     save_bundle(folder, fitted.forecaster, card)
     (folder / HISTORY).write_text(json.dumps(fitted.history, indent=1))
     if fitted.searched is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import task
 
 from lstm_model.config import Covariates, WindowSpec
-from lstm_model.segments import write_windows
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import TABLE
@@ -14,6 +13,8 @@ from tasks.kept import TABLE
 @task(name="window", task_run_name="window", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
 def window(series: Artifact, spec: WindowSpec, covariates: Covariates, fold: int, store: Store) -> Artifact:
     """A windows dataset of one fold; fold 0 has the latest cutoffs."""
+    from lstm_model.segments import write_windows
+
     with store.create("windows") as draft:
         draft.num_rows = write_windows(
             store.path(series) / TABLE, draft.folder, spec=spec, covariates=covariates, fold=fold

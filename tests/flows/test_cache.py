@@ -33,6 +33,9 @@ def write_csv(path, *, days=200, bump=0.0):
     frame.to_csv(path, index=False)
 
 
+HEAVY = {"torch", "pandas", "numpy", "pyarrow", "matplotlib", "scipy", "sqlalchemy", "jinja2"}
+
+
 def test_a_second_run_computes_nothing_and_says_so(cli, tiny, helpers):
     first = cli("--config", tiny)
     assert first["status"] == "promoted"
@@ -41,8 +44,12 @@ def test_a_second_run_computes_nothing_and_says_so(cli, tiny, helpers):
     assert second["status"] == "unchanged"
     assert helpers.computed(second) == []
     assert second["model"] == first["model"]
-    text, _ = cli.start("--config", tiny).communicate(timeout=120)
+    cli.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    text, imported = cli.start("--config", tiny).communicate(timeout=120)
     assert "unchanged: all came from the cache" in text
+    names = {line.rpartition("|")[2].strip() for line in imported.splitlines() if line.startswith("import time:")}
+    assert "prefect" in names
+    assert not names & HEAVY, "what computes nothing must not wait for them"
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.bundle import load_bundle, read_card, save_bundle
+from lstm_model.bundle import load_bundle, save_bundle
 from lstm_model.calibrate import apply_offsets, conformal_offsets
+from lstm_model.card import read_card
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network

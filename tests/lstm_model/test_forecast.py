@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from lstm_model.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
+from lstm_model.card import covariates_of
 from lstm_model.config import Columns, Covariates, ModelSpec, PipelineConfig, Source, WindowSpec
 from lstm_model.fan import plot_upcoming
 from lstm_model.figures import to_png
 from lstm_model.findings import DataError
-from lstm_model.forecast import covariates_of, forecast, interval_columns, mean_of
+from lstm_model.forecast import forecast, interval_columns, mean_of
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import InputShape, build_network
 from lstm_model.offline import main
@@ -323,10 +324,10 @@ def test_a_bundle_that_is_not_what_was_written_is_refused_and_runs_nothing(made,
 
     def pickled(folder):
         """Sealed anew, as someone would who wants the code in it to run."""
-        from lstm_model.bundle import _read_record, _write_record
+        from lstm_model.card import read_record, write_record
 
         (folder / WEIGHTS).write_bytes(pickle.dumps(Bomb()))
-        _write_record(folder, {**_read_record(folder), "weights_sha256": hash_file(folder / WEIGHTS)})
+        write_record(folder, {**read_record(folder), "weights_sha256": hash_file(folder / WEIGHTS)})
 
     assert "is not a bundle that this version can read" in refused(pickled)
 

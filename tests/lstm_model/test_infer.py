@@ -7,7 +7,8 @@ import yaml
 
 from lstm_model.config import PipelineConfig, dump_config
 from lstm_model.infer import resolve
-from lstm_model.profile import Profile, profile
+from lstm_model.profile import Profile
+from lstm_model.profiling import profile
 
 
 def facts(**changes):

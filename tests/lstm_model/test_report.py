@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lstm_model.baselines import BASELINES
-from lstm_model.evaluate import interval_columns, score
+from lstm_model.evaluate import score
 from lstm_model.findings import Finding
 from lstm_model.report import (
     CAPTIONS,
@@ -24,7 +24,7 @@ from lstm_model.report import (
     render_html,
     render_markdown,
 )
-from lstm_model.scores import Scores
+from lstm_model.scores import Scores, interval_columns
 
 HOSTILE = '<script>alert(1)</script> | `x` ![i](http://evil.example/p.png) "q" **b**\n\n# h'
 

@@ -59,7 +59,7 @@ def test_old_lock_files_go_unless_they_are_held(tmp_path):
         assert len(list((tmp_path / "locks").iterdir())) == 2
         forget(store)
         left = len(list((tmp_path / "locks").iterdir()))
-        assert left == 3, "what is held, and what forget itself takes: its own and the ledger's"
+        assert left == 2, "what is held, and what forget itself takes"
 
 
 def test_a_note_that_a_crash_left_empty_stops_nothing(tmp_path):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from lstm_model.config import Columns, Covariates, Source
-from lstm_model.series import DataError, fingerprint, read_source
+from lstm_model.files import fingerprint
+from lstm_model.series import DataError, read_source
 
 DATA = Path(os.environ.get("FORECAST_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 HOURS = pd.date_range("2024-01-01", periods=48, freq="h")

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from lstm_model.config import Columns, Covariates, PipelineConfig, Source
 from lstm_model.doctor import examine
-from lstm_model.series import DataError, fingerprint, read_source
+from lstm_model.files import fingerprint
+from lstm_model.series import DataError, read_source
 
 PASSWORD = "p@ss/w:rd%41#ß"  # that of the fixture postgres
 

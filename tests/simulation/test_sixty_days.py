@@ -21,7 +21,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.server import SERVER_SETTINGS
-from lstm_model.bundle import load_bundle, read_card
+from lstm_model.bundle import load_bundle
+from lstm_model.card import read_card
 from lstm_model.ledger import Ledger
 from lstm_model.registry import Registry, version_of
 from lstm_model.scaling import scales
