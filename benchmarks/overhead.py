@@ -1,26 +1,30 @@
-"""What the flow costs beside its work: seconds of a whole run that no stage took.
+"""What the flows cost beside their work: whole processes whose stages all come from the cache, and what no stage took.
 
     python benchmarks/overhead.py
+    python benchmarks/overhead.py --rounds 1 --results ""
 
-Each case runs three times, interleaved; the table gives the median and the range. `import alone` is a process that
-imports the flow and ends: plain Python would pay most of that too, for torch, pandas and matplotlib.
+The cases take turns; the table gives median and range, of the wall clock and of the processor: on a busy machine the
+second says more. `import prefect` and `a flow that does nothing` are what any Prefect flow pays, so that the difference
+to them is ours. `no stage took` is a run that computes everything, less what its stages took.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import statistics
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.server import running_server
-
 ROOT = Path(__file__).parents[1]
-ROUNDS = 3
+sys.path.insert(0, str(ROOT))
+
+RESULTS = ROOT / "benchmarks" / "results"
 PORT = 4599
 TINY = """
 name: tiny
@@ -31,43 +35,87 @@ advanced:
   model: {hidden_dim: 8, layer_dim: 1, segment: 6}
   training: {max_steps: 20, threads: 1}
 """
+NOTHING = "from prefect import flow\n@flow\ndef nothing(): return 1\nnothing()"
+RUN = ("--config", "tiny.yaml", "--json")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One process."""
+
+    name: str
+    arguments: tuple[str, ...]
+    server: bool = True
+    """Beside a running one; else with one of its own, where it needs one."""
+    less_stages: bool = False
+
+
+CASES = (
+    Case("import prefect", ("-c", "import prefect.flows"), server=False),
+    Case("a flow that does nothing", ("-c", NOTHING)),
+    Case("import flows.retrain", ("-c", "import flows.retrain"), server=False),
+    Case("retrain, all cached", ("-m", "flows.retrain", *RUN)),
+    Case("forecast, nothing new", ("-m", "flows.forecast", *RUN)),
+    Case("monitor, nothing new", ("-m", "flows.monitor", *RUN)),
+    Case("retrain --help", ("-m", "flows.retrain", "--help"), server=False),
+    Case("retrain --refresh, no stage took", ("-m", "flows.retrain", *RUN, "--refresh"), less_stages=True),
+    Case("the same, no server", ("-m", "flows.retrain", *RUN, "--refresh"), server=False, less_stages=True),
+)
 
 
 def main() -> None:
-    """Run all cases and print the table."""
-    seconds: dict[str, list[float]] = {}
+    """Run all cases, print the table and keep the result."""
+    from benchmarks.machine import facts, spread
+    from deployments.server import running_server
+
+    parser = argparse.ArgumentParser(description="seconds beside the work")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--results", default=str(RESULTS), help="folder for overhead.json; empty: none is written")
+    options = parser.parse_args()
+    about = facts("prefect", "torch", "pandas", "pyarrow")
+    wall: dict[str, list[float]] = {case.name: [] for case in CASES}
+    cpu: dict[str, list[float]] = {case.name: [] for case in CASES}
     with tempfile.TemporaryDirectory() as scratch, running_server(PORT) as server:
         folder = Path(scratch)
         (folder / "tiny.yaml").write_text(TINY)
-        for number in range(ROUNDS):
-            home = folder / f"home{number}"
-            for case, api_url, home_of_case, refresh in (
-                ("import alone", None, None, False),
-                ("no server, first run ever", None, home, True),
-                ("no server, later run", None, home, True),
-                ("running server", server.api_url, home, True),
-                ("running server, all cached (whole run)", server.api_url, home, False),
-            ):
-                seconds.setdefault(case, []).append(measure(folder, api_url, home_of_case, refresh=refresh))
-    for case, taken in seconds.items():
-        print(f"{case:<42}{statistics.median(taken):6.1f} s   ({min(taken):.1f} to {max(taken):.1f})")
+        for case in CASES[3:6]:
+            measure(case, folder, server.api_url)  # the first run computes, and makes databases
+        measure(CASES[-1], folder, server.api_url)
+        for _ in range(options.rounds):
+            for case in CASES:
+                seconds, burnt = measure(case, folder, server.api_url)
+                wall[case.name].append(seconds)
+                cpu[case.name].append(burnt)
+    rows = [{"case": name, "seconds": spread(wall[name]), "cpu_seconds": spread(cpu[name])} for name in wall]
+    print(f"{'':<36}{'seconds':>20}{'of the processor':>24}")
+    for row in rows:
+        shown = [f"{s['median']:.2f} ({s['low']:.2f}-{s['high']:.2f})" for s in (row["seconds"], row["cpu_seconds"])]
+        print(f"{row['case']:<36}{shown[0]:>20}{shown[1]:>24}")
+    if options.results:
+        record = {**about, "rounds": options.rounds, "cases": rows}
+        (Path(options.results) / "overhead.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def measure(folder: Path, api_url: str | None, home: Path | None, *, refresh: bool) -> float:
-    """Seconds of one process that no stage took; of the whole process where nothing is computed."""
-    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home or folder / "unused")}
-    if api_url:
+def measure(case: Case, folder: Path, api_url: str) -> tuple[float, float]:
+    """Seconds of one process, by the wall clock (less its stages, where so asked) and of the processor."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
+    if case.server:
         environment["PREFECT_API_URL"] = api_url
-    command = [sys.executable, "-m", "flows.retrain", "--config", "tiny.yaml", "--json", *(["--refresh"] * refresh)]
-    if home is None:
-        command = [sys.executable, "-c", "import flows.retrain"]
-    start = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    whole = time.monotonic() - start
-    if home is None or not refresh:
-        return whole
-    return whole - sum(stage["seconds"] for stage in json.loads(done.stdout)["stages"])
+    before, began = _cpu(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *case.arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    seconds, burnt = time.monotonic() - began, _cpu() - before
+    if case.less_stages:
+        seconds -= sum(stage["seconds"] for stage in json.loads(done.stdout)["stages"])
+    return seconds, burnt
+
+
+def _cpu() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_what_was_issued_while_the_database_was_away_comes_later(shop, monkeypat
     shop.issue(*range(3, 8))
     child = os.fork()
     if not child:
-        monkeypatch.setattr("tasks.forecast.insert_missing", killed_after_one)
+        monkeypatch.setattr("lstm_model.sink.insert_missing", killed_after_one)
         shop.deliver()
         os._exit(0)  # all came as one file
     os.waitpid(child, 0)
@@ -217,6 +217,9 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
     issued = Issue(model_version="m", new_rows=2, num_series=2, cutoff="2024-01-01", notes=[])
     shop.ledger.read().to_parquet(shop.store.root / FORECASTS)
     shop.ledger.parts()[0].path.write_bytes(b"PAR1")
+    with shop.store.create("bundle") as draft:
+        pass
+    os.utime(shop.store.path(draft.artifact), (0, 0))
     warnings = []
     monkeypatch.setattr(
         "tasks.publish.get_run_logger", lambda: SimpleNamespace(warning=lambda *args: warnings.append(args))
