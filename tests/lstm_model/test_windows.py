@@ -12,9 +12,10 @@ import torch
 
 from lstm_model import segments
 from lstm_model.config import Covariates, WindowSpec
-from lstm_model.layout import SPLITS, read_segments
+from lstm_model.layout import SPLITS, Segment, no_covariates, read_segments
 from lstm_model.scaling import scales
 from lstm_model.segments import plan_cutoffs, write_windows
+from lstm_model.series_table import last_observed, read_series
 from lstm_model.windows import Windows, concat, load_windows
 
 
@@ -242,6 +243,40 @@ def test_future_rows_carry_covariates_but_no_window_scores_them(tmp_path):
     frame.loc[frame.index[-4:], ["y", "observed"]] = [np.nan, False]
     windows = load_windows(write(frame, tmp_path), "test")
     assert windows.ds_WH().max() == frame.ds.iloc[-5]
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("frequency", ["h", "1"])
+def test_the_end_of_the_panel_is_found_among_rows_that_only_carry_covariates(tmp_path, statistics, frequency):
+    frame = panel(frequency=frequency)
+    latest = sorted(frame.ds.unique())[-6:]
+    frame.loc[frame.ds.isin(latest), "observed"] = False
+    frame.loc[(frame.unique_id == "s1") & (frame.ds == latest[2]), "observed"] = True
+    table = tmp_path / "series.parquet"
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(rows, table, row_group_size=23, write_statistics=statistics)
+    assert last_observed(table) == latest[2]
+
+
+def test_a_series_that_several_blocks_hold_comes_whole(tmp_path):
+    frame, table = panel(), tmp_path / "series.parquet"
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), table, row_group_size=7)
+    for series, (name, rows) in zip(read_series(table, COVARIATES), frame.groupby("unique_id"), strict=True):
+        assert series.unique_id == name
+        np.testing.assert_array_equal(series.ds, rows.ds.to_numpy())
+        np.testing.assert_array_equal(series.y, rows.y.to_numpy(np.float32))
+        np.testing.assert_array_equal(series.future[:, 0], rows.holiday.to_numpy(np.float32))
+
+
+def test_what_waits_to_be_written_keeps_no_series_alive(tmp_path):
+    (tmp_path / "w").mkdir()
+    with segments.SplitWriter(tmp_path / "w", "validation", spec(), Covariates()) as writer:
+        y = np.zeros(10_000, np.float32)
+        part = Segment(
+            "a", np.datetime64("2024-01-01", "us"), 0, y[-20:], y[-20:] == 0, no_covariates(20), no_covariates(20)
+        )
+        writer.add(part)
+        assert writer._rows[0].values.base is None
 
 
 def test_concat_keeps_every_window(tmp_path):
