@@ -140,7 +140,7 @@ def fit(
     with _own_random_state(device), restored_threads():
         threads = Threads(plan.training.threads or device.threads, on_cpu=device.torch_device.type == "cpu")
         setting = _Setting(plan, scaler, device, Reporter(on_progress), threads, checkpoint)
-        if plan.model.kind == "tutorial":
+        if plan.model.kind == "tutorial" and plan.training.batch_size >= len(train):
             fitted = _fit_tutorial(train, setting)
         else:
             fitted = _fit_direct(train, validation, setting, parent)
