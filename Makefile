@@ -5,12 +5,13 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run serve m4-hourly etth1 test test-slow test-all check format deployments clean
+.PHONY: help run serve m4-hourly etth1 bench bench-peers test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
 	@echo "make serve        Prefect server, UI and schedules on this machine"
 	@echo "make test         fast tests;  make test-all  slow ones too"
+	@echo "make bench        speed, beside the peers that make bench-peers installs; about 25 minutes on two quiet cores"
 	@echo "make check        lint, types, import rules"
 	@echo "make deployments  write deployments/prefect.yaml from deployments/pipelines/*.yaml"
 
@@ -38,6 +39,20 @@ m4-hourly: $(VENV)/.run
 
 etth1: $(VENV)/.run
 	@$(PY) -m flows.retrain --config benchmarks/etth1.yaml --data $(FORECAST_DATA)/ETTh1.csv
+
+# The peers need pandas < 3: an environment of their own. Scripts exchange files with it.
+PEERS := .venv-peers
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/peers/requirements.txt
+	touch $@
+
+bench-peers: $(PEERS)/.installed
+
+# Each prints its table and keeps its result in benchmarks/results. BENCH=quick: smallest sizes, to see that all run.
+bench: $(VENV)/.run
+	FORECAST_DATA=$(FORECAST_DATA) $(PY) -m benchmarks $(if $(filter quick,$(BENCH)),--quick)
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

@@ -1,7 +1,6 @@
 """What the flows cost beside their work: whole processes whose stages all come from the cache, and what no stage took.
 
-    python benchmarks/overhead.py
-    python benchmarks/overhead.py --rounds 1 --results ""
+    python -m benchmarks.overhead      # --rounds 5
 
 The cases take turns; the table gives median and range, of the wall clock and of the processor: on a busy machine the
 second says more. `import prefect` and `a flow that does nothing` are what any Prefect flow pays, so that the difference
@@ -10,7 +9,6 @@ to them is ours. `no stage took` is a run that computes everything, less what it
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -20,11 +18,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.machine import ROOT, Result, in_words, parser, spread
+from deployments.server import running_server
 
-RESULTS = ROOT / "benchmarks" / "results"
 PORT = 4599
 TINY = """
 name: tiny
@@ -65,18 +63,18 @@ CASES = (
 
 def main() -> None:
     """Run all cases, print the table and keep the result."""
-    from benchmarks.machine import facts, spread
-    from deployments.server import running_server
-
-    parser = argparse.ArgumentParser(description="seconds beside the work")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--results", default=str(RESULTS), help="folder for overhead.json; empty: none is written")
-    options = parser.parse_args()
-    about = facts("prefect", "torch", "pandas", "pyarrow")
+    made = parser(__doc__)
+    made.add_argument("--rounds", type=int, default=5)
+    options = made.parse_args()
+    if options.quick:
+        options.rounds = 1
+    result = Result("overhead", "prefect", "torch", "pandas", "pyarrow", quick=options.quick)
     wall: dict[str, list[float]] = {case.name: [] for case in CASES}
     cpu: dict[str, list[float]] = {case.name: [] for case in CASES}
-    with tempfile.TemporaryDirectory() as scratch, running_server(PORT) as server:
-        folder = Path(scratch)
+    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    os.environ["PREFECT_HOME"] = scratch.name  # the server's: a database of its own
+    with scratch, running_server(PORT) as server:
+        folder = Path(scratch.name)
         (folder / "tiny.yaml").write_text(TINY)
         for case in CASES[3:6]:
             measure(case, folder, server.api_url)  # the first run computes, and makes databases
@@ -87,13 +85,15 @@ def main() -> None:
                 wall[case.name].append(seconds)
                 cpu[case.name].append(burnt)
     rows = [{"case": name, "seconds": spread(wall[name]), "cpu_seconds": spread(cpu[name])} for name in wall]
-    print(f"{'':<36}{'seconds':>20}{'of the processor':>24}")
-    for row in rows:
-        shown = [f"{s['median']:.2f} ({s['low']:.2f}-{s['high']:.2f})" for s in (row["seconds"], row["cpu_seconds"])]
-        print(f"{row['case']:<36}{shown[0]:>20}{shown[1]:>24}")
-    if options.results:
-        record = {**about, "rounds": options.rounds, "cases": rows}
-        (Path(options.results) / "overhead.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(table(rows))
+    result.keep(rows, seeds=[0], setting={"rounds": options.rounds})
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """As Markdown."""
+    lines = ["| process | seconds | CPU seconds |", "| --- | ---: | ---: |"]
+    lines += [f"| {row['case']} | {in_words(row['seconds'])} | {in_words(row['cpu_seconds'])} |" for row in rows]
+    return "\n".join(lines)
 
 
 def measure(case: Case, folder: Path, api_url: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """How fast windows are written and read, in how much memory, beside plain numpy.
 
-    python benchmarks/windows.py                               # 1,000 series of 100,000 steps: 100 million windows
-    python benchmarks/windows.py --series 10 --steps 1000 --rounds 1 --results ""
+    python -m benchmarks.windows                          # 1,000 series of 100,000 steps: 100 million windows
+    python -m benchmarks.windows --series 10 --steps 1000 --rounds 1
 
 Each case is a process of its own, so that its peak memory is its own; the cases take turns. `stage` is the whole
 windows stage as the flow runs it, from the Parquet series table: its bytes are verified, the segments written, hashed
@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
 
 CONTEXT, HORIZON, SEASON = 168, 48, 24
 WIDTH = CONTEXT + HORIZON
-ROUNDS = 3
-RESULTS = Path(__file__).parent / "results"
 START = np.datetime64("2013-01-01", "us")
-MEBIBYTE = 1 << 20
-STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
@@ -41,35 +35,30 @@ def main() -> None:
     if options.case:
         print(json.dumps(CASES[options.case](Path(options.folder), options.numpy_series)))
         return
-    from benchmarks.machine import facts
-
-    about = facts("numpy", "pyarrow", "pandas")
+    if options.quick:
+        options.series, options.steps, options.rounds = 10, 1500, 1
+    result = Result("windows", "numpy", "pyarrow", "pandas", quick=options.quick)
     sizes = [n for n in (options.series // 10, options.series) if n]
     rows = [row for n in sizes for row in measure(n, options)]
-    show(rows)
-    if options.results:
-        setting = {"steps": options.steps, "context": CONTEXT, "horizon": HORIZON, "rounds": options.rounds}
-        file = Path(options.results) / "windows.json"
-        file.write_text(json.dumps({**about, "setting": setting, "cases": rows}, indent=1) + "\n")
+    print(table(rows))
+    setting = {"steps": options.steps, "context": CONTEXT, "horizon": HORIZON, "rounds": options.rounds}
+    result.keep(rows, seeds=[0], setting=setting)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="windows: rates, memory, bytes")
-    parser.add_argument("--series", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=100_000, help="of each series")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--numpy-series", type=int, default=20, help="series that numpy materialises")
-    parser.add_argument("--results", default=str(RESULTS), help="folder for windows.json; empty: none is written")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--series", type=int, default=1000)
+    made.add_argument("--steps", type=int, default=100_000, help="of each series")
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--numpy-series", type=int, default=20, help="series that numpy materialises")
+    made.add_argument("--case", help=argparse.SUPPRESS)
+    made.add_argument("--folder", help=argparse.SUPPRESS)
+    return made.parse_args()
 
 
 def measure(num_series: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One record a case, each run `--rounds` times in turn."""
-    from benchmarks.machine import spread
-
     found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -95,8 +84,9 @@ def measure(num_series: int, options: argparse.Namespace) -> list[dict[str, Any]
 
 def in_a_process(case: str, folder: Path, numpy_series: int) -> dict[str, float]:
     """What one case says of itself."""
-    command = [sys.executable, __file__, "--case", case, "--folder", str(folder), "--numpy-series", str(numpy_series)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.windows", "--case", case, "--folder", str(folder)]
+    command += ["--numpy-series", str(numpy_series)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
 
@@ -188,46 +178,24 @@ def numpy_save(folder: Path, num_series: int) -> dict[str, float]:
     return numpy_copy(folder, num_series, save=True)
 
 
-class Clock:
-    """Seconds since it was made, of the wall and of the processor, and the peak of the process's memory."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.monotonic(), time.process_time()
-
-    def read(self) -> dict[str, float]:
-        return {
-            "seconds": time.monotonic() - self._wall,
-            "cpu_seconds": time.process_time() - self._cpu,
-            "peak_mebibytes": peak_mebibytes(),
-        }
-
-
-def peak_mebibytes() -> float:
-    """Of this process alone: on Linux, what `getrusage` says may be the peak of the process that started it."""
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE
-
-
 def total(path: Path) -> int:
     """The windows of all splits."""
     return sum(json.loads((path / "windows.json").read_text())["windows"].values())
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """One line a case: the median and the range."""
-    heads = f"{'seconds':>22}{'M windows/s':>13}{'GB/s':>8}{'peak MiB':>10}{'bytes/window':>14}"
-    print(f"{'series':>7} {'case':<11}{heads}")
+def table(rows: list[dict[str, Any]]) -> str:
+    """As Markdown."""
+    lines = [
+        "| series | case | seconds | CPU seconds | million windows/s | GB/s | peak MiB | bytes a window |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    columns = {"seconds": ".2f", "cpu_seconds": ".2f", "million_windows_per_second": ".2f"}
+    columns |= {"gigabytes_per_second": ".2f", "peak_mebibytes": ".0f"}
     for row in rows:
-        took = row["seconds"]
-        print(
-            f"{row['series']:>7,} {row['case']:<11}{took['median']:>9.2f} ({took['low']:.2f}-{took['high']:.2f})".ljust(
-                41
-            )
-            + f"{row['million_windows_per_second']['median']:>13.2f}{row['gigabytes_per_second']['median']:>8.2f}"
-            f"{row['peak_mebibytes']['median']:>10.0f}{row['bytes_on_disk_per_window']:>14.2f}"
-        )
+        cells = [in_words(row[name], form) for name, form in columns.items()]
+        cells.append(f"{row['bytes_on_disk_per_window']:.2f}")
+        lines.append(f"| {row['series']:,} | {row['case']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 CASES = {"stage": stage, "stream": stream, "numpy copy": numpy_copy, "numpy save": numpy_save}

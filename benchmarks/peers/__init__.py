@@ -1,0 +1,1 @@
+"""What runs in the peers' environment: files and lines of JSON go to and fro, nothing else."""
