@@ -2,7 +2,7 @@
 
 python -m benchmarks                              # about 25 minutes on two quiet cores
 python -m benchmarks --quick                      # smallest sizes, two minutes: do they all run?
-python -m benchmarks --only windows tutorial
+python -m benchmarks --only windows growth
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 
 from benchmarks.machine import PEERS, ROOT
 
-SCRIPTS = ("windows", "overhead", "tutorial", "throughput", "time_to_accuracy")
+SCRIPTS = ("windows", "growth", "overhead", "tutorial", "throughput", "time_to_accuracy")
 
 
 def main() -> int:

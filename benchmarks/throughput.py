@@ -32,12 +32,15 @@ import torch
 from torch import nn
 
 from benchmarks.machine import PEERS, ROOT, Clock, Result, Spread, in_words, parser, spread
-from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.config import PipelineConfig, Plan
 from lstm_model.device import DeviceChoice
+from lstm_model.infer import resolve
+from lstm_model.profile import Profile
 from lstm_model.train import fit
 from lstm_model.windows import Windows
 
 CONTEXT, HORIZON, HIDDEN, BATCH, WARM_UP = 168, 48, 128, 256, 2
+SERIES, LENGTH = 100, 1000
 FLOPS = 3 * 2 * CONTEXT * 4 * HIDDEN * (HIDDEN + 1)
 """Of the LSTM's matrix products in one step of training, a window: forward once, backward twice."""
 CONTENDERS = ("ours", "bare", "neuralforecast", "darts")
@@ -147,7 +150,7 @@ def ratios(peer: list[dict[str, Any]], found: list[dict[str, Any]], figure: str)
     return spread([theirs[figure] / ours[figure] for theirs, ours in zip(peer, found, strict=True)])
 
 
-def make_series(count: int = 100, length: int = 1000) -> pd.DataFrame:
+def make_series(count: int = SERIES, length: int = LENGTH) -> pd.DataFrame:
     """Days of hours with noise, long."""
     random, steps = np.random.default_rng(0), np.arange(length)
     y = [
@@ -181,43 +184,50 @@ def train_ours(windows: Windows, steps: int) -> float:
 
 
 def plan(steps: int) -> Plan:
-    """The plain network, everything else as the pipeline has it."""
-    return Plan(
-        window=WindowSpec(
-            context=CONTEXT,
-            horizon=HORIZON,
-            season=24,
-            frequency="1",
-            stride=1,
-            evaluation_stride=1,
-            test_steps=HORIZON,
-            validation_steps=0,
-            align="end",
-            pad_short=False,
-        ),
-        model=ModelSpec(
-            kind="tutorial",
-            hidden_dim=HIDDEN,
-            layer_dim=1,
-            segment=1,
-            dropout=0.0,
-            normalisation="mean_std",
-            levels=(),
-        ),
-        training=TrainingSpec(
-            seed=0,
-            device="cpu",
-            precision="fp32",
-            threads=torch.get_num_threads(),
-            max_steps=steps,
-            batch_size=BATCH,
-            learning_rate=1e-3,
-            weight_decay=0.0,
-            gradient_clip=1.0,
-            patience=6,
-            refit=False,
-        ),
+    """What the flow resolves for the plain network."""
+    config = PipelineConfig.model_validate(
+        {
+            "name": "plain",
+            "frequency": "1",
+            "horizon": HORIZON,
+            "season": 24,
+            "context": CONTEXT,
+            "advanced": {
+                "window": {"test_steps": HORIZON, "validation_steps": 0, "align": "end", "pad_short": False},
+                "model": {
+                    "kind": "tutorial",
+                    "hidden_dim": HIDDEN,
+                    "layer_dim": 1,
+                    "segment": 1,
+                    "dropout": 0,
+                    "normalisation": "mean_std",
+                    "levels": [],
+                },
+                "training": {
+                    "precision": "fp32",
+                    "threads": torch.get_num_threads(),
+                    "max_steps": steps,
+                    "batch_size": BATCH,
+                    "learning_rate": 1e-3,
+                    "weight_decay": 0,
+                    "refit": False,
+                },
+            },
+        }
     )
+    facts = Profile(
+        frequency="1",
+        num_series=SERIES,
+        num_observed=SERIES * LENGTH,
+        length_min=LENGTH,
+        length_median=LENGTH,
+        length_max=LENGTH,
+        start="0",
+        end=str(LENGTH - 1),
+        median_lag=0,
+        found_season=24,
+    )
+    return resolve(config, facts)[1]
 
 
 class Plain(nn.Module):
