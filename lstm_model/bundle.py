@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from lstm_model.card import FORMAT, RECORD, read_record, write_record
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
-from lstm_model.models import InputShape, build_network
+from lstm_model.models import build_network
+from lstm_model.segmented import InputShape
 
 WEIGHTS = "model.safetensors"
 OFFSETS = "conformal_offsets"

@@ -169,6 +169,8 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
     """calendar: one cutoff for all series. end: each series' own end. Empty: inferred."""
     pad_short: bool = True
     """Train on windows of short histories too, their contexts left-padded and masked."""
+    min_context: int | None = Field(None, ge=2)
+    """Fewest real values in the context of a training window. Empty: inferred."""
     max_missing_share: float = Field(0.5, ge=0, le=1)
     """A series with more of its values missing than this is an error."""
 
@@ -176,8 +178,8 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
 class ModelSettings(ConfigModel, title="Network"):
     """The network."""
 
-    kind: Literal["direct", "tutorial"] = "direct"
-    """direct: all steps of the horizon at once, with quantiles. tutorial: the plain one-step LSTMModel."""
+    kind: Literal["mixture", "tutorial"] = "mixture"
+    """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
     hidden_dim: int | None = Field(None, ge=1, le=4096)
     """Width of the LSTM."""
     layer_dim: int | None = Field(None, ge=1, le=8)
@@ -188,6 +190,8 @@ class ModelSettings(ConfigModel, title="Network"):
     """Share of activations left out at random in training."""
     normalisation: Literal["none", "mean_std", "last"] | None = None
     """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
+    transform: Literal["none", "log"] | None = None
+    """log: the network works on logarithms of the values, which must be positive. Empty: inferred."""
     levels: tuple[Level, ...] = (0.8, 0.95)
     """Central prediction intervals to forecast beside the median."""
 
@@ -346,6 +350,8 @@ class WindowSpec(ConfigModel):
     validation_steps: int
     align: Literal["calendar", "end"]
     pad_short: bool
+    min_context: int = 2
+    """Fewest real values in the context of a training window."""
     train_steps: int | None = None
     """Train on so many steps before the training cutoff only; None: on all."""
 
@@ -353,13 +359,15 @@ class WindowSpec(ConfigModel):
 class ModelSpec(ConfigModel):
     """Resolved: the network."""
 
-    kind: Literal["direct", "tutorial"]
+    kind: Literal["mixture", "direct", "tutorial"]
     hidden_dim: int
     layer_dim: int
     segment: int
     dropout: float
     normalisation: Literal["none", "mean_std", "last"]
     levels: tuple[Level, ...]
+    transform: Literal["none", "log"] = "none"
+    """Of the values, before all else."""
 
     @property
     def quantiles(self) -> tuple[float, ...]:

@@ -15,7 +15,9 @@ from torch import nn
 
 from lstm_model.calibrate import apply_offsets
 from lstm_model.config import ModelSpec
-from lstm_model.models import DirectForecaster, InputShape, forecast_batch
+from lstm_model.models import forecast_batch
+from lstm_model.normalise import restored
+from lstm_model.segmented import InputShape, SegmentedLSTM
 from lstm_model.windows import Windows
 
 Floats = NDArray[np.float32]
@@ -51,7 +53,7 @@ class Forecaster:
     @property
     def quantiles(self) -> tuple[float, ...]:
         """Ascending, the median in the middle; the tutorial's network knows the median alone."""
-        return self.spec.quantiles if self.spec.kind == "direct" else (0.5,)
+        return (0.5,) if self.spec.kind == "tutorial" else self.spec.quantiles
 
     def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> Floats:
         """Quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
@@ -67,7 +69,8 @@ class Forecaster:
         values_WHQ, loc_W1, scale_W1 = self.predict_normalised(windows, batch_size=batch_size, device=device)
         if self.offsets_JH is not None:
             values_WHQ = apply_offsets(values_WHQ, self.offsets_JH)
-        return values_WHQ * scale_W1[..., None] + loc_W1[..., None]
+        values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
+        return restored(values, self.spec.transform).numpy()
 
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
@@ -87,7 +90,7 @@ class Forecaster:
 
     def batch_size(self, most: int) -> int:
         """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
-        writes = self.network.writes if isinstance(self.network, DirectForecaster) else 1
+        writes = self.network.writes if isinstance(self.network, SegmentedLSTM) else 1
         return max(1, min(most, DECODER_ROWS // writes))
 
     def _check(self, windows: Windows) -> None:

@@ -11,16 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstm_model.config import FileLayout, ModelSpec, PipelineConfig, Plan, TrainingSpec, WindowSpec
+from lstm_model.layout import MIN_CONTEXT
 from lstm_model.profile import Profile
 from lstm_model.time_axis import INTEGER, default_season
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""
-CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 4, "Q": 4, "Y": 6}
-"""Seasons in a context: two weeks of hours show the week; four years of months show a trend."""
+CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 6, "Q": 8}
+"""Seasons in a context: two weeks of hours show the week; six years of months show a trend."""
+CONTEXT_HORIZONS = 4
+"""Horizons in a context where there is no season."""
 LONGEST_CONTEXT = 1500
 UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
 """What steps without a calendar probably are, by the cycle found in them."""
+CYCLICAL = ("min", "h", "D")
+"""Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
+LONGEST_SEGMENT = 48
+"""Most steps that the LSTM reads at once."""
+POSITIVE = 1e-3
+"""Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
 MANY_VALUES = 50_000
 """Observed values from which a wider network pays."""
 RICH_WINDOWS = 500
@@ -66,8 +75,10 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
     unit = _unit(facts.frequency, season)
     horizon = choices.pick("horizon", config.horizon, *_horizon(unit, season, facts))
     test, validation = _split_steps(config, facts, horizon, choices)
-    train = facts.length_median - test - validation
-    context = choices.pick("context", config.context, *_context(unit, season, horizon, train))
+    held_out = test + validation
+    reach = facts.length_max if settings.pad_short else facts.length_median
+    context = choices.pick("context", config.context, *_context(unit, season, horizon, reach - held_out))
+    least = min(max(2 * season, horizon), context, facts.length_median - held_out - horizon)
     windows = max(1, test - horizon + 1)
     stride = min(horizon, max(1, math.ceil(windows * horizon * facts.num_series / EVALUATED_POINTS)))
     return WindowSpec(
@@ -86,6 +97,9 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
         validation_steps=validation,
         align=choices.pick("align", settings.align, *_align(config, facts, test)),
         pad_short=settings.pad_short,
+        min_context=choices.pick(
+            "min_context", settings.min_context, max(MIN_CONTEXT, least), "two seasons or a horizon, to learn from"
+        ),
     )
 
 
@@ -121,31 +135,33 @@ def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: 
 
 
 def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
+    """Longer than most histories does not harm: short ones are padded."""
     seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
-    wish = max(seasons * season, 2 * horizon)
-    reason = f"{seasons} seasons" if wish == seasons * season else "two horizons"
-    most = max(season, horizon, 2 * (train_steps - horizon) // 3, 2)
+    wish, reason = seasons * season, f"{seasons} seasons"
+    if season == 1:
+        wish, reason = CONTEXT_HORIZONS * horizon, f"{CONTEXT_HORIZONS} horizons"
+    elif wish < 2 * horizon:
+        wish, reason = 2 * horizon, "two horizons"
+    most = max(season, train_steps - horizon, 2)
     if wish <= most:
         return wish, reason
-    shorter = max(most // season * season, 2)
-    return shorter, f"as much as a training history of {train_steps} allows"
+    return most, f"all of a training history of {train_steps} but a horizon"
 
 
 def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, choices: Choices) -> ModelSpec:
     settings = config.advanced.model
-    segment = next((s for s in (window.season, 24, 7) if _cuts(s, window)), 1)
-    values = facts.num_observed
+    cyclical = _unit(window.frequency, window.season) in CYCLICAL
+    segment, values = _segment(window), facts.num_observed
+    wide = cyclical and values > MANY_VALUES
     return ModelSpec(
         kind=settings.kind,
-        hidden_dim=choices.pick(
-            "hidden_dim", settings.hidden_dim, 128 if values > MANY_VALUES else 64, f"{values:,} observed values"
-        ),
+        hidden_dim=choices.pick("hidden_dim", settings.hidden_dim, 128 if wide else 64, f"{values:,} observed values"),
         layer_dim=choices.pick("layer_dim", settings.layer_dim, 2 if segment > 1 else 1, f"segments of {segment}"),
         segment=choices.pick(
             "segment",
             settings.segment,
             segment,
-            f"the LSTM reads {window.context // segment} steps instead of {window.context}"
+            f"the LSTM reads {-(-window.context // segment)} steps instead of {window.context}"
             if segment > 1
             else "the context is short enough to read step by step",
         ),
@@ -153,18 +169,28 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
         normalisation=choices.pick(
             "normalisation",
             settings.normalisation,
-            "mean_std" if segment > 1 else "last",
-            "each window by its own mean and deviation" if segment > 1 else "short windows trend: by their last value",
+            "mean_std" if cyclical else "last",
+            "each window by its own mean and deviation" if cyclical else "such series trend: by their last value",
         ),
         levels=settings.levels,
+        transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
     )
 
 
-def _cuts(segment: int, window: WindowSpec) -> bool:
-    """Whether segments of this length suit the context: days of hours and weeks of days, not years of months."""
-    if segment == 12 or segment < 7 or segment > 48:
-        return False
-    return window.context % segment == 0 and window.context // segment >= 2
+def _segment(window: WindowSpec) -> int:
+    """A season where the context holds two; a part of one that is long."""
+    season = window.season
+    if season < 4 or window.context < 2 * season:
+        return 1
+    return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
+
+
+def _transform(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
+    if config.advanced.model.kind == "tutorial":
+        return "none", "the tutorial's network has none"
+    if facts.lowest >= POSITIVE:
+        return "log", "all values are positive: their changes are relative"
+    return "none", "values are not all positive, or nearly zero"
 
 
 def _resolve_training(
@@ -173,19 +199,16 @@ def _resolve_training(
     """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
     settings = config.advanced.training
     distinct = facts.num_observed // (window.context + window.horizon)
-    rich, segments = distinct > RICH_WINDOWS, model.segment > 1
+    rich = distinct > RICH_WINDOWS and model.normalisation == "mean_std"
     why = f"{distinct:,} windows that do not overlap"
-    steps = (1200 if segments else 600) if rich else 300
-    rate = 5e-3 if rich and segments else 1e-3 if window.season >= 24 and not rich else 3e-3
+    steps, rate = (1200, 3e-3) if rich else (300, 1e-3)
     return TrainingSpec(
         seed=settings.seed,
         device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
         max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
-        batch_size=choices.pick(
-            "batch_size", settings.batch_size, 64 if segments else 128, f"segments of {model.segment}"
-        ),
+        batch_size=choices.pick("batch_size", settings.batch_size, 64, "enough for a steady gradient"),
         learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
         weight_decay=settings.weight_decay,
         gradient_clip=settings.gradient_clip,

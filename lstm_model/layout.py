@@ -39,6 +39,8 @@ class Layout:
     stride: int
     frequency: str
     lead: int
+    min_context: int = MIN_CONTEXT
+    """Fewest real values in the context of a window."""
 
     @property
     def width(self) -> int:

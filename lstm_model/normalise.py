@@ -10,6 +10,20 @@ from torch import Tensor
 
 # A context flatter than this share of its own level is treated as constant: dividing by rounding noise explodes.
 FLAT = 1e-5
+LARGEST_LOG = 85.0
+"""The exponential of more does not fit into float32."""
+
+
+def transformed(values: Tensor, transform: str) -> Tensor:
+    """Values as the network takes them. log: natural logarithms, NaN (missing) where there is none."""
+    if transform == "none":
+        return values
+    return torch.where(values > 0, values, torch.nan).log()
+
+
+def restored(values: Tensor, transform: str) -> Tensor:
+    """The original units of transformed values."""
+    return values if transform == "none" else values.clamp(max=LARGEST_LOG).exp()
 
 
 def masked_context(context_BL: Tensor, normalisation: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:

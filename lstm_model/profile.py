@@ -20,5 +20,7 @@ class Profile(BaseModel):
     end: str
     median_lag: int
     """Steps by which the series in the middle ends before the panel does."""
+    lowest: float
+    """The least value as a share of its series' median; the least over all series, negative or 0 where a value is."""
     found_season: int | None
     """The cycle seen in the autocorrelation; looked for on integer axes alone, where no calendar names one."""

@@ -35,8 +35,14 @@ def profile(table: Path, frequency: str) -> Profile:
         start=str(ds.min()),
         end=str(ds.max()),
         median_lag=round(float(last.max() - np.median(last)) / step),
+        lowest=min(map(_lowest, np.split(y[real], np.cumsum(counts)[:-1]))),
         found_season=_find_season(np.split(y[real], np.cumsum(counts)[:-1])) if frequency == INTEGER else None,
     )
+
+
+def _lowest(y: NDArray[np.float64]) -> float:
+    least, middle = float(y.min()), float(np.median(y))
+    return least / middle if middle > 0 else min(least, 0.0)
 
 
 def _find_season(series: list[NDArray[np.float64]], *, sample: int = 50) -> int | None:

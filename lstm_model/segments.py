@@ -253,7 +253,14 @@ def layout_of(spec: WindowSpec, split: Split) -> Layout:
     """The geometry of one split: evaluation has its own stride."""
     stride = spec.stride if split == "train" else spec.evaluation_stride
     lead = spec.context if split == "train" else max(spec.context, spec.season)
-    return Layout(context=spec.context, horizon=spec.horizon, stride=stride, frequency=spec.frequency, lead=lead)
+    return Layout(
+        context=spec.context,
+        horizon=spec.horizon,
+        stride=stride,
+        frequency=spec.frequency,
+        lead=lead,
+        min_context=spec.min_context if split == "train" else MIN_CONTEXT,
+    )
 
 
 def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
@@ -301,6 +308,7 @@ def _write_about(
         "align": spec.align,
         "stride": {split: layout_of(spec, split).stride for split in SPLITS},
         "lead": {split: layout_of(spec, split).lead for split in SPLITS},
+        "min_context": {split: layout_of(spec, split).min_context for split in SPLITS},
         "windows": counts,
         "cutoffs": {name: str(value) for name, value in vars(cutoffs).items()},
         "past": list(covariates.past),

@@ -14,6 +14,26 @@ LONG_CYCLE = 7
 """Seasons in the longer cycle that many series have beside their season: days in a week."""
 
 
+def count_repeated_seasons(*, season: int, context: int) -> int:
+    """R for this geometry."""
+    long = LONG_CYCLE * season
+    return 2 * (1 < season <= context) + (season > 1) * ((long <= context) + (2 * long <= context))
+
+
+def repeated_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """(B, H, R) the last and the mean season; where the context holds them, those of a long cycle too."""
+    context, long = z_BL.shape[1], LONG_CYCLE * season
+    repeated = []
+    if 1 < season <= context:
+        repeated.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
+        repeated.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
+    if season > 1 and long <= context:
+        repeated.append(last_season(z_BL, mask_BL, season=long, horizon=horizon))
+    if season > 1 and 2 * long <= context:
+        repeated.append(_mean_season(z_BL, mask_BL, season=long, horizon=horizon))
+    return torch.stack(repeated, dim=-1) if repeated else z_BL.new_zeros(len(z_BL), horizon, 0)
+
+
 def count_simple_forecasts(*, season: int, context: int) -> int:
     """K for this geometry."""
     return 2 + 2 * (1 < season <= context) + (season > 1 and LONG_CYCLE * season <= context)

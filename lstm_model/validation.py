@@ -18,6 +18,7 @@ from lstm_model.device import DeviceChoice
 from lstm_model.forecaster import Forecaster
 from lstm_model.losses import count_targets, pinball_sum
 from lstm_model.models import forecast_batch
+from lstm_model.normalise import transformed
 from lstm_model.sampling import gathered, placed, spread
 from lstm_model.windows import Batch, Windows
 
@@ -52,7 +53,7 @@ def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[B
     def loss_sum(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=choice.precision == "bf16"):
             forecast = forecast_batch(network, batch, spec=model, context=context)
-        return pinball_sum(forecast, batch, quantiles_Q, season=season)
+        return pinball_sum(forecast, batch, quantiles_Q, season=season, transform=model.transform)
 
     return loss_sum
 
@@ -63,7 +64,7 @@ def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Any, str]:
     part = validation.take(chosen)
     values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
     batch = part.batch(torch.arange(len(part)))
-    y_WH = batch.target_BW[:, validation.context :].cpu().numpy()
-    observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy()
+    y_WH = transformed(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
+    observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
     return conformal_offsets(values_WHQ, z_WH, observed_WH, forecaster.quantiles)

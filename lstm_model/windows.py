@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lstm_model.layout import MIN_CONTEXT, Layout, Segment, Split, no_covariates, read_segments
+from lstm_model.layout import Layout, Segment, Split, no_covariates, read_segments
 from lstm_model.time_axis import INTEGER, advance
 
 
@@ -203,6 +203,7 @@ def load_windows(folder: Path, split: Split) -> Windows:
         stride=about["stride"][split],
         frequency=about["frequency"],
         lead=about["lead"][split],
+        min_context=about["min_context"][split],
     )
     return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
 
@@ -238,7 +239,7 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
 
 def _readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
     """Windows with enough real values to read."""
-    return _count(observed, starts, starts + layout.context) >= min(MIN_CONTEXT, layout.context)
+    return _count(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
 
 
 def _scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:

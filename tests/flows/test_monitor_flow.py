@@ -13,8 +13,9 @@ from lstm_model.config import ModelSpec, Monitoring, Plan, TrainingSpec, WindowS
 from lstm_model.envelope import envelope
 from lstm_model.forecaster import Forecaster
 from lstm_model.ledger import Ledger
-from lstm_model.models import InputShape, build_network
+from lstm_model.models import build_network
 from lstm_model.registry import Registry, version_of
+from lstm_model.segmented import InputShape
 from lstm_model.store import Store
 from tasks.monitor import _is_new
 
@@ -32,7 +33,7 @@ PLAN = Plan(
         validation_steps=0, align="calendar", pad_short=True,
     ),
     model=ModelSpec(
-        kind="direct", hidden_dim=4, layer_dim=1, segment=24, dropout=0, normalisation="mean_std", levels=(0.8,)
+        kind="mixture", hidden_dim=4, layer_dim=1, segment=24, dropout=0, normalisation="mean_std", levels=(0.8,)
     ),
     training=TrainingSpec(
         seed=0, device="cpu", precision="fp32", threads=1, max_steps=1, batch_size=1, learning_rate=0.1,

@@ -14,10 +14,10 @@ from lstm_model.windows import Windows
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here")
 
 
-def plan(kind="direct", **training) -> Plan:
+def plan(kind="mixture", **training) -> Plan:
     window = dict(context=48, horizon=12, season=12, frequency="h", stride=1, evaluation_stride=1, test_steps=12)
-    direct = kind == "direct"
-    model = dict(kind=kind, hidden_dim=64, layer_dim=2, segment=6 if direct else 1, dropout=0.1 if direct else 0.0)
+    mixture = kind == "mixture"
+    model = dict(kind=kind, hidden_dim=64, layer_dim=2, segment=6 if mixture else 1, dropout=0.1 if mixture else 0.0)
     settings = dict(seed=0, device="cuda", precision="auto", threads=None, max_steps=200, batch_size=128)
     settings |= dict(learning_rate=3e-3, weight_decay=0.01, gradient_clip=1.0, patience=5, refit=True)
     return Plan(

@@ -109,7 +109,7 @@ def test_folds_are_scored_drawn_and_make_one_long_envelope(table, tmp_path):
 
 def test_the_same_problem_may_be_tested_on_other_spans():
     model = ModelSpec(
-        kind="direct", hidden_dim=4, layer_dim=1, segment=1, dropout=0, normalisation="last", levels=(0.8,)
+        kind="mixture", hidden_dim=4, layer_dim=1, segment=1, dropout=0, normalisation="last", levels=(0.8,)
     )
     training = TrainingSpec(
         seed=0, device="cpu", precision="fp32", threads=1, max_steps=1, batch_size=1, learning_rate=0.1,

@@ -9,11 +9,12 @@ from lstm_model.calibrate import apply_offsets, conformal_offsets
 from lstm_model.card import read_card
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
-from lstm_model.models import InputShape, build_network
+from lstm_model.models import build_network
+from lstm_model.segmented import InputShape
 from lstm_model.windows import Windows
 
 SPEC = {
-    "kind": "direct",
+    "kind": "mixture",
     "hidden_dim": 8,
     "layer_dim": 1,
     "segment": 4,

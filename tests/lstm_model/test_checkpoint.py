@@ -25,14 +25,14 @@ HERE = Path(__file__)
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON = 24, 6
 checkpoint_module.SPARING = 0  # written at every look, here and in the processes that import this
-BEST, LAST = 12, 21
+BEST, LAST = 15, 24
 """The search keeps this step, and stops early after this one; it looks, and keeps a checkpoint, every third."""
 
 
 def plan(**training) -> Plan:
     window = {"context": CONTEXT, "horizon": HORIZON, "season": 12, "frequency": "1", "stride": 1}
     splits = {"evaluation_stride": 1, "test_steps": 6, "validation_steps": 24, "align": "calendar", "pad_short": True}
-    network = {"kind": "direct", "hidden_dim": 8, "layer_dim": 2, "segment": 6, "dropout": 0.3}
+    network = {"kind": "mixture", "hidden_dim": 8, "layer_dim": 2, "segment": 6, "dropout": 0.3}
     settings = {"seed": 0, "device": "cpu", "precision": "fp32", "threads": 1, "max_steps": 75, "batch_size": 32}
     loop = {"learning_rate": 0.03, "weight_decay": 0.01, "gradient_clip": 1.0, "patience": 3, "refit": True}
     return Plan(
@@ -94,7 +94,7 @@ def uninterrupted():
     ("step", "said"),
     [
         (17, "search from scratch goes on after step 15 of 75"),
-        (LAST + 8, "refit from scratch goes on after step 6 of 12"),
+        (LAST + 8, "refit from scratch goes on after step 6 of 15"),
         (2, None),
     ],
     ids=["search", "refit", "before the first checkpoint"],
@@ -130,13 +130,13 @@ def test_kill_minus_nine_in_the_search_and_in_the_refit_changes_no_bit(uninterru
     """Processes that are really killed, each in the middle of a step and of an epoch; this one ends what they began."""
     caplog.set_level("INFO")
     path = tmp_path / "a.safetensors"
-    for steps_until_killed, said in ((10, ""), (8, "search from scratch goes on after step 9 of 75"), (13, "step 15")):
+    for steps_until_killed, said in ((10, ""), (8, "search from scratch goes on after step 9 of 75"), (16, "step 15")):
         command = [sys.executable, "-c", KILL, str(path), str(steps_until_killed)]
         killed = subprocess.run(command, capture_output=True, text=True, check=False)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert said in killed.stdout
     resumed = train(Checkpoint(path, "a"))
-    assert "refit from scratch goes on after step 6 of 12" in caplog.text
+    assert "refit from scratch goes on after step 6 of 15" in caplog.text
     assert content(resumed) == content(uninterrupted)
 
 

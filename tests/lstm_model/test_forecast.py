@@ -20,8 +20,9 @@ from lstm_model.figures import to_png
 from lstm_model.findings import DataError
 from lstm_model.forecast import forecast, interval_columns, mean_of
 from lstm_model.forecaster import Forecaster
-from lstm_model.models import InputShape, build_network
+from lstm_model.models import build_network
 from lstm_model.offline import main
+from lstm_model.segmented import InputShape
 from lstm_model.segments import write_windows
 from lstm_model.store import hash_file
 from lstm_model.windows import load_windows
@@ -78,7 +79,7 @@ def made(tmp_path_factory):
 
     about = json.loads((folder / "windows" / "windows.json").read_text())
     spec = ModelSpec(
-        kind="direct", hidden_dim=8, layer_dim=1, segment=4, dropout=0.1, normalisation="mean_std", levels=(0.8, 0.95)
+        kind="mixture", hidden_dim=8, layer_dim=1, segment=4, dropout=0.1, normalisation="mean_std", levels=(0.8, 0.95)
     )
     torch.manual_seed(0)
     shape = InputShape(CONTEXT, HORIZON, 7, past=1, future=1, static=3)

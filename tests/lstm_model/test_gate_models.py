@@ -22,7 +22,7 @@ PLAN = Plan(
         validation_steps=HORIZON, align="calendar", pad_short=True,
     ),
     model=ModelSpec(
-        kind="direct", hidden_dim=16, layer_dim=1, segment=6, dropout=0.1, normalisation="mean_std", levels=(0.8,)
+        kind="mixture", hidden_dim=16, layer_dim=1, segment=6, dropout=0.1, normalisation="mean_std", levels=(0.8,)
     ),
     training=TrainingSpec(
         seed=0, device="cpu", precision="fp32", threads=1, max_steps=120, batch_size=32, learning_rate=5e-3,

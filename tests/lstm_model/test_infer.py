@@ -14,7 +14,8 @@ from lstm_model.profiling import profile
 def facts(**changes):
     base = {
         "frequency": "h", "num_series": 10, "num_observed": 20_000, "length_min": 2000, "length_median": 2000,
-        "length_max": 2000, "start": "2024-01-01", "end": "2024-03-24", "median_lag": 0, "found_season": None,
+        "length_max": 2000, "start": "2024-01-01", "end": "2024-03-24", "median_lag": 0, "lowest": 0.5,
+        "found_season": None,
     }  # fmt: skip
     return Profile(**{**base, **changes})
 
@@ -43,12 +44,42 @@ def test_what_is_written_out_resolves_to_the_same_plan():
      ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 60)],
 )  # fmt: skip
 def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, length, season, horizon):
-    _, plan, _ = resolve(PipelineConfig(), facts(frequency=frequency, length_median=length, num_observed=10 * length))
+    lengths = {"length_median": length, "length_max": length, "num_observed": 10 * length}
+    _, plan, _ = resolve(PipelineConfig(), facts(frequency=frequency, **lengths))
     window = plan.window
     assert (window.season, window.horizon) == (season, horizon)
     train = length - window.test_steps - window.validation_steps
     assert window.context >= 2 and window.context + horizon <= train
-    assert window.context % plan.model.segment == 0
+    assert window.min_context <= train - horizon
+    assert season % plan.model.segment == 0
+
+
+def test_a_long_season_is_read_in_parts_and_a_short_context_step_by_step():
+    def segment(**changes):
+        return resolve(PipelineConfig(), facts(**changes))[1].model.segment
+
+    assert segment() == 24
+    assert segment(frequency="15min", length_median=20_000, length_max=20_000) == 48
+    assert segment(frequency="QS", length_median=60, length_max=60) == 4
+    assert segment(frequency="YS", length_median=60, length_max=60) == 1
+    assert segment(frequency="MS", length_median=40, length_max=40) == 1
+
+
+def test_positive_values_are_modelled_as_logarithms():
+    def transform(**changes):
+        return resolve(PipelineConfig.model_validate(changes.pop("config", {})), facts(**changes))[1].model.transform
+
+    assert transform() == "log"
+    assert transform(lowest=0.0) == transform(lowest=-2.0) == transform(lowest=1e-5) == "none"
+    assert transform(config={"advanced": {"model": {"kind": "tutorial"}}}) == "none"
+    assert transform(lowest=0.0, config={"advanced": {"model": {"transform": "log"}}}) == "log", "the user's own"
+
+
+def test_cycles_have_a_level_and_slow_series_a_trend():
+    hours = resolve(PipelineConfig(), facts(num_observed=5_000_000))[1]
+    months = resolve(PipelineConfig(), facts(frequency="MS", num_observed=5_000_000))[1]
+    assert (hours.model.normalisation, months.model.normalisation) == ("mean_std", "last")
+    assert hours.training.max_steps > months.training.max_steps, "most of a short series is noise"
 
 
 def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
@@ -130,3 +161,11 @@ def test_the_profile_counts_real_values_only(tmp_path):
     found = profile(write_panel(tmp_path / "a.parquet", [y, np.arange(20.0)]), "1")
     assert (found.num_series, found.num_observed, found.length_min, found.length_max) == (2, 65, 20, 45)
     assert found.median_lag == 15
+
+
+@pytest.mark.parametrize(
+    ("series", "lowest"),
+    [([[1.0, 2, 3], [8.0, 4, 40]], 0.5), ([[1.0, 2, 3], [0.0, 5, 5]], 0), ([[-1.0, 2, 3]], -0.5), ([[-3.0, -2, -1]], -3), ([[0.0, 0, 9]], 0)],
+)  # fmt: skip
+def test_the_profile_knows_how_low_values_go(tmp_path, series, lowest):
+    assert profile(write_panel(tmp_path / "a.parquet", map(np.array, series)), "1").lowest == lowest

@@ -4,16 +4,20 @@ import torch
 from torch import nn
 
 from lstm_model.config import ModelSpec
-from lstm_model.losses import error_scale, pinball_sum
-from lstm_model.models import DirectForecaster, InputShape, LSTMModel, NormalisedForecast, build_network
-from lstm_model.normalise import masked_context
-from lstm_model.skips import count_simple_forecasts, last_season, simple_forecasts
+from lstm_model.losses import MEDIAN, RELATIVE, error_scale, pinball_sum
+from lstm_model.mixture import MixtureForecaster
+from lstm_model.models import DirectForecaster, LSTMModel, build_network
+from lstm_model.normalise import masked_context, restored
+from lstm_model.seasonality import seasonality
+from lstm_model.segmented import InputShape, NormalisedForecast, SegmentedLSTM
+from lstm_model.skips import count_simple_forecasts, last_season, repeated_seasons, simple_forecasts
+from lstm_model.smoothing import smoothed_forecasts
 from lstm_model.windows import Batch, Windows
 
 
 def spec(**changes) -> ModelSpec:
     settings = {
-        "kind": "direct",
+        "kind": "mixture",
         "hidden_dim": 8,
         "layer_dim": 2,
         "segment": 4,
@@ -36,7 +40,10 @@ def a_batch(*, context: int = 10, horizon: int = 7, rows: int = 5, past: int = 0
     )
 
 
-def trained_a_little(network: DirectForecaster) -> DirectForecaster:
+NETWORKS = [MixtureForecaster, DirectForecaster]
+
+
+def trained_a_little(network: SegmentedLSTM) -> SegmentedLSTM:
     """Heads start at zero; move every weight so that all paths count."""
     torch.manual_seed(1)
     for parameter in network.parameters():
@@ -70,12 +77,13 @@ def test_a_given_state_is_used():
     torch.testing.assert_close(model(x, zeros, zeros)[0], out)
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("segment", [1, 3, 4, 10, 99])
 @pytest.mark.parametrize("covariates", [(0, 0, 0), (2, 1, 3)])
-def test_shapes_for_any_segment_and_covariates(segment, covariates):
+def test_shapes_for_any_segment_and_covariates(kind, segment, covariates):
     past, future, static = covariates
     shape = InputShape(10, 7, 3, past, future, static)
-    network = trained_a_little(DirectForecaster(spec(segment=segment), shape))
+    network = trained_a_little(kind(spec(segment=segment), shape))
     values, loc, scale = network(a_batch(past=past, future=future, static=static))
     assert values.shape == (5, 7, 5)
     assert loc.shape == scale.shape == (5, 1)
@@ -90,28 +98,32 @@ def test_untrained_forecast_is_the_mean_of_the_simple_ones():
     torch.testing.assert_close(values[..., 2] * scale + loc, simple.mean(-1), rtol=1e-4, atol=1e-3)
 
 
-def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates():
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates(kind):
     shape = InputShape(10, 7, 3, 1, 1, 1)
-    network = trained_a_little(DirectForecaster(spec(), shape))
+    network = trained_a_little(kind(spec(), shape))
     batch = a_batch(past=1, future=1, static=1)
     before = network(batch).values_BHQ
     batch.target_BW[:, 10:] = float("nan")
     torch.testing.assert_close(network(batch).values_BHQ, before)
     batch.future_BWF[:, 12] += 1
     changed = (network(batch).values_BHQ != before).any(dim=-1).any(dim=0)
-    assert changed.tolist() == [True] * 4 + [False] * 3, "a future covariate reaches the segment it belongs to"
+    assert changed[:4].all(), "a future covariate reaches the segment it belongs to"
+    if kind is DirectForecaster:  # the mixture weighs the season for the whole horizon
+        assert not changed[4:].any()
 
 
-def test_scaler_is_applied_and_checked():
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_scaler_is_applied_and_checked(kind):
     shape = InputShape(10, 7, 3, static=1)
     batch = a_batch(static=1)
-    plain = trained_a_little(DirectForecaster(spec(), shape))
-    scaled = DirectForecaster(spec(), shape, {"static": [[5.0, 2.0]]}).eval()
+    plain = trained_a_little(kind(spec(), shape))
+    scaled = kind(spec(), shape, {"static": [[5.0, 2.0]]}).eval()
     scaled.load_state_dict({**plain.state_dict(), "static_scaler": scaled.static_scaler})
     shifted = Batch(**{**vars(batch), "static_BS": batch.static_BS * 2 + 5})
     torch.testing.assert_close(scaled(shifted).values_BHQ, plain(batch).values_BHQ, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="2 static covariates, the windows have 1"):
-        DirectForecaster(spec(), shape, {"static": [[0, 1], [0, 1]]})
+        kind(spec(), shape, {"static": [[0, 1], [0, 1]]})
 
 
 def test_missing_values_are_masked_not_read():
@@ -132,14 +144,50 @@ def test_a_flat_context_has_a_finite_scale(normalisation, level):
     assert (scale == (level or 1.0)).all() and (loc == level).all()
 
 
+def original(result: NormalisedForecast) -> torch.Tensor:
+    return result.values_BHQ * result.scale_B1[..., None] + result.loc_B1[..., None]
+
+
 def test_forecast_is_equivariant_to_scale_and_level():
     network = trained_a_little(DirectForecaster(spec(), InputShape(10, 7, 3)))
     batch = a_batch()
     moved = Batch(**{**vars(batch), "target_BW": batch.target_BW * 3 - 50})
-    a, b = network(batch), network(moved)
-    first = a.values_BHQ * a.scale_B1[..., None] + a.loc_B1[..., None]
-    second = b.values_BHQ * b.scale_B1[..., None] + b.loc_B1[..., None]
-    torch.testing.assert_close(first * 3 - 50, second, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(original(network(batch)) * 3 - 50, original(network(moved)), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("transform", ["none", "log"])
+@pytest.mark.parametrize("normalisation", ["mean_std", "last"])
+def test_units_do_not_matter(normalisation, transform):
+    changes = {"normalisation": normalisation, "transform": transform}
+    network = trained_a_little(MixtureForecaster(spec(**changes), InputShape(10, 7, 3)))
+    batch = a_batch()
+    cents = Batch(**{**vars(batch), "target_BW": batch.target_BW * 100})
+    euros = restored(original(network(batch)), transform)
+    torch.testing.assert_close(100 * euros, restored(original(network(cents)), transform), rtol=1e-3, atol=1e-1)
+
+
+def test_untrained_mixture_is_the_mean_of_all_simple_forecasts():
+    batch = a_batch(context=42)
+    z, mask, loc, scale = masked_context(batch.target_BW[:, :42], "mean_std")
+    season = seasonality(z, mask, season=3, horizon=7)
+    smoothed = smoothed_forecasts(z - season.context_BL, mask, horizon=7) + season.horizon_BH[..., None]
+    simple = torch.cat([smoothed, repeated_seasons(z, mask, season=3, horizon=7)], dim=-1)
+    assert simple.shape[-1] == 14
+    network = MixtureForecaster(spec(), InputShape(42, 7, 3)).eval()
+    torch.testing.assert_close(network(batch).values_BHQ[..., 2], simple.mean(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_of_logarithms_reads_zeros_as_missing_and_forecasts_positive_values():
+    network = trained_a_little(MixtureForecaster(spec(transform="log"), InputShape(10, 7, 3)))
+    batch = a_batch()
+    zero, missing = batch.target_BW.clone(), batch.target_BW.clone()
+    zero[:, [3, 9]], missing[:, [3, 9]] = 0.0, float("nan")
+    results = [network(Batch(**{**vars(batch), "target_BW": target})) for target in (zero, missing)]
+    torch.testing.assert_close(results[0].values_BHQ, results[1].values_BHQ)
+    assert (restored(original(results[0]), "log") > 0).all()
+    nothing = network(Batch(**{**vars(batch), "target_BW": torch.zeros_like(zero)}))
+    assert torch.isfinite(restored(original(nothing), "log")).all()
+    assert torch.isfinite(restored(torch.tensor([1e9]), "log")).all()
 
 
 def test_last_season_takes_the_newest_value_of_each_phase():
@@ -183,7 +231,17 @@ def test_pinball_counts_observed_targets_only():
     forecast = NormalisedForecast(torch.zeros(1, 3, 3), torch.zeros(1, 1), torch.ones(1, 1))
     quantiles = torch.tensor([0.1, 0.5, 0.9])
     loss = pinball_sum(forecast, batch, quantiles, season=1)
-    assert loss.item() == pytest.approx(2 * (0.1 + 0.5 + 0.9) / 3 / 0.5)
+    median, mean = 2 * 0.5, 2 * (0.1 + 0.5 + 0.9) / 3
+    assert loss.item() == pytest.approx((MEDIAN * median + (1 - MEDIAN) * mean) / 0.5)
+
+
+def test_of_logarithms_the_relative_error_of_smape_counts_too():
+    batch = a_batch(context=2, horizon=2, rows=1)
+    batch.target_BW[0] = torch.tensor([1.0, 2.0, 6.0, 0.0])
+    forecast = NormalisedForecast(torch.full((1, 2, 1), 3.0).log(), torch.zeros(1, 1), torch.ones(1, 1))
+    loss = pinball_sum(forecast, batch, torch.tensor([0.5]), season=1, transform="log")
+    scaled, relative = np.log(6 / 3) / np.log(2 / 1), 2 * abs(6 - 3) / (6 + 3)
+    assert loss.item() == pytest.approx(scaled + RELATIVE * relative), "a target without a logarithm does not count"
 
 
 def test_the_tutorials_network_refuses_covariates():
@@ -191,7 +249,8 @@ def test_the_tutorials_network_refuses_covariates():
         build_network(spec(kind="tutorial"), InputShape(10, 1, 1, past=1))
 
 
-def test_padded_windows_are_read():
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_padded_windows_are_read(kind):
     windows = Windows.from_arrays([np.r_[[np.nan] * 6, np.arange(12.0)]], context=10, horizon=7)
-    result = trained_a_little(DirectForecaster(spec(), InputShape(10, 7, 3)))(windows.batch(torch.arange(len(windows))))
+    result = trained_a_little(kind(spec(), InputShape(10, 7, 3)))(windows.batch(torch.arange(len(windows))))
     assert torch.isfinite(result.values_BHQ).all()

@@ -32,7 +32,7 @@ def plan(model=(), **training) -> Plan:
         "pad_short": True,
     }
     network = {
-        "kind": "direct",
+        "kind": "mixture",
         "hidden_dim": 16,
         "layer_dim": 1,
         "segment": 6,

@@ -25,7 +25,7 @@ CONTEXT, HORIZON, DAY = 36, 12, 12
 def plan(model=(), window=(), **training) -> Plan:
     cut = {"context": CONTEXT, "horizon": HORIZON, "season": DAY, "frequency": "1", "stride": 1, "evaluation_stride": 1}
     splits = {"test_steps": HORIZON, "validation_steps": 2 * HORIZON, "align": "calendar", "pad_short": True}
-    network = {"kind": "direct", "hidden_dim": 16, "layer_dim": 1, "segment": 6, "dropout": 0.1, "levels": (0.8,)}
+    network = {"kind": "mixture", "hidden_dim": 16, "layer_dim": 1, "segment": 6, "dropout": 0.1, "levels": (0.8,)}
     settings = {"seed": 0, "device": "cpu", "precision": "fp32", "threads": 1, "max_steps": 200, "batch_size": 32}
     loop = {"learning_rate": 5e-3, "weight_decay": 0.01, "gradient_clip": 1.0, "patience": 6, "refit": True}
     return Plan(
