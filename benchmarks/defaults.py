@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,18 @@ def main() -> None:
     """Run what is asked for, print the tables and keep the results."""
     from benchmarks.machine import facts
     from benchmarks.strangers.catalogue import STRANGERS, part_of
-    from deployments.server import running_server
 
     options = parse()
     chosen = [s for s in STRANGERS if options.part in ("all", part_of(s.name))]
     chosen = [s for s in chosen if not options.only or s.name in options.only]
     about = facts("torch", "numpy", "pandas", "prefect") | {"threads": options.threads, "seeds": options.seeds}
     runs = []
-    with tempfile.TemporaryDirectory() as scratch, running_server(options.port) as server:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(options.keep or scratch).resolve()
+        os.environ["PREFECT_HOME"] = str(folder / "home")  # before Prefect is imported: the user's own stays untouched
+        from deployments.server import running_server
+
+        server = stack.enter_context(running_server(options.port))
         for seed in options.seeds:
             for stranger in chosen:
                 runs.append(run(stranger, part_of(stranger.name), seed, folder, server.api_url, options))
@@ -117,8 +121,8 @@ def run(stranger: Any, part: str, seed: int, folder: Path, api_url: str, options
     command = [sys.executable, "-m", "flows.retrain", "--config", config.name, "--store", store.name, "--json"]
     command += [word for setting in settings for word in ("--set", setting)]
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
-    environment = {**os.environ, "PYTHONPATH": path, "PREFECT_HOME": str(folder / "home")}
-    environment |= {"PREFECT_API_URL": api_url, "OMP_NUM_THREADS": str(options.threads)}
+    environment = {**os.environ, "PYTHONPATH": path, "PREFECT_API_URL": api_url}
+    environment |= {"OMP_NUM_THREADS": str(options.threads)}
     began = time.monotonic()
     try:
         done = subprocess.run(

@@ -13,10 +13,11 @@ import pandas as pd
 
 from lstm_model.config import Covariates, FileLayout, Source
 from lstm_model.findings import DataError, listed, unknown_columns
-from lstm_model.timestamps import DATE, kind_of_texts
+from lstm_model.timestamps import DATE, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
+PARTS_OF_DATES = ("quarter", "month", "week", "day")
 TARGET_NAMES = ("y", "target", "value")
 SAMPLE_ROWS = 2000
 
@@ -57,8 +58,10 @@ def kind_of(column: pd.Series) -> str:
     """One of time, clock (a time of day), integer, number, text, empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
-    if column.dtype.kind in "iu":
+    if column.dtype.kind in "iu" or is_whole(column):
         return "integer"
+    if str(column.name).lower() in TIME_NAMES and is_decimal_year(column):
+        return "time"
     filled = column.dropna()
     if filled.empty:
         return "empty"
@@ -84,7 +87,7 @@ def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple
     if columns.y or (columns.unique_id and columns.ds):
         return FileLayout.long, "long: its columns are named in source.columns"
     times = [name for name in kinds if kinds[name] == "time" or name == columns.ds]
-    texts = [name for name in kinds if kinds[name] == "text" or name == columns.unique_id]
+    texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name == columns.unique_id]
     numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty") and name != columns.ds]
     named = [name for name in kinds if name.lower() in (*ID_NAMES, *TARGET_NAMES)]
     if not times and len(texts) == 1 and len(numbers) >= 3 and _numbered(numbers) and frame[texts[0]].is_unique:
@@ -180,6 +183,12 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
             "or say "
             "with --time-column (source.columns.ds) which column alone is the time"
         )
+    parts = [name for name in kinds if name.lower() in PARTS_OF_DATES]
+    if len(named) == 1 and named[0].lower() == "year" and parts and not typed:
+        raise DataError(
+            f"the columns {listed([named[0], *parts])} are parts of dates; join them into one column such as 2024-03 "
+            "or 2024-Q1 first, or say with --time-column (source.columns.ds) which column alone is the time"
+        )
     for found, why in ((named, "by its name"), (typed, "the only column of timestamps")):
         if len(found) == 1:
             return found[0], f"{found[0]!r}: {why}"
@@ -199,7 +208,7 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
         return source.columns.unique_id, "set"
     named = [name for name in kinds if name.lower() in ID_NAMES and name != source.columns.y]
     texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
-    texts = [name for name in texts if name != source.columns.y]
+    texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]
         if len(found) == 1:
@@ -209,12 +218,34 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
                 f"more than one column could name the series: {listed(found)}. "
                 "Name it with --id-column, or source.columns.unique_id in the file"
             )
-    return None, "no column of names: one series a file"
+    return None, "no column that tells series apart: one series a file"
 
 
 def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
     """Whether a column numbers rows: every row its own value, although timestamps do not repeat either."""
     return len(frame) > 1 and bool(frame[name].is_unique) and bool(frame[ds].is_unique)
+
+
+def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> bool:
+    """Whether a column of texts (a weekday, the weather) says something about the rows of one series.
+
+    Then no timestamp repeats, and the rows of one text have no steadier step than all rows together.
+    """
+    if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
+        return False
+    try:
+        times, _ = parse_timestamps(frame[ds], source, str)
+    except DataError:  # it is raised again with the right place where the whole table is read
+        return False
+    ds_N, codes_N = times.to_numpy().astype(np.int64), pd.factorize(frame[name])[0]
+    within_N = np.lexsort((ds_N, codes_N))
+    steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
+    return _steadiness(np.diff(np.sort(ds_N))) >= _steadiness(steps_within)
+
+
+def _steadiness(steps: np.ndarray) -> float:
+    """Share of the commonest."""
+    return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 
 def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:

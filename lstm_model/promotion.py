@@ -50,10 +50,16 @@ class SeenThrough:
     def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of windows whose every target lies after it."""
         if not self.by_series:
-            return np.asarray(table["cutoff"].to_numpy() >= self.of_all)
+            before = np.asarray(table["cutoff"].to_numpy() >= self.of_all)
+            return before if before.all() else self._before_first_target(table)
         never = table["cutoff"].min()
         own = table["unique_id"].astype(str).map(self.by_series).fillna(never)
         return np.asarray(table["cutoff"].to_numpy() >= own.to_numpy())
+
+    def _before_first_target(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """By the first target: series whose steps fall on other days have cutoffs before that of all."""
+        first = table.groupby(["unique_id", "cutoff"], observed=True)["ds"].transform("min")
+        return np.asarray(first.to_numpy() > self.of_all)
 
 
 @dataclass(frozen=True)

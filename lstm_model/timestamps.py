@@ -14,18 +14,25 @@ from lstm_model.findings import DataError, Where
 
 DATE = (
     r"(?:\d{4}-\d{2}(?:-\d{2})?(?:[T ].*)?|\d{8}T\d+.*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:\D.*)?"
-    r"|\d{4}[-/]\d{1,2}|\d{4}-?Q[1-4])"
+    r"|\d{4}[-/]\d{1,2}|\d{4}[- ]?Q[1-4]|Q[1-4][-/ ]?\d{4}|\d{4}[- ]?W\d{1,2}|\d{4}-?W\d{2}-?[1-7]|\d{4}[- ]?M\d{1,2})"
 )
 _MONTH_NAME = (
     "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     "|nov(?:ember)?|dec(?:ember)?)"
 )
 MONTH = (
-    rf"\d{{1,4}}[ .-]*{_MONTH_NAME}[ .,-]*\d{{2,4}}(?:\D.*)?|{_MONTH_NAME}[ .-]+(?:\d{{1,2}}[ ,]+)?\d{{2,4}}(?:\D.*)?"
+    rf"\d{{1,4}}[ .-]*{_MONTH_NAME}[ .,-]*\d{{2,4}}(?:\D.*)?|{_MONTH_NAME}[ .-]+(?:\d{{1,2}}[ ,-]+)?\d{{2,4}}(?:\D.*)?"
+    rf"|\d{{4}}[ .-]*{_MONTH_NAME}"
 )
+_QUARTER = r"^(?:(?P<year>\d{4})[- ]?Q(?P<part>[1-4])|Q(?P<part_before>[1-4])[-/ ]?(?P<year_after>\d{4}))$"
+_MONTH = r"^(?P<year>\d{4})[- ]?M(?P<part>0?[1-9]|1[0-2])$"
+_WEEK = r"^(?P<year>\d{4})[- ]?W(?P<part>\d{1,2})(?:-?(?P<day>[1-7]))?$"
 NUMBER = r"[+-]?(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:inf(?:inity)?|nan)"
 LOCAL_ORDER = r"(\d{1,2})([/.\-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)(.*)"
 OFFSET = r".*\d{1,2}:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)"
+YEARS = (1500, 2200)
+"""Integers between them are years, in a column whose name allows it."""
+_YEARS_NAMES = ("date", "time")
 _TIME, _NUMBER = re.compile(f"(?:{DATE})|(?:{MONTH})"), re.compile(NUMBER)
 DAY_US = 86_400_000_000
 MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
@@ -48,12 +55,14 @@ def parse_timestamps(values: pd.Series, source: Source, where: Where) -> tuple[p
         )
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
         return values.dt.as_unit("us"), {}
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "iu" or is_whole(values):
         return _from_integers(values.astype("int64"))
+    if is_decimal_year(values):
+        return _from_decimal_years(values)
     if values.dtype.kind in "fb":
         raise DataError(
-            f"{where(0)}: the timestamp (column {values.name!r}) is {values.iloc[0]!r}; expected a date, or an "
-            "integer step"
+            f"{where(0)}: the timestamp (column {values.name!r}) is {values.iloc[0]}; expected a date, an integer "
+            "step, or a year with its months or quarters as a fraction, such as 1990.25"
         )
     if values.dtype == object and not isinstance(values.iloc[0], str):
         return _from_objects(values, source)
@@ -106,6 +115,19 @@ def kind_of_texts(texts: Sequence[str]) -> str:
     return "number" if numbers > len(filled) / 2 and not zeros_lead else "text"
 
 
+def is_whole(values: pd.Series) -> bool:
+    """Whether integers became floats on their way, as 1990.0."""
+    return values.dtype.kind == "f" and bool((values % 1 == 0).all())
+
+
+def is_decimal_year(values: pd.Series) -> bool:
+    """Whether floats are years with months as their fraction, as R writes the time of a series: 1990.083 or 1990.25."""
+    if values.dtype.kind != "f" or not values.between(*YEARS).all():
+        return False
+    months = values * 12
+    return bool((months - months.round()).abs().max() < 0.02)
+
+
 def same_time_of_day(times: pd.Series) -> bool:
     """Whether all timestamps of a naive datetime64[us] column lie at one time of day: daily data, or longer."""
     unique = np.unique(times.to_numpy().astype("datetime64[us]").astype(np.int64) % DAY_US)
@@ -128,11 +150,31 @@ def _from_integers(values: pd.Series) -> tuple[pd.Series, Reasons]:
         dates = pd.to_datetime(values.astype("str"), format="%Y%m%d", errors="coerce")
         if dates.notna().all():
             return dates.dt.as_unit("us"), {"columns.ds format": "integers of eight digits are dates, YYYYMMDD"}
+    if low >= YEARS[0] and high <= YEARS[1] and _names_years(values.name):
+        return _months(values * 12), {"columns.ds format": "integers of this size are years"}
+    if low >= YEARS[0] * 100 and high <= YEARS[1] * 100 and (values % 100).between(1, 12).all():
+        return _months(values // 100 * 12 + values % 100 - 1), {
+            "columns.ds format": "integers of six digits are months, YYYYMM"
+        }
     for unit, factor in (("s", 1), ("ms", 1000), ("us", 1_000_000)):
         if 600_000_000 * factor <= low and high < 5_000_000_000 * factor:
             times = pd.to_datetime(values, unit=unit, utc=True).dt.as_unit("us")  # type: ignore[call-overload]
             return times, {"columns.ds format": f"integers of this size are Unix time in {unit}, which is UTC"}
     return values, {}
+
+
+def _names_years(name: object) -> bool:
+    return "year" in str(name).lower() or str(name).lower() in _YEARS_NAMES
+
+
+def _from_decimal_years(values: pd.Series) -> tuple[pd.Series, Reasons]:
+    return _months((values * 12).round()), {"columns.ds format": "years with their months as a fraction"}
+
+
+def _months(since_year_0: pd.Series) -> pd.Series:
+    """The first day of months that are counted from the year 0."""
+    months = since_year_0.to_numpy().astype("int64") - 1970 * 12
+    return pd.Series(months.astype("datetime64[M]").astype("datetime64[us]"))
 
 
 def _from_objects(values: pd.Series, source: Source) -> tuple[pd.Series, Reasons]:
@@ -146,7 +188,7 @@ def _from_objects(values: pd.Series, source: Source) -> tuple[pd.Series, Reasons
 
 def _from_text(text: pd.Series, source: Source, where: Where) -> tuple[pd.Series, Reasons]:
     codes, unique = pd.factorize(text)
-    texts = pd.Series(unique, dtype="str")
+    texts = _periods_as_dates(pd.Series(unique, dtype="str"))
     order = texts.str.extract(f"^{LOCAL_ORDER}$")
     reasons: Reasons = {}
     if order[0].notna().any():
@@ -171,6 +213,22 @@ def _from_text(text: pd.Series, source: Source, where: Where) -> tuple[pd.Series
     wall = _parse(iso.str.replace(r"\s*(?:Z|[+-]\d{2}(?::?\d{2})?)$", "", regex=True), utc=False)
     result, more = _instants_or_dates(parsed, wall, source)
     return result.take(codes).reset_index(drop=True), reasons | more
+
+
+def _periods_as_dates(texts: pd.Series) -> pd.Series:
+    """The first day of quarters (1990 Q2, Q2 1990), months (1990M05) and ISO weeks (1990-W07); others stay."""
+    quarter = texts.str.extract(_QUARTER)
+    year = quarter["year"].fillna(quarter["year_after"])
+    month = (quarter["part"].fillna(quarter["part_before"]).astype("float") * 3 - 2).astype("Int64").astype("str")
+    texts = texts.where(year.isna(), year + "-" + month.str.zfill(2) + "-01")
+    months = texts.str.extract(_MONTH)
+    texts = texts.where(months["year"].isna(), months["year"] + "-" + months["part"].str.zfill(2) + "-01")
+    week = texts.str.extract(_WEEK)
+    if week["year"].isna().all():
+        return texts
+    dates = week["year"] + "-W" + week["part"].str.zfill(2) + "-" + week["day"].fillna("1")
+    first = pd.to_datetime(dates, format="%G-W%V-%u", errors="coerce").dt.strftime("%Y-%m-%d")
+    return texts.where(first.isna(), first)
 
 
 def _parse(texts: pd.Series, *, utc: bool) -> pd.Series:

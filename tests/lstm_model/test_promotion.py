@@ -151,6 +151,17 @@ def test_a_challenger_that_has_seen_its_test_raises():
         judged(forecasts(0.1), forecasts(1.0, seed=1), seen=(seen, BEFORE))
 
 
+def test_series_whose_steps_fall_apart_leak_nothing_as_long_as_their_targets_are_new():
+    """Weeks that begin on different days: the cutoff of one series lies before the last target of another."""
+    table = forecasts(0.5)
+    later = table["unique_id"] == "s1"
+    for column in ("cutoff", "ds"):
+        table[column] = table[column].where(~later, table[column] + np.timedelta64(30, "m"))
+    seen = SeenThrough(START + np.timedelta64(30, "m"), {})
+    assert not (table["cutoff"] >= seen.of_all).all() and seen.before(table).all()
+    assert not SeenThrough(START + HOUR, {}).before(table).all(), "the first target itself"
+
+
 def test_integer_time_is_compared_too():
     table = forecasts(0.5)
     for column in ("cutoff", "ds"):

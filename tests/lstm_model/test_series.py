@@ -181,6 +181,15 @@ def test_names_such_as_007_and_NA_stay_names(tmp_path):
         (["20240131", "20240201"], "2024-01-31"),
         (["2024-01", "2024-02"], "2024-01-01"),
         (["2024Q1", "2024Q2"], "2024-01-01"),
+        (["2024 Q2", "2024 Q3"], "2024-04-01"),
+        (["Q4 2023", "Q1 2024"], "2023-10-01"),
+        (["2024 W01", "2024 W02"], "2024-01-01"),
+        (["2020-W53", "2021-W01"], "2020-12-28"),
+        (["2021-W01-7", "2021-W02-7"], "2021-01-10"),
+        (["2024M02", "2024M03"], "2024-02-01"),
+        (["1939 Jan", "1939 Feb"], "1939-01-01"),
+        (["Jan-1-1995", "Feb-1-1995"], "1995-01-01"),
+        (["202311", "202312", "202401"], "2023-11-01"),
         (["1/31/24", "2/1/24"], "2024-01-31"),
         (["31-01-2024 14:30", "01-02-2024 14:30"], "2024-01-31 14:30"),
         (["3 Apr 2024", "4 Apr 2024"], "2024-04-03"),
@@ -194,6 +203,37 @@ def test_names_such_as_007_and_NA_stay_names(tmp_path):
 def test_dates_are_read_in_many_forms(tmp_path, texts, expected):
     path = write(tmp_path / "d.csv", "ds,y\n" + "".join(f'"{text}",1\n' for text in texts))
     assert read(path).table["ds"].iloc[0] == pd.Timestamp(expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "texts", "expected"),
+    [
+        ("YEAR", ["1700", "1701"], pd.Timestamp("1700-01-01")),
+        ("year", ["1990.0", "1991.0"], pd.Timestamp("1990-01-01")),
+        ("time", ["1990", "1990.083333", "1990.166667"], pd.Timestamp("1990-01-01")),
+        ("time", ["1990.75", "1991.00", "1991.25"], pd.Timestamp("1990-10-01")),
+        ("step", ["1990", "1991"], 1990),
+        ("time", ["0.0", "1.0"], 0),
+        ("year", ["1", "2"], 1),
+    ],
+)
+def test_numbers_are_years_where_their_size_and_their_column_say_so(tmp_path, column, texts, expected):
+    path = write(tmp_path / "d.csv", f"{column},y\n" + "".join(f"{text},1\n" for text in texts))
+    raw = read(path)
+    assert raw.table["ds"].iloc[0] == expected
+    assert raw.source.columns.ds == column
+    assert ("year" in raw.reasons.get("columns.ds format", "")) == isinstance(expected, pd.Timestamp)
+
+
+def test_a_week_that_its_year_does_not_have_is_an_error(tmp_path):
+    path = write(tmp_path / "d.csv", "ds,y\n2023-W52,1\n2023-W53,2\n")
+    with pytest.raises(DataError, match=r"row 3 of d\.csv.*'2023-W53'"):
+        read(path)
+
+
+def test_a_named_time_column_of_texts_is_no_column_of_names(tmp_path):
+    path = write(tmp_path / "d.csv", "when,a,b,c\n2024 Q1,1,2,3\n2024 Q2,1,2,3\n")
+    assert read(path, columns={"ds": "when"}).table["unique_id"].unique().tolist() == ["a", "b", "c"]
 
 
 def test_ambiguous_dates_are_an_error_that_names_the_flag(tmp_path):
@@ -286,6 +326,33 @@ def test_files_of_one_glob_need_the_same_columns(tmp_path):
 def test_an_id_that_numbers_rows_is_no_series(tmp_path):
     raw = read(write(tmp_path / "rows.csv", "id,ds,y\n1,2024-01-01,1\n2,2024-01-02,2\n3,2024-01-03,3\n"))
     assert set(raw.table["unique_id"]) == {"rows"}
+
+
+def test_texts_that_describe_the_rows_of_one_series_name_no_series(tmp_path):
+    days = pd.date_range("2024-01-01", periods=60, freq="D")
+    frame = pd.DataFrame({"date": days, "births": 1.0, "wday": days.day_name()})
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    raw = read(tmp_path / "b.csv", columns={"y": "births"})
+    assert set(raw.table["unique_id"]) == {"b"}
+    assert "wday" in raw.reasons["ignored columns"]
+    frame["wday"] = np.random.default_rng(0).choice(["rain", "sun"], 60)
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    assert set(read(tmp_path / "b.csv", columns={"y": "births"}).table["unique_id"]) == {"b"}
+
+
+def test_series_whose_clocks_tick_apart_stay_series(tmp_path):
+    parts = [
+        pd.DataFrame({"ds": HOURS + pd.Timedelta(minutes=minutes), "meter": name, "y": 1.0})
+        for name, minutes in (("a", 0), ("b", 7), ("c", 31))
+    ]
+    pd.concat(parts).sort_values("ds").to_csv(tmp_path / "m.csv", index=False)
+    assert set(read(tmp_path / "m.csv").table["unique_id"]) == {"a", "b", "c"}
+
+
+def test_parts_of_dates_in_columns_of_their_own_are_an_error_that_says_so(tmp_path):
+    path = write(tmp_path / "d.csv", "year,month,y\n2024,1,1\n2024,2,2\n")
+    with pytest.raises(DataError, match=r"year, month are parts of dates; join them.*--time-column"):
+        read(path)
 
 
 # Fingerprints ---------------------------------------------------------------------------------------------------------
