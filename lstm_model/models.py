@@ -45,7 +45,7 @@ class LSTMModel(nn.Module):
 
 
 class DirectForecaster(SegmentedLSTM):
-    """The network of version 0.2, which bundles of that time hold: five simple forecasts, a linear map of the context."""
+    """The network of version 0.2, for its bundles: five simple forecasts, and a linear map of the context."""
 
     def __init__(self, spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> None:
         self.num_simple = count_simple_forecasts(season=shape.season, context=shape.context)

@@ -165,7 +165,13 @@ def test_the_profile_counts_real_values_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("series", "lowest"),
-    [([[1.0, 2, 3], [8.0, 4, 40]], 0.5), ([[1.0, 2, 3], [0.0, 5, 5]], 0), ([[-1.0, 2, 3]], -0.5), ([[-3.0, -2, -1]], -3), ([[0.0, 0, 9]], 0)],
-)  # fmt: skip
+    [
+        ([[1.0, 2, 3], [8.0, 4, 40]], 0.5),
+        ([[1.0, 2, 3], [0.0, 5, 5]], 0),
+        ([[-1.0, 2, 3]], -0.5),
+        ([[-3.0, -2, -1]], -3),
+        ([[0.0, 0, 9]], 0),
+    ],
+)
 def test_the_profile_knows_how_low_values_go(tmp_path, series, lowest):
     assert profile(write_panel(tmp_path / "a.parquet", map(np.array, series)), "1").lowest == lowest

@@ -168,7 +168,7 @@ def test_units_do_not_matter(normalisation, transform):
 
 def test_untrained_mixture_is_the_mean_of_all_simple_forecasts():
     batch = a_batch(context=42)
-    z, mask, loc, scale = masked_context(batch.target_BW[:, :42], "mean_std")
+    z, mask, _, _ = masked_context(batch.target_BW[:, :42], "mean_std")
     season = seasonality(z, mask, season=3, horizon=7)
     smoothed = smoothed_forecasts(z - season.context_BL, mask, horizon=7) + season.horizon_BH[..., None]
     simple = torch.cat([smoothed, repeated_seasons(z, mask, season=3, horizon=7)], dim=-1)
