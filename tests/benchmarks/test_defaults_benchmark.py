@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import defaults
+from benchmarks import defaults, machine
 from benchmarks.strangers import catalogue
 from lstm_model.config import PipelineConfig
 
@@ -70,11 +70,12 @@ def test_a_small_data_set_is_run_like_its_owner_would(tmp_path, monkeypatch):
     wave = 10 + np.sin(np.arange(400) * 2 * np.pi / 7) + np.random.default_rng(0).normal(0, 0.3, 400)
     frame = pd.DataFrame({"day": days, "sold": wave})
     stranger = catalogue.Stranger("waves", "daily", lambda: frame, {"ds": "day", "y": "sold"})
-    monkeypatch.setattr(catalogue, "STRANGERS", (stranger,))
-    monkeypatch.setattr(catalogue, "part_of", lambda name: "development")
-    file = tmp_path / "defaults.json"
-    monkeypatch.setattr("sys.argv", ["defaults.py", "--results", str(file), "--set", "advanced.training.max_steps=60"])
+    monkeypatch.setattr(defaults, "STRANGERS", (stranger,))
+    monkeypatch.setattr(defaults, "part_of", lambda name: "development")
+    monkeypatch.setattr(machine, "TRIED", tmp_path)
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["defaults.py", "--set", "advanced.training.max_steps=60"])
     defaults.main()
-    (run,) = json.loads(file.read_text())["runs"]
+    (run,) = json.loads((tmp_path / "defaults.json").read_text())["rows"]
     assert run["status"] == "promoted" and run["chosen"]["season"] == 7 and run["chosen"]["horizon"] == 14
     assert run["ratio"] < 0.95 and run["num_series"] == 1

@@ -1,0 +1,48 @@
+"""A slice of each table: a change that costs accuracy fails here, in seconds."""
+
+import pytest
+
+from benchmarks import accuracy
+from benchmarks.machine import DATA
+
+FEW = {"threads": 1, "seed": 0, "max_steps": 120}
+
+
+def needs(*files):
+    missing = [name for name in files if not (DATA / name).exists()]
+    return pytest.mark.skipif(bool(missing), reason=f"FORECAST_DATA has no {', '.join(missing)} in {DATA}")
+
+
+@needs("M4-Hourly-train.csv", "M4-Hourly-test.csv")
+def test_m4_hourly():
+    model, naive = accuracy.m4_hourly(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=30))
+    assert model["owa"] < 0.85 * naive["owa"]
+    assert 0.85 < model["coverage"] <= 1
+    assert model["msis"] > 0
+
+
+@needs("m3.parquet")
+def test_m3():
+    rows = list(accuracy.m3(accuracy.Run(FEW, sample=60)))
+    assert [row["frequency"] for row in rows] == [*accuracy.M3_HORIZONS, "all"]
+    assert [row["series"] for row in rows[:-1]] == [60] * 4
+    ratios = [row["smape"] / row["smape_seasonal_naive"] for row in rows[:-1]]
+    assert max(ratios) < 1 and sum(ratios) / 4 < 0.9
+
+
+@pytest.mark.slow
+@needs("gefcom2012_load.parquet", "gefcom2012_temperature.parquet")
+def test_temperature_helps():
+    naive, alone, with_temperature = (
+        row["mape"] for row in accuracy.gefcom2012(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=2))
+    )
+    assert with_temperature < alone < naive
+
+
+@pytest.mark.slow
+@needs("ETTh1.csv")
+def test_etth1(monkeypatch):
+    monkeypatch.setattr(accuracy, "ETT_HORIZONS", (24,))
+    one, mean = accuracy.etth1(accuracy.Run({**FEW, "max_steps": 40, "learning_rate": 3e-3}))
+    assert one["windows"] == 7 * (2880 - 24 + 1), "every window, the last batch too"
+    assert one["mse"] == mean["mse"] < 0.36
