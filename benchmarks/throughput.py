@@ -225,6 +225,7 @@ def plan(steps: int) -> Plan:
         start="0",
         end=str(LENGTH - 1),
         median_lag=0,
+        lowest=-1.0,
         found_season=24,
     )
     return resolve(config, facts)[1]

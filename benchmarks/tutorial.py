@@ -165,6 +165,7 @@ def plan(seed: int, epochs: int, *, fast: bool) -> Plan:
         start="0",
         end=str(TRAINED + UNSEEN - 1),
         median_lag=0,
+        lowest=-1.0,
         found_season=None,
     )
     resolved = resolve(config, facts)[1]

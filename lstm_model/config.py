@@ -192,6 +192,8 @@ class ModelSettings(ConfigModel, title="Network"):
     """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
     transform: Literal["none", "log"] | None = None
     """log: the network works on logarithms of the values, which must be positive. Empty: inferred."""
+    linear_skip: bool | None = None
+    """Add a linear map of the context to the forecast. Empty: inferred."""
     levels: tuple[Level, ...] = (0.8, 0.95)
     """Central prediction intervals to forecast beside the median."""
 
@@ -368,6 +370,7 @@ class ModelSpec(ConfigModel):
     levels: tuple[Level, ...]
     transform: Literal["none", "log"] = "none"
     """Of the values, before all else."""
+    linear_skip: bool = False
 
     @property
     def quantiles(self) -> tuple[float, ...]:

@@ -30,10 +30,12 @@ LONGEST_SEGMENT = 48
 """Most steps that the LSTM reads at once."""
 POSITIVE = 1e-3
 """Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
+FEW_SERIES = 50
+"""Most series that one linear map of the context suits."""
 MANY_VALUES = 50_000
 """Observed values from which a wider network pays."""
 RICH_WINDOWS = 500
-"""Windows without overlap from which longer training at a higher rate pays; below, it learns by heart."""
+"""Windows without overlap from which a higher rate pays."""
 EVALUATED_POINTS = 2_000_000
 """Most forecast points that a test scores, where the stride is ours to choose."""
 
@@ -174,6 +176,7 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
         ),
         levels=settings.levels,
         transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
+        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(cyclical, facts)),
     )
 
 
@@ -183,6 +186,13 @@ def _segment(window: WindowSpec) -> int:
     if season < 4 or window.context < 2 * season:
         return 1
     return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
+
+
+def _linear_skip(cyclical: bool, facts: Profile) -> tuple[bool, str]:
+    if not cyclical:
+        return False, "slow series are too short to learn one"
+    few = facts.num_series <= FEW_SERIES
+    return few, f"{facts.num_series} series {'can' if few else 'hardly'} share one"
 
 
 def _transform(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
@@ -199,9 +209,11 @@ def _resolve_training(
     """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
     settings = config.advanced.training
     distinct = facts.num_observed // (window.context + window.horizon)
-    rich = distinct > RICH_WINDOWS and model.normalisation == "mean_std"
-    why = f"{distinct:,} windows that do not overlap"
-    steps, rate = (1200, 3e-3) if rich else (300, 1e-3)
+    steps, rate, why = 1000, 1e-3, f"{distinct:,} windows that do not overlap"
+    if _unit(window.frequency, window.season) not in CYCLICAL:
+        steps, rate, why = 300, 1e-3, "slow series: most of what they will do is noise"
+    elif distinct > RICH_WINDOWS:
+        steps, rate = 1200, 3e-3
     return TrainingSpec(
         seed=settings.seed,
         device=settings.device,

@@ -6,12 +6,12 @@ Shapes: B windows, L context, H horizon, Q quantiles, K simple forecasts, R repe
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lstm_model.config import ModelSpec
 from lstm_model.normalise import masked_context, transformed
 from lstm_model.seasonality import Seasonality, seasonality
-from lstm_model.segmented import InputShape, NormalisedForecast, SegmentedLSTM, ordered_quantiles
+from lstm_model.segmented import InputShape, NormalisedForecast, SegmentedLSTM, ordered_quantiles, start_at_zero
 from lstm_model.skips import count_repeated_seasons, repeated_seasons
 from lstm_model.smoothing import COUNT, smoothed_forecasts
 from lstm_model.windows import Batch
@@ -27,12 +27,16 @@ class MixtureForecaster(SegmentedLSTM):
 
     The LSTM reads the context without its seasonal shape, and facts about the window. Levels, trends, half trends and
     damped trends are forecast without the season, which is added back in the share that the LSTM's gate allows; last
-    and mean seasons are repeated as they are. The network starts as the mean of all.
+    and mean seasons are repeated as they are. The network starts as the mean of all. With `spec.linear_skip`, a linear
+    map of the context, which starts at zero, is added.
     """
 
     def __init__(self, spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> None:
         self.num_simple = COUNT + count_repeated_seasons(season=shape.season, context=shape.context)
         super().__init__(spec, shape, scaler, outputs=len(spec.quantiles) + self.num_simple + 1, facts=FACTS)
+        self.skip = nn.Linear(shape.context, shape.horizon) if spec.linear_skip else None
+        if self.skip is not None:
+            start_at_zero(self.skip)
 
     def forward(self, batch: Batch) -> NormalisedForecast:
         """Quantiles of the horizon, ascending along Q: they cannot cross."""
@@ -58,6 +62,8 @@ class MixtureForecaster(SegmentedLSTM):
         smoothed_BHK = smoothed_BHK + gate_B11 * season.horizon_BH[..., None]
         simple_BHK = torch.cat([smoothed_BHK, repeated_BHR], dim=-1)
         base_BH = (simple_BHK * (SHARPNESS * mix_BHK).softmax(dim=-1)).sum(dim=-1)
+        if self.skip is not None:
+            base_BH = base_BH + self.skip(z_BL)
         return ordered_quantiles(raw_BHQ, base_BH)
 
 

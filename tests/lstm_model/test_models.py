@@ -173,7 +173,7 @@ def test_untrained_mixture_is_the_mean_of_all_simple_forecasts():
     smoothed = smoothed_forecasts(z - season.context_BL, mask, horizon=7) + season.horizon_BH[..., None]
     simple = torch.cat([smoothed, repeated_seasons(z, mask, season=3, horizon=7)], dim=-1)
     assert simple.shape[-1] == 14
-    network = MixtureForecaster(spec(), InputShape(42, 7, 3)).eval()
+    network = MixtureForecaster(spec(linear_skip=True), InputShape(42, 7, 3)).eval()
     torch.testing.assert_close(network(batch).values_BHQ[..., 2], simple.mean(-1), rtol=1e-4, atol=1e-4)
 
 

@@ -38,6 +38,7 @@ def plan(model=(), **training) -> Plan:
         "segment": 6,
         "dropout": 0.1,
         "normalisation": "mean_std",
+        "linear_skip": True,
         "levels": (0.8,),
     }
     settings = {
