@@ -80,7 +80,8 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
     held_out = test + validation
     reach = facts.length_max if settings.pad_short else facts.length_median
     context = choices.pick("context", config.context, *_context(unit, season, horizon, reach - held_out))
-    least = min(max(2 * season, horizon), context, (facts.length_median - held_out) // 2)
+    trained = facts.length_median - held_out
+    least = min(max(2 * season, horizon), context, trained // 2, trained - horizon)
     windows = max(1, test - horizon + 1)
     stride = min(horizon, max(1, math.ceil(windows * horizon * facts.num_series / EVALUATED_POINTS)))
     return WindowSpec(

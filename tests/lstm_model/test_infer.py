@@ -113,6 +113,14 @@ def test_series_that_ended_long_ago_are_tested_at_their_own_ends():
     assert ("align", "end", "half of the series end 100 steps or more before the panel does") in reasons
 
 
+@pytest.mark.parametrize("length", [30, 31, 40, 56, 57, 60, 84, 90])
+def test_the_shortest_histories_that_can_be_trained_on_have_windows(length):
+    lengths = {"length_median": length, "length_max": length, "length_min": length, "num_series": 1}
+    _, plan, _ = resolve(PipelineConfig(horizon=28), facts(frequency="D", num_observed=length, **lengths))
+    train = length - plan.window.test_steps - plan.window.validation_steps
+    assert plan.window.min_context + plan.window.horizon <= train
+
+
 def test_short_histories_give_up_validation_first_then_the_test():
     def split(length):
         window = resolve(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window
