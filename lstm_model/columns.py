@@ -13,7 +13,7 @@ import pandas as pd
 
 from lstm_model.config import Covariates, FileLayout, Source
 from lstm_model.findings import DataError, listed, unknown_columns
-from lstm_model.timestamps import DATE, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
+from lstm_model.timestamps import DATE, MONTH_NAME, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
@@ -147,6 +147,12 @@ def _wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates,
     values = tuple(name for name in kinds if name != ds and kinds[name] != "text")
     ignored = [name for name in kinds if name != ds and kinds[name] == "text"]
     _check_values(values, ds, "wide_columns")
+    months = [name for name in values if re.fullmatch(MONTH_NAME, name)]
+    if len(months) >= 12:
+        raise DataError(
+            f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
+            "dates such as 2024-03 in one column"
+        )
     reasons = {"layout": reason, "columns.ds": why} | _ignored(ignored)
     return Roles(FileLayout.wide_columns, None, ds, None, values, reasons)
 
@@ -176,6 +182,7 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         return source.columns.ds, "set"
     named = [name for name in kinds if name.lower() in TIME_NAMES and kinds[name] in ("time", "integer")]
     typed = [name for name in kinds if kinds[name] == "time"]
+    named = [name for name in named if name.lower() != "year" or len(named) == 1]  # beside a date it says no more
     clocks = [name for name in kinds if kinds[name] == "clock"]
     if clocks:
         raise DataError(

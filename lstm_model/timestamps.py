@@ -16,13 +16,13 @@ DATE = (
     r"(?:\d{4}-\d{2}(?:-\d{2})?(?:[T ].*)?|\d{8}T\d+.*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:\D.*)?"
     r"|\d{4}[-/]\d{1,2}|\d{4}[- ]?Q[1-4]|Q[1-4][-/ ]?\d{4}|\d{4}[- ]?W\d{1,2}|\d{4}-?W\d{2}-?[1-7]|\d{4}[- ]?M\d{1,2})"
 )
-_MONTH_NAME = (
+MONTH_NAME = (
     "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     "|nov(?:ember)?|dec(?:ember)?)"
 )
 MONTH = (
-    rf"\d{{1,4}}[ .-]*{_MONTH_NAME}[ .,-]*\d{{2,4}}(?:\D.*)?|{_MONTH_NAME}[ .-]+(?:\d{{1,2}}[ ,-]+)?\d{{2,4}}(?:\D.*)?"
-    rf"|\d{{4}}[ .-]*{_MONTH_NAME}"
+    rf"\d{{1,4}}[ .-]*{MONTH_NAME}[ .,-]*\d{{2,4}}(?:\D.*)?|{MONTH_NAME}[ .-]+(?:\d{{1,2}}[ ,-]+)?\d{{2,4}}(?:\D.*)?"
+    rf"|\d{{4}}[ .-]*{MONTH_NAME}"
 )
 _QUARTER = r"^(?:(?P<year>\d{4})[- ]?Q(?P<part>[1-4])|Q(?P<part_before>[1-4])[-/ ]?(?P<year_after>\d{4}))$"
 _MONTH = r"^(?P<year>\d{4})[- ]?M(?P<part>0?[1-9]|1[0-2])$"
@@ -276,11 +276,20 @@ def _day_first(
         return False, f"the month comes first: {texts[second > 12].iloc[0]!r} has no other reading"
     if (mark == ".").all():
         return True, "the day comes first: dates with points are written so"
+    for day, month, dayfirst in ((first, second, True), (second, first, False)):
+        # Data of one month in each year, but of no other, are rarer than data of the first of each month.
+        if day.nunique() == 1 and month.nunique() > 2 and _many_years(texts):
+            return dayfirst, f"the {'day' if dayfirst else 'month'} comes first: the day is {day.iloc[0]} in all dates"
     example = texts.iloc[0]
     raise DataError(
         f"dates such as {example!r} are ambiguous: every one can be read with the day or the month first. "
         "Set source.dayfirst to true or false (--dayfirst true or false), or write dates as 2024-12-31"
     )
+
+
+def _many_years(texts: pd.Series) -> bool:
+    """Whether dates that end with their year lie in more than one."""
+    return bool(texts.str.extract(f"^{LOCAL_ORDER}$")[3].nunique() > 1)
 
 
 def _instants_or_dates(instants: pd.Series, wall: pd.Series, source: Source) -> tuple[pd.Series, Reasons]:

@@ -244,6 +244,15 @@ def test_ambiguous_dates_are_an_error_that_names_the_flag(tmp_path):
     assert read(path, dayfirst=False).table["ds"].iloc[0] == pd.Timestamp("2024-03-04")
 
 
+def test_the_part_that_never_changes_in_many_years_is_the_day(tmp_path):
+    dates = [f"{month}/1/{year}" for year in (2020, 2021) for month in range(1, 13)]
+    raw = read(write(tmp_path / "us.csv", "ds,y\n" + "".join(f"{date},1\n" for date in dates)))
+    assert raw.table["ds"].iloc[1] == pd.Timestamp("2020-02-01") and raw.source.dayfirst is False
+    british = ["/".join([date.split("/")[1], date.split("/")[0], date.split("/")[2]]) for date in dates]
+    raw = read(write(tmp_path / "uk.csv", "ds,y\n" + "".join(f"{date},1\n" for date in british)))
+    assert raw.table["ds"].iloc[1] == pd.Timestamp("2020-02-01") and raw.source.dayfirst is True
+
+
 def test_a_date_that_contradicts_the_others_is_named(tmp_path):
     path = write(tmp_path / "d.csv", "ds,y\n31/01/2024,1\n01/31/2024,2\n")
     with pytest.raises(DataError, match=r"row 3 of d\.csv.*'01/31/2024' is no date.*day first.*dayfirst"):
@@ -347,6 +356,18 @@ def test_series_whose_clocks_tick_apart_stay_series(tmp_path):
     ]
     pd.concat(parts).sort_values("ds").to_csv(tmp_path / "m.csv", index=False)
     assert set(read(tmp_path / "m.csv").table["unique_id"]) == {"a", "b", "c"}
+
+
+def test_a_year_beside_a_date_is_no_second_time(tmp_path):
+    path = write(tmp_path / "d.csv", "date,year,y\n2024-01-01,2024,1\n2024-01-02,2024,2\n")
+    assert read(path, columns={"y": "y"}).source.columns.ds == "date"
+
+
+def test_a_column_a_month_is_an_error_that_says_so(tmp_path):
+    months = "JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC"
+    rows = "".join(f"{year}," + ",".join("5" * 12) + "\n" for year in range(1990, 2000))
+    with pytest.raises(DataError, match=r"JAN, FEB.*look like the months of the year in 'YEAR'"):
+        read(write(tmp_path / "m.csv", f"YEAR,{months}\n{rows}"))
 
 
 def test_parts_of_dates_in_columns_of_their_own_are_an_error_that_says_so(tmp_path):
