@@ -33,7 +33,7 @@ Figures = dict[str, dict[str, float]]
 def main() -> None:
     """Measure, print the table, draw the plot; or (--stage) be one of the processes."""
     made = parser(__doc__)
-    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--rounds", type=int, default=2)
     made.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = made.parse_args()

@@ -1,6 +1,6 @@
 """What the flows cost beside their work: whole processes whose stages all come from the cache, and what no stage took.
 
-    python -m benchmarks.overhead      # --rounds 5
+    python -m benchmarks.overhead      # --rounds 3
 
 The cases take turns; the table gives median and range, of the wall clock and of the processor: on a busy machine the
 second says more. `import prefect` and `a flow that does nothing` are what any Prefect flow pays, so that the difference
@@ -64,7 +64,7 @@ CASES = (
 def main() -> None:
     """Run all cases, print the table and keep the result."""
     made = parser(__doc__)
-    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--rounds", type=int, default=3)
     options = made.parse_args()
     if options.quick:
         options.rounds = 1

@@ -1,4 +1,4 @@
-"""How fast windows are written and read, in how much memory, beside plain numpy.
+"""How fast windows are written and read, in how much memory, beside plain numpy and neuralforecast's dataset.
 
     python -m benchmarks.windows                          # 1,000 series of 100,000 steps: 100 million windows
     python -m benchmarks.windows --series 10 --steps 1000 --rounds 1
@@ -7,7 +7,8 @@ Each case is a process of its own, so that its peak memory is its own; the cases
 windows stage as the flow runs it, from the Parquet series table: its bytes are verified, the segments written, hashed
 and moved into place. `stream` reads all segments back. `numpy copy` materialises every window of as many series as
 `--numpy-series` says, one after another (`sliding_window_view`, copied): all of them would be 86 GB; `numpy save` also
-writes them. A tenth of the series is measured too: memory that grows with the rows would show.
+writes them. `neuralforecast dataset` and `neuralforecast windows` are what its training does with as many series, where
+it is installed (`make bench-peers`). A tenth of the series is measured too: memory that grows with the rows would show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
+from benchmarks.machine import PEERS, ROOT, Clock, Result, in_words, parser, spread
 
 CONTEXT, HORIZON, SEASON = 168, 48, 24
 WIDTH = CONTEXT + HORIZON
@@ -59,7 +60,7 @@ def parse() -> argparse.Namespace:
 
 def measure(num_series: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One record a case, each run `--rounds` times in turn."""
-    found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in (*CASES, *(PEER_CASES if PEERS.exists() else ()))}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_table(folder, num_series, options.steps)
@@ -84,10 +85,14 @@ def measure(num_series: int, options: argparse.Namespace) -> list[dict[str, Any]
 
 def in_a_process(case: str, folder: Path, numpy_series: int) -> dict[str, float]:
     """What one case says of itself."""
-    command = [sys.executable, "-m", "benchmarks.windows", "--case", case, "--folder", str(folder)]
-    command += ["--numpy-series", str(numpy_series)]
+    if case in PEER_CASES:
+        command = [str(PEERS), "-m", "benchmarks.peers.windows", case.split()[1], str(table_in(folder))]
+        command += ["--series", str(numpy_series), "--context", str(CONTEXT), "--horizon", str(HORIZON)]
+    else:
+        command = [sys.executable, "-m", "benchmarks.windows", "--case", case, "--folder", str(folder)]
+        command += ["--numpy-series", str(numpy_series)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    answer: dict[str, float] = json.loads(done.stdout)
+    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
@@ -116,6 +121,10 @@ def make_table(folder: Path, num_series: int, steps: int) -> None:
                 file.write_table(pa.table(columns, schema=schema), row_group_size=1 << 20)
         draft.num_rows = num_series * steps
     (folder / "series.json").write_text(draft.artifact.model_dump_json())
+
+
+def table_in(folder: Path) -> Path:
+    return next((folder / "artifacts" / "series").glob("*/series.parquet"))
 
 
 def stage(folder: Path, _: int) -> dict[str, float]:
@@ -157,8 +166,7 @@ def numpy_copy(folder: Path, num_series: int, *, save: bool = False) -> dict[str
     """Each series' windows as an array of their own, dropped before the next."""
     import pyarrow.parquet as pq
 
-    file = next((folder / "artifacts" / "series").glob("*/series.parquet"))
-    table = pq.ParquetFile(file).read_row_group(0, columns=["unique_id", "y"])
+    table = pq.ParquetFile(table_in(folder)).read_row_group(0, columns=["unique_id", "y"])
     ids = table.column("unique_id").combine_chunks().dictionary_encode().indices.to_numpy()
     every = np.split(table.column("y").to_numpy().astype(np.float32), np.flatnonzero(np.diff(ids)) + 1)[:-1] or [
         table.column("y").to_numpy().astype(np.float32)
@@ -199,6 +207,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 CASES = {"stage": stage, "stream": stream, "numpy copy": numpy_copy, "numpy save": numpy_save}
+PEER_CASES = ("neuralforecast dataset", "neuralforecast windows")
 
 if __name__ == "__main__":
     main()
