@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lstm_model.ahead import ahead
+from lstm_model.prefetch import prefetch
 from lstm_model.time_axis import advance
 
 Split = Literal["train", "validation", "test"]
@@ -90,7 +90,7 @@ def no_covariates(num_steps: int) -> NDArray[np.float32]:
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
     """The segments of one split, as they lie on disk."""
     about = json.loads((folder / "windows.json").read_text())
-    for batch in ahead(_batches(folder / f"split={split}")):
+    for batch in prefetch(_batches(folder / f"split={split}")):
         columns = {name: batch.column(name) for name in batch.schema.names}
         values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
         past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]

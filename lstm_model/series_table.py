@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lstm_model.ahead import ahead
 from lstm_model.config import Covariates
 from lstm_model.layout import no_covariates
+from lstm_model.prefetch import prefetch
 
 MAX_CATEGORIES = 64
 BLOCK_ROWS = 1 << 20
@@ -39,7 +39,7 @@ def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
     """The series of a table one after another; only one, and two blocks of rows, are in memory."""
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
     held: list[pa.RecordBatch] = []
-    for batch in ahead(_batches(table, names)):
+    for batch in prefetch(_batches(table, names)):
         for first, last in pairwise([*_firsts(batch), batch.num_rows]):
             piece = batch.slice(first, last - first)
             if held and held[0].column("unique_id")[0].as_py() != piece.column("unique_id")[0].as_py():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -129,6 +130,22 @@ def tiny(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(f"name: tiny\n{TINY}")
     return path
+
+
+@pytest.fixture(scope="session")
+def finished_store(api_url, tmp_path_factory):
+    """The outcome and the store of a first run of `tiny`, made once."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(f"name: tiny\n{TINY}")
+    return Cli(api_url, folder)("--config", folder / "tiny.yaml"), folder / "store"
+
+
+@pytest.fixture
+def trained(cli, finished_store):
+    """The outcome of a first run of `tiny`; its store, which may be moved, lies where a run of this test's would."""
+    outcome, store = finished_store
+    shutil.copytree(store, cli.folder / "store")
+    return outcome
 
 
 @pytest.fixture

@@ -53,8 +53,7 @@ def test_a_second_run_computes_nothing_and_says_so(cli, tiny, helpers):
 
 
 @pytest.mark.slow
-def test_a_changed_hyper_parameter_trains_again_on_the_same_windows(cli, tiny, helpers):
-    cli("--config", tiny)
+def test_a_changed_hyper_parameter_trains_again_on_the_same_windows(cli, tiny, trained, helpers):
     changed = cli("--config", tiny, "--set", "advanced.training.learning_rate=0.01")
     assert helpers.computed(changed) == RIVALS
     assert "train" not in helpers.computed(cli("--config", tiny)), "changed back: what it asks for is there"
@@ -76,12 +75,11 @@ def test_changed_bytes_at_the_same_path_run_again_what_they_change(cli, csv, hel
 
 
 @pytest.mark.slow
-def test_a_changed_helper_runs_again_the_stages_that_contain_it(cli, tiny, helpers):
+def test_a_changed_helper_runs_again_the_stages_that_contain_it(cli, tiny, trained, helpers):
     code = cli.folder / "code"
     for package in ("flows", "tasks", "lstm_model"):
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
     cli.code = code
-    assert helpers.computed(cli("--config", tiny)) == ALL
     gates = code / "lstm_model" / "gates.py"
     original = gates.read_text()
     gates.write_text(original + "\nADDED = 1\n")
@@ -93,9 +91,8 @@ def test_a_changed_helper_runs_again_the_stages_that_contain_it(cli, tiny, helpe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["delete", "truncate"])
-def test_a_damaged_artifact_is_made_again(cli, tiny, helpers, damage):
-    first = cli("--config", tiny)
-    model = cli.folder / "store" / "tiny" / "artifacts" / "model" / first["model"]["sha256"]
+def test_a_damaged_artifact_is_made_again(cli, tiny, trained, helpers, damage):
+    model = cli.folder / "store" / "tiny" / "artifacts" / "model" / trained["model"]["sha256"]
     if damage == "delete":
         shutil.rmtree(model)
     else:
@@ -103,15 +100,14 @@ def test_a_damaged_artifact_is_made_again(cli, tiny, helpers, damage):
         weights.write_bytes(weights.read_bytes()[:100])
     again = cli("--config", tiny)
     assert {s: o for s, o in helpers.stages(again).items() if o != "cached"} == {"train": "repaired"}
-    assert again["model"] == first["model"], "the same key must make the same bytes"
+    assert again["model"] == trained["model"], "the same key must make the same bytes"
 
 
 @pytest.mark.slow
-def test_refresh_computes_everything(cli, tiny, helpers):
-    first = cli("--config", tiny)
+def test_refresh_computes_everything(cli, tiny, trained, helpers):
     second = cli("--config", tiny, "--refresh")
     assert helpers.computed(second) == [stage for stage in ALL if stage not in ("gate", "bundle")]
-    assert second["model"] == first["model"] and second["status"] == "unchanged"
+    assert second["model"] == trained["model"] and second["status"] == "unchanged"
 
 
 @pytest.mark.slow
@@ -168,8 +164,7 @@ def test_two_pipelines_at_once_do_not_touch_each_other(cli, tiny, helpers):
 
 
 @pytest.mark.slow
-def test_the_store_can_be_moved(cli, tiny, helpers):
-    cli("--config", tiny)
+def test_the_store_can_be_moved(cli, tiny, trained, helpers):
     (cli.folder / "store").rename(cli.folder / "elsewhere")
     moved = cli("--config", tiny, "--store", cli.folder / "elsewhere")
     assert helpers.computed(moved) == []

@@ -19,8 +19,8 @@ def registry(cli):
 
 
 @pytest.mark.slow
-def test_an_experiment_an_approval_and_a_rollback(cli, tiny, api_url):
-    first = cli("--config", tiny)
+def test_an_experiment_an_approval_and_a_rollback(cli, tiny, trained, api_url):
+    first = trained
     assert (first["status"], first["champion"]) == ("promoted", first["bundle"])
     production = (cli.folder / "store" / "tiny" / "report.html").read_text()
     assert "Decision" in production and first["decision"]["summary"] in production

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
-SETTINGS = ("max_steps=600", "patience=99", "learning_rate=0.0005", "precision=fp32")
-"""Some seconds long, looked at every 24 steps, and better at each look, so that the refit is long too."""
+SETTINGS = ("max_steps=1000", "patience=99", "learning_rate=0.0005", "precision=fp32")
+"""Some seconds long, looked at every 40 steps, and better at each look, so that the refit is long too."""
 SLOW_TRAINING = [word for setting in SETTINGS for word in ("--set", f"advanced.training.{setting}")]
 
 
@@ -41,14 +41,14 @@ def test_sigterm_and_kill_minus_nine_change_no_byte_of_the_model(cli, tiny, tmp_
     first.send_signal(signal.SIGTERM)
     _, log = first.communicate(timeout=60)
     assert first.returncode
-    stopped = int(re.search(r"search from scratch: stopped after step (\d+) of 600", log)[1])
+    stopped = int(re.search(r"search from scratch: stopped after step (\d+) of 1000", log)[1])
     assert f'"step": {stopped},' in running(store), "the checkpoint is of the very last step"
 
     second = cli.start(*arguments)
     wait_for_checkpoint(second, store, "refit from scratch")
     second.kill()
     _, log = second.communicate(timeout=60)
-    assert f"search from scratch goes on after step {stopped} of 600" in log
+    assert f"search from scratch goes on after step {stopped} of 1000" in log
 
     third = cli.start("--json", *arguments)
     output, log = third.communicate(timeout=120)

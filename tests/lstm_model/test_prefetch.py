@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lstm_model.ahead import ahead
+from lstm_model.prefetch import prefetch
 
 
 def test_the_next_is_made_while_this_one_is_used():
@@ -15,7 +15,7 @@ def test_the_next_is_made_while_this_one_is_used():
         made.set()
         yield 2
 
-    taken = ahead(numbers())
+    taken = prefetch(numbers())
     assert next(taken) == 1
     assert made.wait(10), "before anybody asked for it"
     assert list(taken) == [2]
@@ -29,7 +29,7 @@ def test_at_most_one_waits():
             made.append(number)
             yield number
 
-    taken = ahead(numbers())
+    taken = prefetch(numbers())
     next(taken)
     taken.close()
     assert len(made) <= 2
@@ -40,7 +40,7 @@ def test_an_error_comes_where_its_item_would_have():
         yield 1
         raise ValueError("no second")
 
-    taken = ahead(numbers())
+    taken = prefetch(numbers())
     assert next(taken) == 1
     with pytest.raises(ValueError, match="no second"):
         next(taken)
