@@ -1,7 +1,7 @@
 """Windows that a training takes in a second, at equal architecture, beside a bare loop, neuralforecast and Darts.
 
     make bench-peers                     # once: the peers' own environment
-    python -m benchmarks.throughput      # --threads 1 2, --rounds 3, --steps 6
+    python -m benchmarks.throughput      # --threads 1 2 (else torch's own number), --rounds 3, --steps 6
 
 Equal in all: one LSTM layer of width 128 that reads 168 steps of one series, a linear head, 48 steps forecast, batches
 of 256 windows out of the same series, mean absolute error, an Adam, float32, the same number of threads. neuralforecast
@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--worker", choices=["ours", "bare"], help=argparse.SUPPRESS)
     made.add_argument("--series", type=Path, help=argparse.SUPPRESS)
-    made.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
+    made.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--steps", type=int, default=6)
     return made.parse_args()

@@ -60,7 +60,8 @@ def parse() -> argparse.Namespace:
 
 def measure(num_series: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One record a case, each run `--rounds` times in turn."""
-    found: dict[str, list[dict[str, float]]] = {case: [] for case in (*CASES, *(PEER_CASES if PEERS.exists() else ()))}
+    peers = PEER_CASES if PEERS.exists() and num_series == options.series else ()
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in (*CASES, *peers)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_table(folder, num_series, options.steps)
