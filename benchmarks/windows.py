@@ -9,6 +9,8 @@ and moved into place. `stream` reads all segments back. `numpy copy` materialise
 `--numpy-series` says, one after another (`sliding_window_view`, copied): all of them would be 86 GB; `numpy save` also
 writes them. `neuralforecast dataset` and `neuralforecast windows` are what its training does with as many series, where
 it is installed (`make bench-peers`). A tenth of the series is measured too: memory that grows with the rows would show.
+GB/s counts what lies there: the series' values for `stage`, `stream` and `neuralforecast dataset`, whole windows for
+the others; windows/s compare.
 """
 
 from __future__ import annotations
