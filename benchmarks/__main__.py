@@ -32,7 +32,7 @@ def main() -> int:
         command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if options.quick else [])]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         worst |= bool(code)
-        lines.append(f"{name:<18}{time.monotonic() - began:6.0f} s{'' if code == 0 else '  ended badly'}")
+        lines.append(f"{name:<18}{time.monotonic() - began:6.0f} s{'' if code == 0 else f'  ended badly, code {code}'}")
     print("\n" + "\n".join(lines))
     return worst
 
