@@ -5,7 +5,7 @@
     python -m benchmarks.time_to_accuracy --peer-steps 200 400 800 2000 --budget-seconds 1800   # how far they come
 
 Each contender forecasts the 48 hours of the competition's test file from the training file, after several numbers of
-training steps. OWA as in the competition (Naive2: sMAPE 18.383, MASE 2.395). Training seconds are those of the training
+training steps. Training seconds are those of the training
 alone (ours: the whole train stage, with search, calibration and refit); whole seconds begin with the start of the
 process and end with the forecasts (ours: the whole flow, with evaluation, plots and report).
 
@@ -28,14 +28,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from benchmarks import m4
 from benchmarks.machine import DATA, PEERS, ROOT, Result, in_words, parser, spread
 
 HERE = ROOT / "benchmarks"
 GOALS = (0.81, 0.47, 0.44)
-HORIZON, SEASON, NAIVE2 = 48, 24, (18.383, 2.395)
 PEER_STEPS = (25, 50, 100, 150, 200)
 OUR_STEPS = (50, 0)
 """0: what the pipeline infers."""
@@ -48,7 +47,7 @@ def main() -> None:
     if not (DATA / "M4-Hourly-test.csv").exists():
         print(f"left out: M4-Hourly-train.csv and -test.csv are not in {DATA}; FORECAST_DATA names their folder")
         return
-    train, test = read(DATA)
+    train, test = m4.read()
     if options.quick:
         train, test = train.iloc[:20], test.iloc[:20]
         options.rounds, options.steps, options.peer_steps = 1, [2], [1, 2]
@@ -113,30 +112,10 @@ def rows_of(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two files, a row a series.
-
-    Raises:
-        FileNotFoundError: they are not there.
-    """
-    train, test = (pd.read_csv(folder / f"M4-Hourly-{part}.csv", index_col=0) for part in ("train", "test"))
-    return train, test.loc[train.index]
-
-
-def owa(forecast_KH: np.ndarray, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """The competition's scores of a forecast, (K, H) in the order of `test`."""
-    y_KH = test.to_numpy()[:, : forecast_KH.shape[1]]
-    smape = float((200 * np.abs(y_KH - forecast_KH) / (np.abs(y_KH) + np.abs(forecast_KH))).mean())
-    past_KN = train.to_numpy()
-    scale_K = np.nanmean(np.abs(past_KN[:, SEASON:] - past_KN[:, :-SEASON]), axis=1)
-    mase = float((np.abs(y_KH - forecast_KH).mean(1) / scale_K).mean())
-    return {"owa": (smape / NAIVE2[0] + mase / NAIVE2[1]) / 2, "smape": smape, "mase": mase}
-
-
 def ours(train: pd.DataFrame, test: pd.DataFrame, folder: Path, changes: dict[str, int]) -> dict[str, Any]:
     """One run of the flow with these settings of the training, as a user starts it, in an empty store."""
     data = folder / "M4-Hourly.csv"
-    joined(train, test).to_csv(data)
+    m4.joined(train, test).to_csv(data)
     steps = changes.get("max_steps")
     command = [sys.executable, "-m", "flows.retrain", "--config", str(HERE / "m4_hourly.yaml"), "--data", str(data)]
     command += ["--store", str(folder / f"store-{steps}"), "--json"]
@@ -151,15 +130,8 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, folder: Path, changes: dict[st
     scores = next(row for row in outcome["scores"] if row["model"] == "lstm")
     seconds = next(stage["seconds"] for stage in outcome["stages"] if stage["stage"] == "train")
     smape, mase = scores["smape"], scores["mase"]
-    value = (smape / NAIVE2[0] + mase / NAIVE2[1]) / 2
     row = {"contender": "ours", "steps": steps, "seconds": seconds, "whole_seconds": whole}
-    return {**row, "owa": value, "smape": smape, "mase": mase}
-
-
-def joined(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Each test row at the end of its training row, however long that is."""
-    rows = {name: pd.Series(np.concatenate([train.loc[name].dropna(), test.loc[name]])) for name in train.index}
-    return pd.DataFrame(rows).T.rename_axis("V1")
+    return {**row, "owa": m4.owa(smape, mase), "smape": smape, "mase": mase}
 
 
 def peer(
@@ -184,7 +156,7 @@ def scored(
     wide = forecast.pivot(index="unique_id", columns="step", values="forecast").loc[test.index]
     whole = result["around_seconds"] + mark["seconds"] + mark["predict_seconds"]
     about = {name: result[name] for name in ("settings", "versions", "threads")}
-    return {**mark, "whole_seconds": whole, **owa(wide.to_numpy(), train, test), **about}
+    return {**mark, "whole_seconds": whole, **m4.scores(wide.to_numpy(), train, test), **about}
 
 
 def long(train: pd.DataFrame) -> pd.DataFrame:

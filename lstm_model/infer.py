@@ -17,6 +17,8 @@ from lstm_model.time_axis import INTEGER, default_season
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""
+LONGEST_DAY = 96
+"""Steps of a day that one plans a day of: quarters of an hour and longer."""
 CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 6, "Q": 8}
 """Seasons in a context: two weeks of hours show the week; six years of months show a trend."""
 CONTEXT_HORIZONS = 4
@@ -258,7 +260,10 @@ def _unit(frequency: str, season: int) -> str:
 
 
 def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
-    usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
+    if unit == "min" and season <= LONGEST_DAY:
+        usual = season
+    else:
+        usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
     most = max(1, (facts.length_median - 2) // 3)
     if usual <= most:
         return usual, f"a usual planning span for {facts.frequency}"

@@ -22,7 +22,7 @@ def profile(table: Path, frequency: str) -> Profile:
     ids = rows.column("unique_id").combine_chunks().dictionary_encode().indices.to_numpy()[real]
     ds = rows.column("ds").to_numpy()[real]
     _, counts = np.unique(ids, return_counts=True)
-    y = rows.column("y").to_numpy()
+    series = np.split(rows.column("y").to_numpy()[real], np.cumsum(counts)[:-1])
     last = ds[np.cumsum(counts) - 1].astype(np.int64)
     step = max(1.0, float(np.median(np.diff(ds.astype(np.int64))[np.diff(ids) == 0]))) if len(ds) > len(counts) else 1.0
     return Profile(
@@ -35,8 +35,8 @@ def profile(table: Path, frequency: str) -> Profile:
         start=str(ds.min()),
         end=str(ds.max()),
         median_lag=round(float(last.max() - np.median(last)) / step),
-        lowest=min(map(_lowest, np.split(y[real], np.cumsum(counts)[:-1]))),
-        found_season=_find_season(np.split(y[real], np.cumsum(counts)[:-1])) if frequency == INTEGER else None,
+        lowest=min(map(_lowest, series)),
+        found_season=_find_season(series) if frequency == INTEGER else None,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lstm_model.normalise import last_value
+from lstm_model.seasonality import repeated
 
 LONG_CYCLE = 7
 """Seasons in the longer cycle that many series have beside their season: days in a week."""
@@ -23,15 +24,15 @@ def count_repeated_seasons(*, season: int, context: int) -> int:
 def repeated_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
     """(B, H, R) the last and the mean season; where the context holds them, those of a long cycle too."""
     context, long = z_BL.shape[1], LONG_CYCLE * season
-    repeated = []
+    seasons = []
     if 1 < season <= context:
-        repeated.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
-        repeated.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
+        seasons.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
+        seasons.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
     if season > 1 and long <= context:
-        repeated.append(last_season(z_BL, mask_BL, season=long, horizon=horizon))
+        seasons.append(last_season(z_BL, mask_BL, season=long, horizon=horizon))
     if season > 1 and 2 * long <= context:
-        repeated.append(_mean_season(z_BL, mask_BL, season=long, horizon=horizon))
-    return torch.stack(repeated, dim=-1) if repeated else z_BL.new_zeros(len(z_BL), horizon, 0)
+        seasons.append(_mean_season(z_BL, mask_BL, season=long, horizon=horizon))
+    return torch.stack(seasons, dim=-1) if seasons else z_BL.new_zeros(len(z_BL), horizon, 0)
 
 
 def count_simple_forecasts(*, season: int, context: int) -> int:
@@ -63,7 +64,7 @@ def last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> 
     newest_B1S = (valid_BKS * order_K1).amax(1, keepdim=True)
     value_BS = z_BKS.gather(1, (newest_B1S - 1).clamp(min=0)).squeeze(1)
     value_BS = torch.where(newest_B1S.squeeze(1) > 0, value_BS, last_value(z_BL, mask_BL > 0))
-    return _repeated(value_BS, horizon)
+    return repeated(value_BS, horizon)
 
 
 def _mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
@@ -71,7 +72,7 @@ def _mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) ->
     z_BKS, mask_BKS = _cycles(z_BL, season), _cycles(mask_BL, season)
     level_BK1 = z_BKS.sum(2, keepdim=True) / mask_BKS.sum(2, keepdim=True).clamp(min=1)
     shape_BS = ((z_BKS - level_BK1) * mask_BKS).sum(1) / mask_BKS.sum(1).clamp(min=1)
-    return _repeated(level_BK1[:, -1] + shape_BS, horizon)
+    return repeated(level_BK1[:, -1] + shape_BS, horizon)
 
 
 def _slope(z_BL: Tensor, mask_BL: Tensor, last_B1: Tensor) -> Tensor:
@@ -87,7 +88,3 @@ def _cycles(values_BL: Tensor, season: int) -> Tensor:
     """The whole seasons at the end of the context: (B, number of seasons, season)."""
     cycles = values_BL.shape[1] // season
     return values_BL[:, -cycles * season :].reshape(-1, cycles, season)
-
-
-def _repeated(season_BS: Tensor, horizon: int) -> Tensor:
-    return season_BS.repeat(1, -(-horizon // season_BS.shape[1]))[:, :horizon]

@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.config import PipelineConfig, Plan, Source
+from lstm_model.profile import Profile
 from lstm_model.store import Artifact, Store, write_atomically
 from tasks.kept import profile_of, source_of
 
@@ -42,12 +43,12 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
     Raises:
         ValueError: the data no longer have the frequency that the choices were made for.
     """
-    resolved = _resolve(config, series, store, refresh=refresh)
+    facts = profile_of(series, store)
+    resolved = _warned(_resolve(config, series, store, facts, refresh=refresh), facts)
     return _after_drift(resolved) if drifted else resolved
 
 
-def _resolve(config: PipelineConfig, series: Artifact, store: Store, *, refresh: bool) -> Resolved:
-    facts = profile_of(series, store)
+def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Profile, *, refresh: bool) -> Resolved:
     pinned = store.root / "plans" / f"{_digest(config)}.json"
     resolved = None if refresh else _pinned(pinned)
     if resolved is not None:
@@ -84,6 +85,16 @@ def _after_drift(resolved: Resolved) -> Resolved:
     why = "after drift: what came before it teaches what is no longer so"
     reasons = [r for r in resolved.reasons if r[0] not in changes] + [(k, str(v), why) for k, v in changes.items()]
     return resolved.model_copy(update={"plan": plan, "reasons": reasons})
+
+
+def _warned(resolved: Resolved, facts: Profile) -> Resolved:
+    """Say, with every run, where a choice no longer suits the data."""
+    if resolved.plan.model.transform != "log" or facts.lowest > 0:
+        return resolved
+    why = "there are values of 0 or less, which logarithms take as missing; run once with refresh to choose again"
+    get_run_logger().warning("transform is log, but %s", why)
+    reasons = [row for row in resolved.reasons if row[0] != "transform"] + [("transform", "log", why)]
+    return resolved.model_copy(update={"reasons": reasons})
 
 
 def _pinned(path: Path) -> Resolved | None:

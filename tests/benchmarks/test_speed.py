@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import throughput, time_to_accuracy, tutorial
+from benchmarks import m4, throughput, time_to_accuracy, tutorial
 from lstm_model.forecaster import shape_of
 from lstm_model.models import build_network
 
@@ -55,13 +55,13 @@ def test_the_preset_is_the_script(one_thread):
 
 
 def test_the_protocol_gives_the_published_seasonal_naive():
-    if not (time_to_accuracy.DATA / "M4-Hourly-train.csv").exists():
+    if not (m4.DATA / "M4-Hourly-train.csv").exists():
         pytest.skip("M4-Hourly is not there; set FORECAST_DATA")
-    train, test = time_to_accuracy.read(time_to_accuracy.DATA)
+    train, test = m4.read()
     naive = np.stack([np.tile(train.loc[name].dropna().to_numpy()[-24:], 2) for name in train.index])
-    scores = time_to_accuracy.owa(naive, train, test)
+    scores = m4.scores(naive, train, test)
     assert (round(scores["smape"], 3), round(scores["mase"], 3)) == (13.912, 1.193)
-    longer = time_to_accuracy.joined(train.iloc[:3], test.iloc[:3])
+    longer = m4.joined(train.iloc[:3], test.iloc[:3])
     assert list(longer.iloc[0].dropna())[-48:] == list(test.iloc[0])
 
 

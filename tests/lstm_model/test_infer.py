@@ -41,7 +41,7 @@ def test_what_is_written_out_resolves_to_the_same_plan():
 @pytest.mark.parametrize(
     ("frequency", "length", "season", "horizon"),
     [("h", 5000, 24, 24), ("D", 900, 7, 14), ("B", 700, 5, 10), ("W-SUN", 260, 52, 8), ("MS", 120, 12, 12),
-     ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 60)],
+     ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 96), ("min", 20_000, 1440, 60)],
 )  # fmt: skip
 def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, length, season, horizon):
     lengths = {"length_median": length, "length_max": length, "num_observed": 10 * length}
