@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from lstm_model.calibrate import Calibration
 from lstm_model.card import FORMAT, RECORD, read_record, write_record
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
@@ -31,14 +32,15 @@ def save_bundle(folder: Path, forecaster: Forecaster, card: dict[str, Any]) -> N
     """Write a forecaster and its card (any JSON: scores, data hash, versions) into `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in forecaster.network.state_dict().items()}
-    if forecaster.offsets_JH is not None:
-        tensors[OFFSETS] = torch.from_numpy(np.ascontiguousarray(forecaster.offsets_JH))
+    if forecaster.calibration is not None:
+        tensors[OFFSETS] = torch.from_numpy(np.ascontiguousarray(forecaster.calibration.offsets_JH))
     save_file(tensors, folder / WEIGHTS)
     record = {
         "format": FORMAT,
         "model": forecaster.spec.model_dump(mode="json"),
         "shape": asdict(forecaster.shape),
         "scaler": forecaster.scaler,
+        "widths": forecaster.calibration.widths if forecaster.calibration else {},
         "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
         "card": card,
     }
@@ -65,4 +67,5 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
     except (ValidationError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
         raise ValueError(f"{folder} is not a bundle that this version can read: {error}") from error
     network.to(device).eval()
-    return Forecaster(network, spec, shape, record["scaler"], None if offsets is None else offsets.cpu().numpy())
+    calibration = None if offsets is None else Calibration(offsets.cpu().numpy(), record.get("widths", {}))
+    return Forecaster(network, spec, shape, record["scaler"], calibration)

@@ -1,4 +1,8 @@
-"""Split-conformal calibration of prediction intervals, on windows that the network was not trained on.
+"""Calibration of prediction intervals, on windows that the network was not trained on.
+
+First each series gets its own width: intervals are stretched about the median by how far off its forecasts were beside
+those of all series, shrunk towards 1 where it was seen little (an empirical Bayes estimate). Then follow conformal
+offsets, for all series together.
 
 Romano, Patterson & Candès, "Conformalized Quantile Regression", NeurIPS 2019: the score of an observation is how far
 it lies outside its interval (negative inside), and the interval is widened, or narrowed, by the
@@ -6,17 +10,62 @@ ceil((n + 1) * level)-th smallest score. Scores are on the normalised scale of e
 The guarantee assumes exchangeable windows; overlapping windows of a drifting series are not quite that, so coverage is
 reported by the evaluation rather than promised here.
 
-Shapes: W windows, H horizon, Q quantiles ascending, J levels from the widest to the narrowest.
+Shapes: K series, W windows, H horizon, Q quantiles ascending, J levels from the widest to the narrowest.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+PRIOR_HORIZONS = 4.0
+"""How many horizons of a series' own errors weigh as much as what all series together say."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What moves the intervals of a forecaster, on the normalised scale."""
+
+    offsets_JH: Floats
+    """Conformal offsets, one row a level from the widest."""
+    widths: dict[str, float] = field(default_factory=dict)
+    """By `unique_id`: how wide the intervals of a series are beside those of one that is not here."""
+
+    def apply(self, forecast_WHQ: Floats, unique_ids: list[str], series_W: NDArray[np.int64]) -> Floats:
+        """The calibrated quantiles; `series_W` has the place of each window's series in `unique_ids`."""
+        moved_WHQ = apply_offsets(forecast_WHQ, self.offsets_JH)
+        if not self.widths:
+            return moved_WHQ
+        width_K = np.array([self.widths.get(unique_id, 1.0) for unique_id in unique_ids], np.float32)
+        median_WH1 = forecast_WHQ[..., forecast_WHQ.shape[-1] // 2, None]
+        return median_WH1 + (moved_WHQ - median_WH1) * width_K[series_W, None, None]
+
+
+def relative_widths(
+    forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], series_W: NDArray[np.int64], horizons_K: Floats
+) -> Floats:
+    """Mean absolute error of each series in units of its intervals, over that of all series, shrunk towards 1. (K,)
+
+    Args:
+        forecast_WHQ: with intervals; normalised like `y_WH`.
+        y_WH: the truth where `observed_WH`.
+        observed_WH: what may be looked at.
+        series_W: the series of each window, 0 to K - 1.
+        horizons_K: how many horizons of distinct steps each series was seen for; overlapping windows tell no more.
+    """
+    half_WH = np.maximum(forecast_WHQ[..., -1] - forecast_WHQ[..., 0], 1e-6) / 2
+    error_WH = np.where(observed_WH, np.abs(y_WH - forecast_WHQ[..., forecast_WHQ.shape[-1] // 2]) / half_WH, 0.0)
+    error_K, count_K = np.zeros(len(horizons_K)), np.zeros(len(horizons_K))
+    np.add.at(error_K, series_W, error_WH.sum(1))
+    np.add.at(count_K, series_W, observed_WH.sum(1))
+    mean = max(float(error_K.sum() / max(count_K.sum(), 1)), 1e-6)
+    own_K = np.divide(error_K, count_K, out=np.full(len(horizons_K), mean), where=count_K > 0) / mean
+    return np.asarray((PRIOR_HORIZONS + horizons_K * own_K) / (PRIOR_HORIZONS + horizons_K), np.float32)
 
 
 def conformal_offsets(
@@ -49,8 +98,7 @@ def conformal_offsets(
 def apply_offsets(forecast_WHQ: Floats, offsets_JH: Floats) -> Floats:
     """Intervals moved outwards by their offsets; never past the median, nor past a wider interval."""
     moved = forecast_WHQ.copy()
-    middle = forecast_WHQ.shape[-1] // 2
-    median_WH = forecast_WHQ[..., middle]
+    median_WH = forecast_WHQ[..., forecast_WHQ.shape[-1] // 2]
     for j, offset_H in enumerate(offsets_JH):
         moved[..., j] = np.minimum(forecast_WHQ[..., j] - offset_H, median_WH)
         moved[..., -1 - j] = np.maximum(forecast_WHQ[..., -1 - j] + offset_H, median_WH)

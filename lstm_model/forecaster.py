@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lstm_model.calibrate import apply_offsets
+from lstm_model.calibrate import Calibration
 from lstm_model.config import ModelSpec
 from lstm_model.models import forecast_batch
 from lstm_model.normalise import restored
@@ -35,8 +35,7 @@ class Forecaster:
     spec: ModelSpec
     shape: InputShape
     scaler: Scaler = field(default_factory=dict)
-    offsets_JH: Floats | None = None
-    """Conformal offsets on the normalised scale, one row a level from the widest; None: not calibrated."""
+    calibration: Calibration | None = None
 
     @property
     def context(self) -> int:
@@ -67,8 +66,8 @@ class Forecaster:
             ValueError: the windows have another geometry or other covariates.
         """
         values_WHQ, loc_W1, scale_W1 = self.predict_normalised(windows, batch_size=batch_size, device=device)
-        if self.offsets_JH is not None:
-            values_WHQ = apply_offsets(values_WHQ, self.offsets_JH)
+        if self.calibration is not None:
+            values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
         values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
         return restored(values, self.spec.transform).numpy()
 

@@ -34,6 +34,8 @@ POSITIVE = 1e-3
 """Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
 FEW_SERIES = 50
 """Most series that one linear map of the context suits."""
+LONG_HISTORY = 8
+"""Windows without overlap in the history of a slow series that suffice to learn a linear map from."""
 MANY_VALUES = 50_000
 """Observed values from which a wider network pays."""
 RICH_WINDOWS = 500
@@ -179,7 +181,7 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
         ),
         levels=settings.levels,
         transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
-        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(cyclical, facts)),
+        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(cyclical, window, facts)),
     )
 
 
@@ -191,9 +193,9 @@ def _segment(window: WindowSpec) -> int:
     return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
 
 
-def _linear_skip(cyclical: bool, facts: Profile) -> tuple[bool, str]:
-    if not cyclical:
-        return False, "slow series are too short to learn one"
+def _linear_skip(cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bool, str]:
+    if not cyclical and facts.length_median < LONG_HISTORY * (window.context + window.horizon):
+        return False, f"a history of {facts.length_median} is too short to learn one of {window.context} steps"
     few = facts.num_series <= FEW_SERIES
     return few, f"{facts.num_series} series {'can' if few else 'hardly'} share one"
 

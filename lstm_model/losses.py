@@ -18,7 +18,7 @@ EASIEST = 0.05
 
 RELATIVE = 10.0
 """Weight of the relative error beside the scaled one, for a network of logarithms: about as large there."""
-MEDIAN = 0.8
+MEDIAN = 0.5
 """Share of the median in the loss; the mean over all quantiles has the rest."""
 
 

@@ -12,11 +12,11 @@ from lstm_model.config import ModelSpec
 from lstm_model.normalise import masked_context, transformed
 from lstm_model.seasonality import Seasonality, seasonality
 from lstm_model.segmented import InputShape, NormalisedForecast, SegmentedLSTM, ordered_quantiles, start_at_zero
-from lstm_model.skips import count_repeated_seasons, repeated_seasons
+from lstm_model.skips import LONG_CYCLE, count_repeated_seasons, repeated_seasons
 from lstm_model.smoothing import COUNT, smoothed_forecasts
 from lstm_model.windows import Batch
 
-FACTS = 7
+FACTS = 9
 SHARPNESS = 5.0
 """The head's outputs times this weigh the forecasts: at usual learning rates the weights so move far enough in the few
 hundred steps that a training has."""
@@ -34,6 +34,7 @@ class MixtureForecaster(SegmentedLSTM):
     def __init__(self, spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> None:
         self.num_simple = COUNT + count_repeated_seasons(season=shape.season, context=shape.context)
         super().__init__(spec, shape, scaler, outputs=len(spec.quantiles) + self.num_simple + 1, facts=FACTS)
+        self._cycles = (shape.season, LONG_CYCLE * shape.season)
         self.skip = nn.Linear(shape.context, shape.horizon) if spec.linear_skip else None
         if self.skip is not None:
             start_at_zero(self.skip)
@@ -46,7 +47,8 @@ class MixtureForecaster(SegmentedLSTM):
         rest_BL = z_BL - season.context_BL
         size_B1 = (rest_BL.square().sum(1, keepdim=True) / mask_BL.sum(1, keepdim=True).clamp(min=1)).sqrt()
         relative_B1 = scale_B1 if self.spec.transform == "log" else scale_B1 / loc_B1.abs().clamp(min=1e-6)
-        facts_BU = torch.cat([season.share_B1, _facts(rest_BL, mask_BL, size_B1, relative_B1)], dim=1)
+        naive_B2 = torch.cat([_naive_error(z_BL, mask_BL, lag) for lag in self._cycles], dim=1)
+        facts_BU = torch.cat([season.share_B1, naive_B2, _facts(rest_BL, mask_BL, size_B1, relative_B1)], dim=1)
         raw_BHO = self.read_and_write(rest_BL / size_B1.clamp(min=1), mask_BL, batch, facts_BU=facts_BU)
         # Forecasts stay in full precision under autocast: they carry the level.
         with torch.autocast(z_BL.device.type, enabled=False):
@@ -67,8 +69,17 @@ class MixtureForecaster(SegmentedLSTM):
         return ordered_quantiles(raw_BHQ, base_BH)
 
 
+def _naive_error(z_BL: Tensor, mask_BL: Tensor, lag: int) -> Tensor:
+    """Logarithm of what repeating the last cycle errs within the context, 0 where it holds no two. (B, 1)"""
+    if not 1 < lag < z_BL.shape[1]:
+        return torch.zeros_like(z_BL[:, :1])
+    pair_BN = mask_BL[:, lag:] * mask_BL[:, :-lag]
+    error_B1 = ((z_BL[:, lag:] - z_BL[:, :-lag]).abs() * pair_BN).sum(1, keepdim=True)
+    return (error_B1 / pair_BN.sum(1, keepdim=True).clamp(min=1)).clamp(min=1e-3).log() + 1
+
+
 def _facts(rest_BL: Tensor, mask_BL: Tensor, size_B1: Tensor, relative_B1: Tensor) -> Tensor:
-    """What tells series apart, each near -2 to 2: length, size, steps, their autocorrelation, trend, noise. (B, U - 1)
+    """What tells series apart, each near -2 to 2: length, size, steps, their autocorrelation, trend, noise. (B, U - 3)
 
     Args:
         rest_BL: the normalised context without its season.

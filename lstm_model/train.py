@@ -155,14 +155,14 @@ def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting, p
     if validation is None:
         fitted.notes.append("no validation windows: all steps were taken, intervals are not calibrated")
         return fitted
-    offsets_JH, note = calibration(fitted.forecaster, validation)
+    found, note = calibration(fitted.forecaster, validation)
     fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
         refitted = _run(concat(train, validation), None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
-    fitted.forecaster.offsets_JH = offsets_JH
+    fitted.forecaster.calibration = found
     return fitted
 
 

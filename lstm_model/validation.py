@@ -6,13 +6,13 @@ Shapes: B windows of a batch, W windows, L context, H horizon, Q quantiles, J le
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lstm_model.calibrate import conformal_offsets
+from lstm_model.calibrate import Calibration, conformal_offsets, relative_widths
 from lstm_model.config import Plan
 from lstm_model.device import DeviceChoice
 from lstm_model.forecaster import Forecaster
@@ -58,13 +58,34 @@ def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[B
     return loss_sum
 
 
-def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Any, str]:
-    """Conformal offsets of a forecaster on windows that it has not been trained on, and a note."""
-    chosen = spread(len(validation), CALIBRATION_WINDOWS)
-    part = validation.take(chosen)
+def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibration | None, str]:
+    """What calibrates a forecaster, by windows that it has not been trained on, and a note."""
+    part = validation.take(spread(len(validation), CALIBRATION_WINDOWS))
     values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
     batch = part.batch(torch.arange(len(part)))
     y_WH = transformed(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
-    return conformal_offsets(values_WHQ, z_WH, observed_WH, forecaster.quantiles)
+    series_W, width_K = part.series_W.cpu().numpy(), np.ones(len(part.unique_ids), np.float32)
+    if len(width_K) > 1:
+        width_K = relative_widths(values_WHQ, z_WH, observed_WH, series_W, _horizons(part))
+    middle_WH = values_WHQ[..., values_WHQ.shape[-1] // 2]
+    narrowed_WH = middle_WH + (z_WH - middle_WH) / width_K[series_W, None]
+    offsets_JH, note = conformal_offsets(values_WHQ, narrowed_WH, observed_WH, forecaster.quantiles)
+    if offsets_JH is None:
+        return None, note
+    if len(width_K) == 1:
+        return Calibration(offsets_JH), note
+    widths = {name: float(width) for name, width in zip(part.unique_ids, width_K, strict=True) if width != 1}
+    note += f"; by its own errors a series has {width_K.min():.2f} to {width_K.max():.2f} times the width of all"
+    return Calibration(offsets_JH, widths), note
+
+
+def _horizons(windows: Windows) -> NDArray[np.float32]:
+    """How many horizons of distinct steps the windows of each series forecast. (K,)"""
+    series_W, starts_W = windows.series_W.cpu().numpy(), windows.starts_W.cpu().numpy()
+    order = np.lexsort((starts_W, series_W))
+    new_W = np.minimum(np.diff(starts_W[order], prepend=-windows.horizon), windows.horizon)
+    new_W[np.diff(series_W[order], prepend=-1) != 0] = windows.horizon
+    steps_K = np.bincount(series_W[order], weights=new_W, minlength=len(windows.unique_ids))
+    return np.asarray(steps_K / windows.horizon, np.float32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lstm_model.bundle import load_bundle, save_bundle
-from lstm_model.calibrate import apply_offsets, conformal_offsets
+from lstm_model.calibrate import Calibration, apply_offsets, conformal_offsets, relative_widths
 from lstm_model.card import read_card
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
@@ -38,7 +38,7 @@ def forecaster() -> Forecaster:
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     offsets = np.linspace(-0.1, 0.3, 12, dtype=np.float32).reshape(2, 6)
-    return Forecaster(network, spec, shape, {"past": [], "future": [], "static": []}, offsets)
+    return Forecaster(network, spec, shape, {"past": [], "future": [], "static": []}, Calibration(offsets, {"0": 1.5}))
 
 
 def test_predict_is_in_original_units_ordered_and_independent_of_the_batch_size(forecaster, windows):
@@ -53,10 +53,19 @@ def test_predict_is_in_original_units_ordered_and_independent_of_the_batch_size(
 
 def test_offsets_move_the_intervals_and_not_the_median(forecaster, windows):
     calibrated = forecaster.predict(windows)
-    forecaster.offsets_JH = None
+    forecaster.calibration = None
     plain = forecaster.predict(windows)
     np.testing.assert_array_equal(calibrated[..., 2], plain[..., 2])
     assert (calibrated[:, -1, 0] < plain[:, -1, 0]).all() and (calibrated[:, -1, -1] > plain[:, -1, -1]).all()
+
+
+def test_a_series_has_a_width_of_its_own(forecaster, windows):
+    calibrated, of_first = forecaster.predict(windows), windows.series_W.numpy() == 0
+    forecaster.calibration = Calibration(forecaster.calibration.offsets_JH)
+    plain = forecaster.predict(windows)
+    wide, narrow = (np.diff(forecast[..., [0, 2, -1]], axis=-1) for forecast in (calibrated, plain))
+    np.testing.assert_allclose(wide[of_first], 1.5 * narrow[of_first], rtol=1e-3)
+    np.testing.assert_array_equal(wide[~of_first], narrow[~of_first])
 
 
 def test_other_windows_are_refused(forecaster):
@@ -137,6 +146,14 @@ def test_intervals_that_are_too_wide_are_narrowed_to_the_median_at_most():
     forecast = np.tile(np.array([-9.0, 0.0, 9.0], np.float32), (50, 1, 1))
     offsets, _ = conformal_offsets(forecast, np.zeros((50, 1)), np.ones((50, 1), bool), (0.1, 0.5, 0.9))
     assert apply_offsets(forecast, offsets + 0).tolist() == [[[0.0, 0.0, 0.0]]] * 50
+
+
+def test_series_that_err_more_get_wider_intervals_the_more_they_were_seen():
+    error_K, horizons_K = np.array([1.0, 1.0, 4.0]), np.array([4.0, 0.0, 4.0], np.float32)
+    forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (3, 2, 1))
+    y, observed = np.tile(error_K[:, None], (1, 2)), np.array([[True, True], [False, False], [True, True]])
+    widths = relative_widths(forecast, y, observed, np.arange(3), horizons_K)
+    np.testing.assert_allclose(widths, [(1 + 1 / 2.5) / 2, 1, (1 + 4 / 2.5) / 2])
 
 
 def test_few_windows_pool_over_steps_and_fewer_still_are_not_calibrated():

@@ -58,7 +58,7 @@ def content(fitted) -> list:
     """All that a training leaves."""
     networks = [fitted.forecaster.network, fitted.searched.network]
     weights = [t.numpy().tobytes() for network in networks for t in network.state_dict().values()]
-    return [weights, fitted.forecaster.offsets_JH.tobytes(), repr(fitted.history), fitted.notes]
+    return [weights, fitted.forecaster.calibration.offsets_JH.tobytes(), repr(fitted.history), fitted.notes]
 
 
 def end_in_step(number, end):

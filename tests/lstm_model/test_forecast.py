@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lstm_model.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
+from lstm_model.calibrate import Calibration
 from lstm_model.card import covariates_of
 from lstm_model.config import Columns, Covariates, ModelSpec, PipelineConfig, Source, WindowSpec
 from lstm_model.fan import plot_upcoming
@@ -86,7 +87,7 @@ def made(tmp_path_factory):
     network = build_network(spec, shape, about["scaler"])
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
-    forecaster = Forecaster(network, spec, shape, about["scaler"], np.full((2, HORIZON), 0.1, np.float32))
+    forecaster = Forecaster(network, spec, shape, about["scaler"], Calibration(np.full((2, HORIZON), 0.1, np.float32)))
     save_bundle(folder / "bundle", forecaster, card_for(about))
     return folder
 

@@ -77,10 +77,12 @@ def test_positive_values_are_modelled_as_logarithms():
 
 def test_cycles_have_a_level_and_slow_series_a_trend():
     hours = resolve(PipelineConfig(), facts(num_observed=5_000_000))[1]
-    months = resolve(PipelineConfig(), facts(frequency="MS", num_observed=5_000_000))[1]
+    months = resolve(PipelineConfig(), facts(frequency="MS", num_observed=5_000_000, length_median=120))[1]
     assert (hours.model.normalisation, months.model.normalisation) == ("mean_std", "last")
     assert (hours.model.linear_skip, months.model.linear_skip) == (True, False)
     assert not resolve(PipelineConfig(), facts(num_series=414))[1].model.linear_skip, "many series share no one map"
+    weeks = [resolve(PipelineConfig(), facts(frequency="W-MON", length_median=n))[1] for n in (169, 1355)]
+    assert [plan.model.linear_skip for plan in weeks] == [False, True], "a long history teaches one"
     assert hours.training.max_steps > months.training.max_steps, "most of a short series is noise"
 
 

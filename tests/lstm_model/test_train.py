@@ -91,7 +91,7 @@ def test_training_beats_seasonal_naive_and_calibrates():
     assert (np.diff(forecast, axis=-1) >= 0).all()
     covered = (y >= forecast[..., 0]) & (y <= forecast[..., 2])
     assert 0.6 < covered.mean() <= 1
-    assert fitted.forecaster.offsets_JH.shape == (1, HORIZON)
+    assert fitted.forecaster.calibration.offsets_JH.shape == (1, HORIZON)
     assert any("refitted through validation" in note for note in fitted.notes)
 
 
@@ -105,7 +105,7 @@ def test_same_seed_same_weights_and_the_callers_random_state_is_untouched():
     second = fit(train, validation, plan=plan(), scaler={}, device=CPU)
     assert torch.equal(weights(first), weights(second))
     assert first.history == second.history
-    np.testing.assert_array_equal(first.forecaster.offsets_JH, second.forecaster.offsets_JH)
+    np.testing.assert_array_equal(first.forecaster.calibration.offsets_JH, second.forecaster.calibration.offsets_JH)
     other = fit(train, validation, plan=plan(seed=1), scaler={}, device=CPU)
     assert not torch.equal(weights(first), weights(other))
 
@@ -134,7 +134,7 @@ def test_without_refit_the_searched_weights_are_kept(monkeypatch):
 def test_without_validation_all_steps_are_taken_and_it_is_said():
     train, _, _ = splits(seasonal())
     fitted = fit(train, None, plan=plan(max_steps=10), scaler={}, device=CPU)
-    assert fitted.best_step == 10 and fitted.forecaster.offsets_JH is None
+    assert fitted.best_step == 10 and fitted.forecaster.calibration is None
     assert any("no validation windows" in note for note in fitted.notes)
 
 
