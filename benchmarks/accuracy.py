@@ -40,7 +40,7 @@ from lstm_model.forecaster import Forecaster
 from lstm_model.infer import resolve
 from lstm_model.profiling import profile
 from lstm_model.scaling import scales
-from lstm_model.scores import MODEL, interval_columns
+from lstm_model.scores import MODEL, Scores, interval_columns
 from lstm_model.segments import rows_before_test, write_windows
 from lstm_model.series import read_source
 from lstm_model.train import fit
@@ -99,33 +99,39 @@ def main() -> None:
 
 
 def m4_hourly(run: Run) -> Iterator[Row]:
-    """OWA and its parts, MSIS and coverage."""
+    """OWA and its parts, MSIS, then WQL and coverage by step."""
     parts = m4.read() if run.origin == "test" else m4.read()[:1]
     with tempfile.TemporaryDirectory() as folder:
         m4.joined(*(part.iloc[: run.sample] for part in parts)).to_csv(Path(folder) / "m4.csv")
         done = train_as_the_flow(HERE / "m4_hourly.yaml", Path(folder) / "m4.csv", run.training)
     forecasts = forecast_table(done.forecaster, done.test, season=m4.SEASON)
     scale = scales(rows_before_test(done.table, done.plan.window), season=m4.SEASON)
+    scores = score(forecasts, scale=scale)
     for model in (MODEL, "seasonal_naive"):
-        yield {
-            "model": model,
-            **competition_scores(forecasts, scale, model),
-            **(done.figures if model == MODEL else {}),
-        }
+        total = scores.total.set_index("model").loc[model]
+        smape, mase = float(total["smape"]), float(total["mase"])
+        row = {"model": model, "owa": m4.owa(smape, mase), "smape": smape, "mase": mase}
+        yield {**row, "msis": msis(forecasts, scale), **done.figures} if model == MODEL else row
+    yield from intervals(scores)
 
 
-def competition_scores(forecasts: pd.DataFrame, scale: pd.DataFrame, model: str) -> Row:
-    """M4's: sMAPE, MASE and OWA, and MSIS and coverage of an interval where the model has one."""
-    total = score(forecasts, scale=scale, levels=(LEVEL,)).total.set_index("model").loc[model]
-    smape, mase = float(total["smape"]), float(total["mase"])
-    row = {"owa": m4.owa(smape, mase), "smape": smape, "mase": mase}
-    if model != MODEL:
-        return row
+def msis(forecasts: pd.DataFrame, scale: pd.DataFrame) -> float:
+    """M4's mean scaled interval score: width, and 2 / alpha times what lies outside, in units of the MASE's scale."""
     low, high = (forecasts[name] for name in interval_columns(LEVEL))
     y, penalty = forecasts["y"], 2 / (1 - LEVEL)
     width = (high - low) + penalty * (low - y).clip(lower=0) + penalty * (y - high).clip(lower=0)
-    in_sample = forecasts["unique_id"].astype(str).map(scale.set_index("unique_id")["mase_scale"])
-    return {**row, "msis": float((width / in_sample).mean()), "coverage": float(((y >= low) & (y <= high)).mean())}
+    return float((width / forecasts["unique_id"].astype(str).map(scale.set_index("unique_id")["mase_scale"])).mean())
+
+
+def intervals(scores: Scores, blocks: int = 4) -> Iterator[Row]:
+    """WQL, and coverage of each level, over all steps and by quarters of the horizon."""
+    whole, steps = scores.total.set_index("model").loc[MODEL], scores.per_step.set_index("model").loc[MODEL]
+    names = {f"coverage-{100 * level:g}": f"coverage_{100 * level:g}" for level in scores.levels}
+    yield {"steps": "all", "wql": float(whole["wql"]), **{names[name]: float(whole[name]) for name in names}}
+    for part in np.array_split(np.arange(len(steps)), blocks):
+        rows = steps.iloc[part]
+        about = {"steps": f"{part[0] + 1} to {part[-1] + 1}", "wql": float(rows["wql"].mean())}
+        yield {**about, **{names[name]: float(rows[name].mean()) for name in names}}
 
 
 def m3(run: Run) -> Iterator[Row]:
@@ -208,6 +214,9 @@ def gefcom2012(run: Run) -> Iterator[Row]:
             "mape": mape(forecasts, MODEL),
             **done.figures,
         }
+        if covariates:
+            scale = scales(rows_before_test(done.table, done.plan.window), season=168)
+            yield from intervals(score(forecasts, scale=scale))
 
 
 def mape(forecasts: pd.DataFrame, model: str) -> float:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, where the machine has the programs for one."""
+"""What the tests of several folders share: a PostgreSQL server of their own, and arithmetic on one thread."""
 
 import os
 import shutil
@@ -9,6 +9,17 @@ from pathlib import Path
 import pytest
 
 PASSWORD = "p@ss/w:rd%41#ß"  # all that a URL would have to escape
+
+
+@pytest.fixture
+def one_thread():
+    """Torch on one thread: the same figures on every machine."""
+    import torch  # most tests need none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,12 @@ def needs(*files):
 
 @needs("M4-Hourly-train.csv", "M4-Hourly-test.csv")
 def test_m4_hourly():
-    model, naive = accuracy.m4_hourly(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=30))
-    assert model["owa"] < 0.85 * naive["owa"]
-    assert 0.85 < model["coverage"] <= 1
-    assert model["msis"] > 0
+    model, naive, whole, *parts = accuracy.m4_hourly(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=30))
+    assert model["owa"] < 0.85 * naive["owa"] and model["msis"] > 0
+    assert 0.85 < whole["coverage_95"] <= 1 and whole["coverage_80"] < whole["coverage_95"]
+    assert [part["steps"] for part in parts] == ["1 to 12", "13 to 24", "25 to 36", "37 to 48"]
+    for level in ("coverage_80", "coverage_95"):
+        assert sum(part[level] for part in parts) / 4 == pytest.approx(whole[level])
 
 
 @needs("m3.parquet")
@@ -33,8 +35,8 @@ def test_m3():
 @pytest.mark.slow
 @needs("gefcom2012_load.parquet", "gefcom2012_temperature.parquet")
 def test_temperature_helps():
-    naive, alone, with_temperature = (
-        row["mape"] for row in accuracy.gefcom2012(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=2))
+    naive, alone, with_temperature, *_ = (
+        row.get("mape") for row in accuracy.gefcom2012(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=2))
     )
     assert with_temperature < alone < naive
 

@@ -9,21 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from benchmarks import m4, throughput, time_to_accuracy, tutorial
 from lstm_model.forecaster import shape_of
 from lstm_model.models import build_network
 
 PLAIN = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_ours_and_the_bare_loop_train_one_architecture(monkeypatch, tmp_path, one_thread):

@@ -115,14 +115,6 @@ def windows(series: np.ndarray) -> Windows:
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_the_windows_are_those_of_create_sequences():
     x, y = create_sequences(np.sin(np.linspace(0, 100, TRAINED)), CONTEXT)
     ours = windows(sine(TRAINED))
