@@ -254,11 +254,12 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 colour, dash = COLOURS[look], DASHES[look]
                 sizes = [row[size] for row in found]
                 axis.errorbar(sizes, middle, [low, high], label=stage, color=colour, linestyle=dash, marker="o", ms=3)
-            axis.set(xscale="log", **({"ylim": (0, None)} if line else {"yscale": "log"}))
+            axis.set(xscale="log", yscale="linear" if line else "log")
             for ticks in (axis.xaxis, axis.yaxis):
                 ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                 ticks.set_minor_formatter(NullFormatter())
             name_axes(axis, x=label if line else "", y="" if column else unit)
+    axes[1, 0].set_ylim(0)  # of both columns, once both are drawn
     legend_above(figure, axes[0, 0])
     save(figure, path)
 
