@@ -1,6 +1,6 @@
 """All benchmarks of speed, one after another, each a process of its own: `make bench`.
 
-python -m benchmarks                              # about 25 minutes on two quiet cores
+python -m benchmarks                              # about 35 minutes on two quiet cores
 python -m benchmarks --quick                      # smallest sizes, two minutes: do they all run?
 python -m benchmarks --only windows growth
 """

@@ -194,7 +194,7 @@ def _stamp(ds: NDArray[Any]) -> str:
 def _label_steps(axes: Axes, steps: slice, ds: NDArray[Any] | None, *, ticks: int) -> None:
     """Heat maps have one column a step; a few of the columns carry the timestamp."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
-    name_axes(axes, x="step of the window", y=axes.get_ylabel())
+    name_axes(axes, x="step of the LSTM", y=axes.get_ylabel())
     if ds is not None and np.asarray(ds).dtype.kind == "M":
         at = np.linspace(steps.start, steps.stop - 1, min(steps.stop - steps.start, ticks)).round().astype(int)
         axes.set_xticks(at, pd.DatetimeIndex(np.asarray(ds)[at]).strftime(_stamp(ds)))

@@ -62,8 +62,9 @@ CAPTIONS = {
     ),
     "gates": (
         "What the gates do",
-        "One row a hidden unit, one column a step, under the series that is read. Bright means open. A forget gate "
-        "near 1 keeps its memory; rows of the cell state that follow the series above carry its season.",
+        "One row a hidden unit, one column a step of the LSTM: a segment of the window, whose mean is shown above. "
+        "Bright means open. A forget gate near 1 keeps its memory; rows of the cell state that follow the series carry "
+        "its course.",
     ),
 }
 
