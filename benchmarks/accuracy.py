@@ -124,14 +124,17 @@ def msis(forecasts: pd.DataFrame, scale: pd.DataFrame) -> float:
 
 
 def intervals(scores: Scores, blocks: int = 4) -> Iterator[Row]:
-    """WQL, and coverage of each level, over all steps and by quarters of the horizon."""
-    whole, steps = scores.total.set_index("model").loc[MODEL], scores.per_step.set_index("model").loc[MODEL]
-    names = {f"coverage-{100 * level:g}": f"coverage_{100 * level:g}" for level in scores.levels}
-    yield {"steps": "all", "wql": float(whole["wql"]), **{names[name]: float(whole[name]) for name in names}}
-    for part in np.array_split(np.arange(len(steps)), blocks):
+    """WQL, and coverage of each level, over all steps of the horizon and by quarters of it."""
+    steps = scores.per_step[scores.per_step["model"] == MODEL].sort_values("step")
+    size_H = (2 * steps["pinball"] / steps["wql"]).to_numpy()  # mean |y| of each step
+    names = [f"coverage-{100 * level:g}" for level in scores.levels]
+    every = np.arange(len(steps))
+    for part in (every, *np.array_split(every, blocks)):
         rows = steps.iloc[part]
-        about = {"steps": f"{part[0] + 1} to {part[-1] + 1}", "wql": float(rows["wql"].mean())}
-        yield {**about, **{names[name]: float(rows[name].mean()) for name in names}}
+        pinball, size = (np.average(column, weights=rows["count"]) for column in (rows["pinball"], size_H[part]))
+        covered = {name.replace("-", "_"): float(np.average(rows[name], weights=rows["count"])) for name in names}
+        about = {"model": MODEL, "horizon_steps": f"{part[0] + 1} to {part[-1] + 1}"}
+        yield {**about, "wql": float(2 * pinball / size), **covered}
 
 
 def m3(run: Run) -> Iterator[Row]:

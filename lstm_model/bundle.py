@@ -1,6 +1,7 @@
 """The folder that a forecaster is kept in.
 
-A bundle is `model.safetensors` (weights, covariate scaler, conformal offsets) and `bundle.json` (everything else).
+A bundle is `model.safetensors` (weights, covariate scaler, conformal offsets) and `bundle.json` (everything else: the
+width of each series' intervals too).
 No pickle: loading a bundle runs no code of its writer. The bytes depend on the forecaster and its card alone.
 """
 

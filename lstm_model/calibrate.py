@@ -1,14 +1,14 @@
 """Calibration of prediction intervals, on windows that the network was not trained on.
 
 First each series gets its own width: intervals are stretched about the median by how far off its forecasts were beside
-those of all series, shrunk towards 1 where it was seen little (an empirical Bayes estimate). Then follow conformal
-offsets, for all series together.
-
-Romano, Patterson & Candès, "Conformalized Quantile Regression", NeurIPS 2019: the score of an observation is how far
-it lies outside its interval (negative inside), and the interval is widened, or narrowed, by the
+those of the other series, shrunk towards 1 where it was seen little. Then follow conformal offsets, for all series
+together: Romano, Patterson & Candès, "Conformalized Quantile Regression", NeurIPS 2019. The score of an observation is
+how far it lies outside its interval (negative inside), and the interval is widened, or narrowed, by the
 ceil((n + 1) * level)-th smallest score. Scores are on the normalised scale of each window, by level and step.
-The guarantee assumes exchangeable windows; overlapping windows of a drifting series are not quite that, so coverage is
-reported by the evaluation rather than promised here.
+
+The guarantee of the method assumes exchangeable windows, which overlapping windows of a drifting series are not, and
+scores that the same windows did not already set the widths by. So coverage is reported by the evaluation rather than
+promised here.
 
 Shapes: K series, W windows, H horizon, Q quantiles ascending, J levels from the widest to the narrowest.
 """
@@ -24,7 +24,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 PRIOR_HORIZONS = 4.0
-"""How many horizons of a series' own errors weigh as much as what all series together say."""
+"""How many horizons of a series' own errors weigh as much as what the others say."""
+WIDEST = 10.0
+"""Most that a series' errors count, beside the typical ones: one that left its level within the validation is not that
+uncertain for ever."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,58 @@ class Calibration:
         if not self.widths:
             return moved_WHQ
         width_K = np.array([self.widths.get(unique_id, 1.0) for unique_id in unique_ids], np.float32)
-        median_WH1 = forecast_WHQ[..., forecast_WHQ.shape[-1] // 2, None]
+        median_WH1 = _median(forecast_WHQ)[..., None]
         return median_WH1 + (moved_WHQ - median_WH1) * width_K[series_W, None, None]
 
 
-def relative_widths(
-    forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], series_W: NDArray[np.int64], horizons_K: Floats
-) -> Floats:
-    """Mean absolute error of each series in units of its intervals, over that of all series, shrunk towards 1. (K,)
+@dataclass(frozen=True)
+class Seen:
+    """Which series the windows of a calibration are of."""
+
+    unique_ids: list[str]
+    series_W: NDArray[np.int64]
+    """The place of each window's series in `unique_ids`."""
+    horizons_K: Floats
+    """How many horizons of distinct steps the windows of each series forecast; overlapping windows tell no more."""
+
+
+def calibrate(
+    forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], quantiles: tuple[float, ...], seen: Seen
+) -> tuple[Calibration | None, str]:
+    """Widths, then offsets; None where there is too little to calibrate on. A note says what was done.
 
     Args:
-        forecast_WHQ: with intervals; normalised like `y_WH`.
-        y_WH: the truth where `observed_WH`.
+        forecast_WHQ: on the normalised scale.
+        y_WH: the truth, on the same scale; anything where not observed.
         observed_WH: what may be looked at.
-        series_W: the series of each window, 0 to K - 1.
-        horizons_K: how many horizons of distinct steps each series was seen for; overlapping windows tell no more.
+        quantiles: of the forecast.
+        seen: whose windows they are.
     """
+    width_K = relative_widths(forecast_WHQ, y_WH, observed_WH, seen)
+    median_WH = _median(forecast_WHQ)
+    shared_WH = median_WH + (y_WH - median_WH) / width_K[seen.series_W, None]  # as if all widths were 1
+    offsets_JH, note = conformal_offsets(forecast_WHQ, shared_WH, observed_WH, quantiles)
+    if offsets_JH is None:
+        return None, note
+    widths = {name: float(width) for name, width in zip(seen.unique_ids, width_K, strict=True) if width != 1}
+    if widths:
+        note += f"; by its own errors a series has {width_K.min():.2f} to {width_K.max():.2f} times the usual width"
+    return Calibration(offsets_JH, widths), note
+
+
+def relative_widths(forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], seen: Seen) -> Floats:
+    """Mean absolute error of each series in units of its intervals, beside the typical one, shrunk towards 1. (K,)"""
     half_WH = np.maximum(forecast_WHQ[..., -1] - forecast_WHQ[..., 0], 1e-6) / 2
-    error_WH = np.where(observed_WH, np.abs(y_WH - forecast_WHQ[..., forecast_WHQ.shape[-1] // 2]) / half_WH, 0.0)
-    error_K, count_K = np.zeros(len(horizons_K)), np.zeros(len(horizons_K))
-    np.add.at(error_K, series_W, error_WH.sum(1))
-    np.add.at(count_K, series_W, observed_WH.sum(1))
-    mean = max(float(error_K.sum() / max(count_K.sum(), 1)), 1e-6)
-    own_K = np.divide(error_K, count_K, out=np.full(len(horizons_K), mean), where=count_K > 0) / mean
+    error_WH = np.where(observed_WH, np.abs(y_WH - _median(forecast_WHQ)) / half_WH, 0.0)
+    error_K, count_K, windows_K = (
+        np.bincount(seen.series_W, weights=part, minlength=len(seen.unique_ids))
+        for part in (error_WH.sum(1), observed_WH.sum(1), np.ones(len(y_WH)))
+    )
+    if (count_K > 0).sum() < 2:
+        return np.ones(len(count_K), np.float32)
+    error_K = np.divide(error_K, count_K, out=np.full(len(count_K), np.nan), where=count_K > 0)
+    own_K = np.nan_to_num(error_K / max(float(np.nanmedian(error_K)), 1e-6), nan=1.0).clip(max=WIDEST)
+    horizons_K = seen.horizons_K * count_K / np.maximum(windows_K * y_WH.shape[1], 1)
     return np.asarray((PRIOR_HORIZONS + horizons_K * own_K) / (PRIOR_HORIZONS + horizons_K), np.float32)
 
 
@@ -98,12 +130,16 @@ def conformal_offsets(
 def apply_offsets(forecast_WHQ: Floats, offsets_JH: Floats) -> Floats:
     """Intervals moved outwards by their offsets; never past the median, nor past a wider interval."""
     moved = forecast_WHQ.copy()
-    median_WH = forecast_WHQ[..., forecast_WHQ.shape[-1] // 2]
+    median_WH = _median(forecast_WHQ)
     for j, offset_H in enumerate(offsets_JH):
         moved[..., j] = np.minimum(forecast_WHQ[..., j] - offset_H, median_WH)
         moved[..., -1 - j] = np.maximum(forecast_WHQ[..., -1 - j] + offset_H, median_WH)
     moved.sort(axis=-1)
     return moved
+
+
+def _median(forecast_WHQ: Floats) -> Floats:
+    return forecast_WHQ[..., forecast_WHQ.shape[-1] // 2]
 
 
 def _needed(level: float) -> int:

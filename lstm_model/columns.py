@@ -182,7 +182,9 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         return source.columns.ds, "set"
     named = [name for name in kinds if name.lower() in TIME_NAMES and kinds[name] in ("time", "integer")]
     typed = [name for name in kinds if kinds[name] == "time"]
-    named = [name for name in named if name.lower() != "year" or len(named) == 1]  # beside a date it says no more
+    named = [
+        name for name in named if name.lower() != "year" or not set(typed) - {name}
+    ]  # beside a date it tells no more
     clocks = [name for name in kinds if kinds[name] == "clock"]
     if clocks:
         raise DataError(

@@ -262,8 +262,8 @@ def _unit(frequency: str, season: int) -> str:
 
 
 def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
-    if unit == "min" and season <= LONGEST_DAY:
-        usual = season
+    if unit == "min" and 1 < (day := default_season(facts.frequency)) <= LONGEST_DAY:
+        usual = day
     else:
         usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
     most = max(1, (facts.length_median - 2) // 3)

@@ -1,6 +1,6 @@
 """What a network is judged by: its loss, on validation windows too, and its intervals there.
 
-Shapes: B windows of a batch, W windows, L context, H horizon, Q quantiles, J levels.
+Shapes: B windows of a batch, K series, W windows, L context, H horizon, Q quantiles, J levels.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lstm_model.calibrate import Calibration, conformal_offsets, relative_widths
+from lstm_model.calibrate import Calibration, Seen, calibrate
 from lstm_model.config import Plan
 from lstm_model.device import DeviceChoice
 from lstm_model.forecaster import Forecaster
@@ -66,26 +65,14 @@ def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibratio
     y_WH = transformed(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
-    series_W, width_K = part.series_W.cpu().numpy(), np.ones(len(part.unique_ids), np.float32)
-    if len(width_K) > 1:
-        width_K = relative_widths(values_WHQ, z_WH, observed_WH, series_W, _horizons(part))
-    middle_WH = values_WHQ[..., values_WHQ.shape[-1] // 2]
-    narrowed_WH = middle_WH + (z_WH - middle_WH) / width_K[series_W, None]
-    offsets_JH, note = conformal_offsets(values_WHQ, narrowed_WH, observed_WH, forecaster.quantiles)
-    if offsets_JH is None:
-        return None, note
-    if len(width_K) == 1:
-        return Calibration(offsets_JH), note
-    widths = {name: float(width) for name, width in zip(part.unique_ids, width_K, strict=True) if width != 1}
-    note += f"; by its own errors a series has {width_K.min():.2f} to {width_K.max():.2f} times the width of all"
-    return Calibration(offsets_JH, widths), note
+    return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, seen_in(part))
 
 
-def _horizons(windows: Windows) -> NDArray[np.float32]:
-    """How many horizons of distinct steps the windows of each series forecast. (K,)"""
+def seen_in(windows: Windows) -> Seen:
+    """Whose windows they are, and how many horizons of distinct steps they forecast."""
     series_W, starts_W = windows.series_W.cpu().numpy(), windows.starts_W.cpu().numpy()
     order = np.lexsort((starts_W, series_W))
     new_W = np.minimum(np.diff(starts_W[order], prepend=-windows.horizon), windows.horizon)
     new_W[np.diff(series_W[order], prepend=-1) != 0] = windows.horizon
     steps_K = np.bincount(series_W[order], weights=new_W, minlength=len(windows.unique_ids))
-    return np.asarray(steps_K / windows.horizon, np.float32)
+    return Seen(windows.unique_ids, series_W, np.asarray(steps_K / windows.horizon, np.float32))

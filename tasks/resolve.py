@@ -44,7 +44,7 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
         ValueError: the data no longer have the frequency that the choices were made for.
     """
     facts = profile_of(series, store)
-    resolved = _warned(_resolve(config, series, store, facts, refresh=refresh), facts)
+    resolved = _warned(_resolve(config, series, store, facts, refresh=refresh), facts, config.advanced.model.transform)
     return _after_drift(resolved) if drifted else resolved
 
 
@@ -87,11 +87,12 @@ def _after_drift(resolved: Resolved) -> Resolved:
     return resolved.model_copy(update={"plan": plan, "reasons": reasons})
 
 
-def _warned(resolved: Resolved, facts: Profile) -> Resolved:
-    """Say, with every run, where a choice no longer suits the data."""
+def _warned(resolved: Resolved, facts: Profile, wanted: str | None) -> Resolved:
+    """Say, with every run, where logarithms no longer suit the data; `wanted` is what the user's config says."""
     if resolved.plan.model.transform != "log" or facts.lowest > 0:
         return resolved
-    why = "there are values of 0 or less, which logarithms take as missing; run once with refresh to choose again"
+    fix = "set advanced.model.transform to none" if wanted else "run once with refresh to choose again"
+    why = f"there are values of 0 or less, which logarithms take as missing; {fix}"
     get_run_logger().warning("transform is log, but %s", why)
     reasons = [row for row in resolved.reasons if row[0] != "transform"] + [("transform", "log", why)]
     return resolved.model_copy(update={"reasons": reasons})

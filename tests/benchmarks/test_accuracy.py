@@ -18,7 +18,7 @@ def test_m4_hourly():
     model, naive, whole, *parts = accuracy.m4_hourly(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=30))
     assert model["owa"] < 0.85 * naive["owa"] and model["msis"] > 0
     assert 0.85 < whole["coverage_95"] <= 1 and whole["coverage_80"] < whole["coverage_95"]
-    assert [part["steps"] for part in parts] == ["1 to 12", "13 to 24", "25 to 36", "37 to 48"]
+    assert [part["horizon_steps"] for part in parts] == ["1 to 12", "13 to 24", "25 to 36", "37 to 48"]
     for level in ("coverage_80", "coverage_95"):
         assert sum(part[level] for part in parts) / 4 == pytest.approx(whole[level])
 

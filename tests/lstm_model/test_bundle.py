@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from lstm_model.bundle import load_bundle, save_bundle
-from lstm_model.calibrate import Calibration, apply_offsets, conformal_offsets, relative_widths
+from lstm_model.calibrate import WIDEST, Calibration, Seen, apply_offsets, calibrate, conformal_offsets, relative_widths
 from lstm_model.card import read_card
 from lstm_model.config import ModelSpec
 from lstm_model.forecaster import Forecaster
 from lstm_model.models import build_network
 from lstm_model.segmented import InputShape
+from lstm_model.validation import seen_in
 from lstm_model.windows import Windows
 
 SPEC = {
@@ -149,11 +150,38 @@ def test_intervals_that_are_too_wide_are_narrowed_to_the_median_at_most():
 
 
 def test_series_that_err_more_get_wider_intervals_the_more_they_were_seen():
-    error_K, horizons_K = np.array([1.0, 1.0, 4.0]), np.array([4.0, 0.0, 4.0], np.float32)
-    forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (3, 2, 1))
-    y, observed = np.tile(error_K[:, None], (1, 2)), np.array([[True, True], [False, False], [True, True]])
-    widths = relative_widths(forecast, y, observed, np.arange(3), horizons_K)
-    np.testing.assert_allclose(widths, [(1 + 1 / 2.5) / 2, 1, (1 + 4 / 2.5) / 2])
+    error_K, quantiles = np.array([1.0, 2.0, 1.0, 8.0, 1e9]), np.array([-1.0, 0.0, 1.0], np.float32)
+    y, observed = np.tile(error_K[:, None], (1, 2)), np.ones((5, 2), bool)
+    observed[2], observed[3, 1] = False, False
+    seen = Seen(list("abcde"), np.arange(5), np.full(5, 4, np.float32))
+    widths = relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, seen)
+    typical = 5.0  # the median of 1, 2, 8 and 1e9
+    expected = [(4 + 4 / typical) / 8, (4 + 8 / typical) / 8, 1, (4 + 2 * 8 / typical) / 6, (4 + 4 * WIDEST) / 8]
+    np.testing.assert_allclose(widths, expected, rtol=1e-6)
+    one = Seen(["a"], np.zeros(5, int), np.full(1, 20, np.float32))
+    assert relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, one).tolist() == [1.0]
+
+
+def test_quiet_and_noisy_series_are_both_covered():
+    rng, quantiles = np.random.default_rng(0), (0.1, 0.5, 0.9)
+    noise_K = np.array([0.2, 1.0, 5.0])
+    forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (900, 4, 1))
+    series_W = np.arange(900) % 3
+    y = (rng.normal(size=(900, 4)) * noise_K[series_W, None]).astype(np.float32)
+    seen = Seen(["quiet", "usual", "noisy"], series_W, np.full(3, 300, np.float32))
+    found, note = calibrate(forecast, y, np.ones((900, 4), bool), quantiles, seen)
+    moved = found.apply(forecast, seen.unique_ids, series_W)
+    inside_W = ((y >= moved[..., 0]) & (y <= moved[..., 2])).mean(axis=1)
+    assert [round(float(inside_W[series_W == k].mean()), 1) for k in range(3)] == [0.8, 0.8, 0.8]
+    assert "0.21 to 4.9" in note, "the prior pulls a little"
+
+
+def test_overlapping_windows_tell_no_more_than_their_steps():
+    apart, overlapping = (
+        Windows.from_arrays([np.ones(34), np.ones(16)], context=10, horizon=6, stride=n) for n in (6, 1)
+    )
+    assert seen_in(apart).horizons_K.tolist() == seen_in(overlapping).horizons_K.tolist() == [4.0, 1.0]
+    assert seen_in(overlapping.take(torch.arange(0))).horizons_K.tolist() == [0.0, 0.0]
 
 
 def test_few_windows_pool_over_steps_and_fewer_still_are_not_calibrated():

@@ -58,7 +58,8 @@ def content(fitted) -> list:
     """All that a training leaves."""
     networks = [fitted.forecaster.network, fitted.searched.network]
     weights = [t.numpy().tobytes() for network in networks for t in network.state_dict().values()]
-    return [weights, fitted.forecaster.calibration.offsets_JH.tobytes(), repr(fitted.history), fitted.notes]
+    calibration = fitted.forecaster.calibration
+    return [weights, calibration.offsets_JH.tobytes(), calibration.widths, repr(fitted.history), fitted.notes]
 
 
 def end_in_step(number, end):

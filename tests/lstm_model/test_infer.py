@@ -41,7 +41,8 @@ def test_what_is_written_out_resolves_to_the_same_plan():
 @pytest.mark.parametrize(
     ("frequency", "length", "season", "horizon"),
     [("h", 5000, 24, 24), ("D", 900, 7, 14), ("B", 700, 5, 10), ("W-SUN", 260, 52, 8), ("MS", 120, 12, 12),
-     ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 96), ("min", 20_000, 1440, 60)],
+     ("QS", 40, 4, 4), ("YS", 30, 1, 4), ("15min", 20_000, 96, 96), ("min", 20_000, 1440, 60),
+     ("25min", 20_000, 1, 60)],
 )  # fmt: skip
 def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, length, season, horizon):
     lengths = {"length_median": length, "length_max": length, "num_observed": 10 * length}
@@ -95,6 +96,11 @@ def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
 def test_weeks_that_begin_on_different_days_are_weeks():
     window = resolve(PipelineConfig(), facts(frequency="7D", length_median=260))[1].window
     assert (window.season, window.horizon, window.context) == (52, 8, 104)
+
+
+def test_a_season_of_the_users_own_leaves_the_span_a_day():
+    window = resolve(PipelineConfig(season=672), facts(frequency="15min", length_median=20_000))[1].window
+    assert (window.season, window.horizon) == (672, 96)
 
 
 def test_an_inferred_horizon_fits_the_history():

@@ -358,9 +358,16 @@ def test_series_whose_clocks_tick_apart_stay_series(tmp_path):
     assert set(read(tmp_path / "m.csv").table["unique_id"]) == {"a", "b", "c"}
 
 
-def test_a_year_beside_a_date_is_no_second_time(tmp_path):
-    path = write(tmp_path / "d.csv", "date,year,y\n2024-01-01,2024,1\n2024-01-02,2024,2\n")
-    assert read(path, columns={"y": "y"}).source.columns.ds == "date"
+@pytest.mark.parametrize("date", ["date", "order_date"])
+def test_a_year_beside_a_date_is_no_second_time(tmp_path, date):
+    path = write(tmp_path / "d.csv", f"{date},year,y\n2024-01-01,2024,1\n2024-01-02,2024,2\n")
+    assert read(path, columns={"y": "y"}).source.columns.ds == date
+
+
+def test_a_year_beside_a_count_may_be_the_time(tmp_path):
+    path = write(tmp_path / "d.csv", "year,step,y\n2024,0,1\n2024,1,2\n")
+    with pytest.raises(DataError, match="more than one column could be the time: year, step"):
+        read(path, columns={"y": "y"})
 
 
 def test_a_column_a_month_is_an_error_that_says_so(tmp_path):

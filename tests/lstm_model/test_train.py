@@ -106,6 +106,8 @@ def test_same_seed_same_weights_and_the_callers_random_state_is_untouched():
     assert torch.equal(weights(first), weights(second))
     assert first.history == second.history
     np.testing.assert_array_equal(first.forecaster.calibration.offsets_JH, second.forecaster.calibration.offsets_JH)
+    assert first.forecaster.calibration.widths == second.forecaster.calibration.widths
+    assert set(first.forecaster.calibration.widths) <= set("012345") and len(first.forecaster.calibration.widths) > 1
     other = fit(train, validation, plan=plan(seed=1), scaler={}, device=CPU)
     assert not torch.equal(weights(first), weights(other))
 

@@ -26,15 +26,17 @@ def plain_logger(monkeypatch):
     monkeypatch.setattr(resolve, "get_run_logger", lambda: logging.getLogger("test"))
 
 
-@pytest.mark.parametrize("lowest", [0.0, -3.0])
-def test_logarithms_chosen_before_a_zero_came_are_warned_about(chosen, caplog, lowest):
+@pytest.mark.parametrize(
+    ("lowest", "wanted", "fix"), [(0.0, None, "refresh"), (-3.0, None, "refresh"), (0.0, "log", "set")]
+)
+def test_logarithms_chosen_before_a_zero_came_are_warned_about(chosen, caplog, lowest, wanted, fix):
     facts, resolved = chosen
-    warned = resolve._warned(resolved, facts.model_copy(update={"lowest": lowest}))
+    warned = resolve._warned(resolved, facts.model_copy(update={"lowest": lowest}), wanted)
     assert warned.plan == resolved.plan, "a night does not choose anew by itself"
     assert [row for row in warned.reasons if row[0] == "transform"] == [warned.reasons[-1]]
-    assert "0 or less" in warned.reasons[-1][2] and "refresh" in caplog.text
+    assert "0 or less" in warned.reasons[-1][2] and fix in caplog.text
 
 
 def test_logarithms_that_suit_the_data_are_not_warned_about(chosen, caplog):
     facts, resolved = chosen
-    assert resolve._warned(resolved, facts) == resolved and not caplog.text
+    assert resolve._warned(resolved, facts, None) == resolved and not caplog.text
