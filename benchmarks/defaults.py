@@ -62,8 +62,8 @@ class Run:
 
     @property
     def ratio(self) -> float:
-        """MASE over that of seasonal naive; infinity after an error."""
-        if self.scores is None:
+        """MASE over that of seasonal naive; infinity after an error, and where seasonal naive makes none."""
+        if self.scores is None or not self.scores["seasonal_naive"]["mase"]:
             return math.inf
         return self.scores["lstm"]["mase"] / self.scores["seasonal_naive"]["mase"]
 
@@ -87,7 +87,7 @@ def main() -> None:
                 print(line(runs[-1]), file=sys.stderr, flush=True)
     print(table(runs, {s.name: s.source for s in chosen}))
     print(summary(runs))
-    rows = [asdict(r) | {"ratio": None if r.scores is None else round(r.ratio, 4)} for r in runs]
+    rows = [asdict(r) | {"ratio": round(r.ratio, 4) if math.isfinite(r.ratio) else None} for r in runs]
     result.keep(
         rows, seeds=options.seeds, setting={"part": options.part, "threads": options.threads, "set": options.set}
     )

@@ -57,7 +57,7 @@ def test_tables_count_errors_as_lost():
 
     broken = defaults.Run("c", "daily", "development", 0, 3.0, "error", "error: no\nmore | less")
     runs = [of("a", "daily", 0.5, 1.0), of("b", "daily", 2.0, 1.0), of("b", "daily", 1.0, 2.0, seed=1), broken]
-    assert math.isinf(broken.ratio)
+    assert math.isinf(broken.ratio) and math.isinf(of("d", "monthly", 0.1, 0.0).ratio), "no error to compare with"
     rows = defaults.table(runs, dict.fromkeys("abc", "somewhere")).splitlines()
     assert len({row.count("|") for row in rows[:5]}) == 1
     assert "**0.500**" in rows[2] and "**1.250** (0.50–2.00)" in rows[3] and "more / less" in rows[4]
