@@ -196,7 +196,7 @@ def _row(runs: list[Run]) -> str:
 
 
 def _median(runs: list[Run], model: str, score: str) -> float:
-    return statistics.median((r.scores or {})[model][score] for r in runs)
+    return statistics.median((r.scores or {})[model].get(score, math.nan) for r in runs)
 
 
 def _ratios(runs: list[Run]) -> str:

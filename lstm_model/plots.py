@@ -98,15 +98,18 @@ def plot_residuals(table: pd.DataFrame, *, scale: pd.DataFrame | None = None, ta
     """How the LSTM's errors (actual - forecast) are spread, and how they move over time.
 
     With several series the errors are divided by each series' `mase_scale`, or the largest series alone would be
-    seen; then 1 is the in-sample error of seasonal naive.
+    seen; then 1 is the in-sample error of seasonal naive. A series without a scale is left out, unless none has one.
     """
     scored = table[table["y"].notna()]
     residual = (scored["y"].astype(np.float64) - scored[MODEL]).to_numpy()
     unit = f"actual - forecast ({shorten(target, 20)})"
     if scale is not None and scored["unique_id"].nunique() > 1:
         by_series = scale.set_index("unique_id")["mase_scale"]
-        residual = residual / scored["unique_id"].astype("str").map(by_series).to_numpy(np.float64)
-        unit = "actual - forecast (scaled)"
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = residual / scored["unique_id"].astype("str").map(by_series).to_numpy(np.float64)
+        known = np.isfinite(scaled)
+        if known.any():
+            scored, residual, unit = scored[known], scaled[known], "actual - forecast (scaled)"
     figure, axes = grid_of_axes(1, 2, height=3.3, width_ratios=[1, 1.8])
     _draw_histogram(axes[0, 0], residual, unit)
     _draw_over_time(axes[0, 1], scored["ds"].to_numpy(), residual, unit)

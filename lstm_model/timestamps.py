@@ -35,7 +35,8 @@ YEARS = (1500, 2200)
 _YEARS_NAMES = ("date", "time")
 _TIME, _NUMBER = re.compile(f"(?:{DATE})|(?:{MONTH})"), re.compile(NUMBER)
 DAY_US = 86_400_000_000
-MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>")
+MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", ".", "..", ":")
+"""The last three are those of FRED, the World Bank and Eurostat."""
 Reasons = dict[str, str]
 
 
@@ -82,7 +83,7 @@ def parse_numbers(values: pd.Series, where: Where, *, decimal: str = ".") -> np.
     plain = values
     if not pd.api.types.is_numeric_dtype(values.dtype):
         text = values.astype("str").str.strip()
-        plain = text.where(~text.isin(["", "None", "<NA>"]))
+        plain = text.where(~text.isin(MISSING_TEXTS))
         plain = _without_groups(plain, decimal)
     numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.isnan(numbers) & plain.notna().to_numpy()

@@ -161,6 +161,15 @@ def test_residuals_of_several_series_are_scaled() -> None:
     assert np.abs(figure.axes[0].get_xlim()).max() < 10
 
 
+@pytest.mark.parametrize("without", [["a"], ["a", "b", "c"]])
+def test_a_series_without_a_scale_is_left_out_of_the_scaled_residuals(without: list[str]) -> None:
+    table, _, _, scale = make(["a", "b", "c"])
+    scale.loc[scale["unique_id"].isin(without), "mase_scale"] = [np.nan, 0.0, np.nan][: len(without)]
+    figure = plot_residuals(table, scale=scale)
+    check(figure)
+    assert any("(scaled)" in str(text) for text in texts(figure)) == (len(without) < 3)
+
+
 def test_dates_of_the_first_centuries_are_drawn() -> None:
     """The M3 competition has series that begin in the year 1."""
     table, _, _, _ = make(["a", "b"], "MS")

@@ -170,6 +170,12 @@ def test_quoted_decimal_commas_and_tabs_and_old_encodings(tmp_path):
     assert "Windows-1252" in raw.reasons["encoding"]
 
 
+@pytest.mark.parametrize("missing", [".", "..", ":", " . ", "NA"])
+def test_marks_of_data_portals_for_a_missing_value(tmp_path: Path, missing: str) -> None:
+    rows = f"2024-01-01,1.5\n2024-01-02,{missing}\n2024-01-03,2.5\n"
+    assert read(write(tmp_path / "m.csv", "ds,y\n" + rows)).table["y"].isna().tolist() == [False, True, False]
+
+
 def test_names_such_as_007_and_NA_stay_names(tmp_path):
     rows = "".join(f"{name},2024-01-0{day},{day}\n" for name in ("007", "NA") for day in range(1, 5))
     assert read(write(tmp_path / "n.csv", "id,ds,y\n" + rows)).table["unique_id"].unique().tolist() == ["007", "NA"]
