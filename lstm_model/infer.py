@@ -39,7 +39,7 @@ LONG_HISTORY = 8
 MANY_VALUES = 50_000
 """Observed values from which a wider network pays."""
 RICH_WINDOWS = 500
-"""Windows without overlap from which a higher rate pays."""
+"""Windows without overlap from which a higher rate pays, or a larger batch."""
 EVALUATED_POINTS = 2_000_000
 """Most forecast points that a test scores, where the stride is ours to choose."""
 
@@ -214,10 +214,11 @@ def _resolve_training(
     """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
     settings = config.advanced.training
     distinct = facts.num_observed // (window.context + window.horizon)
+    cyclical, rich = _unit(window.frequency, window.season) in CYCLICAL, distinct > RICH_WINDOWS
     steps, rate, why = 1000, 1e-3, f"{distinct:,} windows that do not overlap"
-    if _unit(window.frequency, window.season) not in CYCLICAL:
+    if not cyclical:
         steps, rate, why = 300, 1e-3, "slow series: most of what they will do is noise"
-    elif distinct > RICH_WINDOWS:
+    elif rich:
         steps, rate = 1200, 3e-3
     return TrainingSpec(
         seed=settings.seed,
@@ -225,7 +226,7 @@ def _resolve_training(
         precision=settings.precision,
         threads=settings.threads,
         max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
-        batch_size=choices.pick("batch_size", settings.batch_size, 64, "enough for a steady gradient"),
+        batch_size=choices.pick("batch_size", settings.batch_size, *_batch_size(cyclical, rich)),
         learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
         weight_decay=settings.weight_decay,
         gradient_clip=settings.gradient_clip,
@@ -234,6 +235,12 @@ def _resolve_training(
         warm_start=settings.warm_start,
         scratch_every=settings.scratch_every,
     )
+
+
+def _batch_size(cyclical: bool, rich: bool) -> tuple[int, str]:
+    if rich and not cyclical:
+        return 256, "the noise of many slow series is averaged out"
+    return 64, "enough for a steady gradient"
 
 
 def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:

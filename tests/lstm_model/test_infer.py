@@ -85,6 +85,8 @@ def test_cycles_have_a_level_and_slow_series_a_trend():
     weeks = [resolve(PipelineConfig(), facts(frequency="W-MON", length_median=n))[1] for n in (169, 1355)]
     assert [plan.model.linear_skip for plan in weeks] == [False, True], "a long history teaches one"
     assert hours.training.max_steps > months.training.max_steps, "most of a short series is noise"
+    few = resolve(PipelineConfig(), facts(frequency="MS", length_median=120))[1]
+    assert [plan.training.batch_size for plan in (hours, months, few)] == [64, 256, 64], "many series average it out"
 
 
 def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
