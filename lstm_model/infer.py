@@ -147,8 +147,8 @@ def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[in
     wish, reason = seasons * season, f"{seasons} seasons"
     if season == 1:
         wish, reason = CONTEXT_HORIZONS * horizon, f"{CONTEXT_HORIZONS} horizons"
-    elif wish < 2 * horizon:
-        wish, reason = 2 * horizon, "two horizons"
+    elif wish < horizon:
+        wish, reason = horizon, "as long as the horizon"
     most = max(season, train_steps - horizon, 2)
     if wish <= most:
         return wish, reason
