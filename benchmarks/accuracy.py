@@ -44,7 +44,7 @@ from lstm_model.scores import MODEL, Scores, interval_columns
 from lstm_model.segments import rows_before_test, write_windows
 from lstm_model.series import read_source
 from lstm_model.train import fit
-from lstm_model.windows import Windows, load_windows
+from lstm_model.windows import Windows, load_newest, load_windows
 
 HERE = ROOT / "benchmarks"
 M3_HORIZONS = {"yearly": 6, "quarterly": 8, "monthly": 18, "other": 8}
@@ -203,7 +203,7 @@ def gefcom2012(run: Run) -> Iterator[Row]:
     stations = [name for name in temperature if name != "ds"]
     frame = load[load["unique_id"].isin(load["unique_id"].unique()[: run.sample])].merge(temperature, on="ds")
     if run.origin == "validation":
-        frame = frame[frame["ds"] < frame["ds"].max() - pd.Timedelta(weeks=8)]
+        frame = frame[frame["ds"] <= frame["ds"].max() - pd.Timedelta(weeks=8)]
     for covariates in ({}, {"future": stations}):
         with tempfile.TemporaryDirectory() as folder:
             frame.to_parquet(Path(folder) / "load.parquet", index=False)
@@ -247,13 +247,18 @@ def train_as_the_flow(pipeline: Path, data: Path, training: Row, **settings: Any
     train, validation, test = (load_windows(windows, split) for split in ("train", "validation", "test"))
     device = select_device("cpu", "fp32", lock_folder=folder)
     began, cpu = time.perf_counter(), time.process_time()
-    fitted = fit(train, validation, plan=plan, scaler=scaler, device=device)
+    newest = load_newest(windows, plan.window) if plan.training.refit else None
+    fitted = fit(train, validation, newest=newest, plan=plan, scaler=scaler, device=device)
     figures = {
         "steps": fitted.best_step,
         "validation_loss": fitted.best_loss if np.isfinite(fitted.best_loss) else None,
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
-        "plan": {"context": plan.window.context, **plan.model.model_dump(mode="json", exclude={"levels"})},
+        "plan": {
+            **plan.window.model_dump(mode="json", include={"context", "min_context", "validation_steps"}),
+            **plan.model.model_dump(mode="json", exclude={"levels"}),
+            **plan.training.model_dump(mode="json", include={"max_steps", "batch_size", "learning_rate", "refit"}),
+        },
     }
     return Trained(fitted.forecaster, test, examined.table, plan, figures)
 

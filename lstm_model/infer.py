@@ -30,6 +30,8 @@ CYCLICAL = ("min", "h", "D")
 """Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
 LONGEST_SEGMENT = 48
 """Most steps that the LSTM reads at once."""
+STEP_BY_STEP = 100
+"""Longest context without two seasons that it reads a step at a time."""
 POSITIVE = 1e-3
 """Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
 FEW_SERIES = 50
@@ -186,9 +188,9 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
 
 
 def _segment(window: WindowSpec) -> int:
-    """A season where the context holds two; a part of one that is long."""
+    """A season where the context holds two or is long; a part of a season that is long."""
     season = window.season
-    if season < 4 or window.context < 2 * season:
+    if season < 4 or window.context < min(2 * season, STEP_BY_STEP):
         return 1
     return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
 

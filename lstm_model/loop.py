@@ -70,7 +70,7 @@ class Loop:
 
     def judge(self, validation_loss: float) -> None:
         """Remember the averaged weights where they are the best so far."""
-        self.validation_loss = validation_loss
+        self.validation_loss = validation_loss if math.isfinite(validation_loss) else None
         if self.step == 0:
             self.first_loss = validation_loss
         if validation_loss < self.best_loss:

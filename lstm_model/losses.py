@@ -59,6 +59,9 @@ def error_scale(context_BL: Tensor, *, season: int) -> Tensor:
     return (context_BL[:, lag:] - context_BL[:, :-lag]).abs().nanmean(1, keepdim=True)
 
 
-def count_targets(batch: Batch, horizon: int) -> Tensor:
-    """How many observed targets the batch has: what `pinball_sum` is divided by."""
-    return batch.observed_BW[:, -horizon:].sum()
+def count_targets(batch: Batch, horizon: int, *, transform: str = "none") -> Tensor:
+    """How many observed targets `pinball_sum` adds up, and is divided by; of logarithms, the positive ones."""
+    observed_BH = batch.observed_BW[:, -horizon:]
+    if transform == "log":
+        observed_BH = observed_BH & (batch.target_BW[:, -horizon:] > 0)
+    return observed_BH.sum()

@@ -33,10 +33,12 @@ class MicroBatches:
     undivided batch up to rounding. The smaller size is kept for the batches that follow.
     """
 
-    def __init__(self, network: nn.Module, loss_sum: Callable[[Batch], Tensor], *, horizon: int) -> None:
+    def __init__(
+        self, network: nn.Module, loss_sum: Callable[[Batch], Tensor], *, horizon: int, transform: str = "none"
+    ) -> None:
         self._network = network
         self._loss_sum = loss_sum
-        self._horizon = horizon
+        self._horizon, self._transform = horizon, transform
         self.size: int | None = None
         """Windows a part; None while whole batches fit."""
 
@@ -59,7 +61,7 @@ class MicroBatches:
         self._network.zero_grad(set_to_none=True)
         windows = len(batch.target_BW)
         size = min(self.size or windows, self._fast_size(batch))
-        count = count_targets(batch, self._horizon).clamp(min=1)
+        count = count_targets(batch, self._horizon, transform=self._transform).clamp(min=1)
         total = torch.zeros((), device=batch.target_BW.device)
         for start in range(0, windows, size):
             part = batch if size == windows else Batch(*(t[start : start + size] for t in vars(batch).values()))

@@ -42,7 +42,7 @@ class MixtureForecaster(SegmentedLSTM):
     def forward(self, batch: Batch) -> NormalisedForecast:
         """Quantiles of the horizon, ascending along Q: they cannot cross."""
         context_BL = transformed(batch.target_BW[:, : self.shape.context], self.spec.transform)
-        z_BL, mask_BL, loc_B1, scale_B1 = masked_context(context_BL, self.spec.normalisation)
+        z_BL, mask_BL, loc_B1, scale_B1 = masked_context(context_BL, self.spec.normalisation, self.spec.transform)
         season = seasonality(z_BL, mask_BL, season=self.shape.season, horizon=self.shape.horizon)
         rest_BL = z_BL - season.context_BL
         size_B1 = (rest_BL.square().sum(1, keepdim=True) / mask_BL.sum(1, keepdim=True).clamp(min=1)).sqrt()

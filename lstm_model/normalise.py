@@ -10,6 +10,8 @@ from torch import Tensor
 
 # A context flatter than this share of its own level is treated as constant: dividing by rounding noise explodes.
 FLAT = 1e-5
+FLAT_LOG = 0.1
+"""Scale of a constant context of logarithms, whose level says only what the unit is: a tenth up or down."""
 LARGEST_LOG = 85.0
 """The exponential of more does not fit into float32."""
 
@@ -26,16 +28,26 @@ def restored(values: Tensor, transform: str) -> Tensor:
     return values if transform == "none" else values.clamp(max=LARGEST_LOG).exp()
 
 
-def masked_context(context_BL: Tensor, normalisation: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalised context with 0 where NaN, the mask (1 where there is a value), loc (B, 1) and scale (B, 1)."""
+def masked_context(
+    context_BL: Tensor, normalisation: str, transform: str = "none"
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalised context with 0 where NaN, the mask (1 where there is a value), loc (B, 1) and scale (B, 1).
+
+    Args:
+        context_BL: the transformed context.
+        normalisation: as `window_scale` takes it.
+        transform: what made it: logarithms have no level of their own.
+    """
     valid_BL = ~context_BL.isnan()
     filled_BL = torch.where(valid_BL, context_BL, 0.0)
-    loc_B1, scale_B1 = window_scale(filled_BL, valid_BL, normalisation)
+    loc_B1, scale_B1 = window_scale(filled_BL, valid_BL, normalisation, transform)
     z_BL = torch.where(valid_BL, (filled_BL - loc_B1) / scale_B1, 0.0)
     return z_BL, valid_BL.to(z_BL.dtype), loc_B1, scale_B1
 
 
-def window_scale(filled_BL: Tensor, valid_BL: Tensor, normalisation: str) -> tuple[Tensor, Tensor]:
+def window_scale(
+    filled_BL: Tensor, valid_BL: Tensor, normalisation: str, transform: str = "none"
+) -> tuple[Tensor, Tensor]:
     """Location and scale of each window: (B, 1) each.
 
     mean_std: mean and standard deviation. last: last value and mean absolute step between neighbours, which fits
@@ -49,10 +61,10 @@ def window_scale(filled_BL: Tensor, valid_BL: Tensor, normalisation: str) -> tup
     if normalisation == "mean_std":
         centred_BL = torch.where(valid_BL, filled_BL - mean_B1, 0.0)
         spread_B1 = (centred_BL.square().sum(1, keepdim=True) / count_B1).sqrt()
-        return mean_B1, _safe(spread_B1, mean_B1)
+        return mean_B1, _safe(spread_B1, mean_B1, transform)
     step_BL = torch.where(valid_BL[:, 1:] & valid_BL[:, :-1], filled_BL.diff(dim=1).abs(), 0.0)
     steps_B1 = (valid_BL[:, 1:] & valid_BL[:, :-1]).sum(1, keepdim=True).clamp(min=1)
-    return last_value(filled_BL, valid_BL), _safe(step_BL.sum(1, keepdim=True) / steps_B1, mean_B1)
+    return last_value(filled_BL, valid_BL), _safe(step_BL.sum(1, keepdim=True) / steps_B1, mean_B1, transform)
 
 
 def last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
@@ -69,8 +81,10 @@ def standardise(values: Tensor, scaler_2C: Tensor) -> Tensor:
     return torch.nan_to_num((values - scaler_2C[0]) / scaler_2C[1].clamp(min=1e-8), nan=0.0)
 
 
-def _safe(scale_B1: Tensor, mean_B1: Tensor) -> Tensor:
+def _safe(scale_B1: Tensor, mean_B1: Tensor, transform: str) -> Tensor:
     """A flat context has no scale of its own: its level serves, and 1 where that is 0 too."""
+    if transform == "log":
+        return torch.where(scale_B1 > FLAT, scale_B1, FLAT_LOG)
     level_B1 = mean_B1.abs()
     fallback_B1 = torch.where(level_B1 > 0, level_B1, 1.0)
     return torch.where(scale_B1 > FLAT * level_B1, scale_B1, fallback_B1)

@@ -85,6 +85,12 @@ class _Setting:
     def loss_of(self, network: nn.Module) -> Callable[[Batch], Tensor]:
         return loss_of(network, self.plan, self.device)
 
+    def score(self, network: nn.Module, validation: Windows | None) -> Validation | None:
+        """What the network is judged by, where there is something to judge by."""
+        if validation is None:
+            return None
+        return Validation(validation, self.loss_of(network), self.device, transform=self.plan.model.transform)
+
     def resumes(self, loop: Loop, name: str) -> bool:
         """Put the loop where the checkpoint left it, if it knows of it."""
         state = self.checkpoint.progress(name) if self.checkpoint else None
@@ -119,11 +125,14 @@ def fit(
     plan: Plan,
     scaler: Scaler,
     device: DeviceChoice,
+    newest: Windows | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     parent: Parent | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train the network of `plan.model` with `plan.training`, going on from `parent` and from `checkpoint` if given.
+
+    A refit trains on `newest` too: the validation, at the stride of the training; where it is None, on `validation`.
 
     The same seed on the same device and thread count gives the same weights, bit by bit on a CPU, however often the
     training was killed and begun again with its checkpoint. Torch's global random state and thread count are left as
@@ -143,14 +152,16 @@ def fit(
         if plan.model.kind == "tutorial" and plan.training.batch_size >= len(train):
             fitted = _fit_tutorial(train, setting)
         else:
-            fitted = _fit_direct(train, validation, setting, parent)
+            fitted = _fit_direct(train, validation, setting, parent, newest)
         # Measured times go to the log, not into the notes: equal trainings must leave equal bytes.
         logger.info("%s; %s", device.reason, threads.note)
         fitted.precision = device.precision
         return fitted
 
 
-def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None) -> Fitted:
+def _fit_direct(
+    train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None, newest: Windows | None
+) -> Fitted:
     fitted, setting = _search(train, validation, setting, parent)
     if validation is None:
         fitted.notes.append("no validation windows: all steps were taken, intervals are not calibrated")
@@ -159,7 +170,8 @@ def _fit_direct(train: Windows, validation: Windows | None, setting: _Setting, p
     fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
-        refitted = _run(concat(train, validation), None, setting, steps=fitted.best_step, stage="refit")
+        every = concat(train, newest or validation)
+        refitted = _run(every, None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
     fitted.forecaster.calibration = found
@@ -199,12 +211,12 @@ def _run(
     name = setting.name(stage)
     result = setting.checkpoint.result(name) if setting.checkpoint else None
     if result is None:
-        score = None if validation is None else Validation(validation, setting.loss_of(average), setting.device)
+        score = setting.score(average, validation)
         loop = Loop(
             network=network,
             average=average,
             optimiser=_optimiser(network, weight_decay=spec.weight_decay),
-            gradient=MicroBatches(network, setting.loss_of(network), horizon=shape.horizon),
+            gradient=MicroBatches(network, setting.loss_of(network), horizon=shape.horizon, transform=model.transform),
             steps=steps,
         )
         _train(loop, train, setting, score=score, stage=stage)

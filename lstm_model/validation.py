@@ -5,6 +5,7 @@ Shapes: B windows of a batch, K series, W windows, L context, H horizon, Q quant
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -27,11 +28,14 @@ CALIBRATION_WINDOWS = 20_000
 
 
 class Validation:
-    """Mean loss over an evenly spread part of the validation windows."""
+    """Mean loss over an evenly spread part of the validation windows; infinite where no target counts."""
 
-    def __init__(self, windows: Windows, loss_sum: Callable[[Batch], Tensor], device: DeviceChoice) -> None:
+    def __init__(
+        self, windows: Windows, loss_sum: Callable[[Batch], Tensor], device: DeviceChoice, *, transform: str = "none"
+    ) -> None:
         self._windows = placed(windows, device)
-        self._loss_sum, self._device, self._horizon = loss_sum, device.torch_device, windows.horizon
+        self._loss_sum, self._device = loss_sum, device.torch_device
+        self._horizon, self._transform = windows.horizon, transform
         self._index = spread(len(windows), VALIDATION_WINDOWS)
 
     def __call__(self) -> float:
@@ -40,8 +44,8 @@ class Validation:
             for index_B in torch.split(self._index, 512):
                 batch = gathered(self._windows, index_B, self._device)
                 total += float(self._loss_sum(batch))
-                count += int(count_targets(batch, self._horizon))
-        return total / max(1, count)
+                count += int(count_targets(batch, self._horizon, transform=self._transform))
+        return total / count if count else math.inf
 
 
 def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lstm_model.config import WindowSpec
 from lstm_model.layout import Layout, Segment, Split, no_covariates, read_segments
 from lstm_model.time_axis import INTEGER, advance
 
@@ -194,18 +195,25 @@ def concat(a: Windows, b: Windows) -> Windows:
     )
 
 
-def load_windows(folder: Path, split: Split) -> Windows:
-    """Read one split of a windows dataset written by `segments.write_windows`."""
+def load_windows(folder: Path, split: Split, *, stride: int | None = None) -> Windows:
+    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another."""
     about = json.loads((folder / "windows.json").read_text())
     layout = Layout(
         context=about["context"],
         horizon=about["horizon"],
-        stride=about["stride"][split],
+        stride=stride or about["stride"][split],
         frequency=about["frequency"],
         lead=about["lead"][split],
         min_context=about["min_context"][split],
     )
     return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
+
+
+def load_newest(folder: Path, spec: WindowSpec) -> Windows | None:
+    """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
+    if spec.stride == spec.evaluation_stride:
+        return None
+    return load_windows(folder, "validation", stride=spec.stride)
 
 
 def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -63,11 +63,13 @@ def train(
     from lstm_model.device import exclusive, select_device
     from lstm_model.seen import Seen
     from lstm_model.train import fit
-    from lstm_model.windows import load_windows
+    from lstm_model.windows import load_newest, load_windows
 
     folder, plan = store.path(windows), Plan(window=spec, model=model, training=training)
     about = json.loads((folder / "windows.json").read_text())
-    splits = load_windows(folder, "train"), load_windows(folder, "validation")
+    learned, validation = load_windows(folder, "train"), load_windows(folder, "validation")
+    newest = load_newest(folder, spec) if training.refit else None
+    splits = learned, newest or validation
     key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": training})
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
     with forwarded_logs("lstm_model"):
@@ -77,8 +79,8 @@ def train(
         with exclusive(device, LOCKS), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            fitting = partial(fit, *splits, plan=plan, scaler=about["scaler"], device=device, on_progress=on_progress)
-            fitted = listening(partial(fitting, parent=origin, checkpoint=checkpoint), stop)
+            fitting = partial(fit, learned, validation, newest=newest, plan=plan, scaler=about["scaler"], device=device)
+            fitted = listening(partial(fitting, on_progress=on_progress, parent=origin, checkpoint=checkpoint), stop)
     start = fitted.start if origin else start
     fitted.notes += [start.in_words()] if parent else []
     with store.create("model") as draft:

@@ -1,5 +1,6 @@
 """A slice of each table: a change that costs accuracy fails here, in seconds."""
 
+import pandas as pd
 import pytest
 
 from benchmarks import accuracy
@@ -13,10 +14,17 @@ def needs(*files):
     return pytest.mark.skipif(bool(missing), reason=f"FORECAST_DATA has no {', '.join(missing)} in {DATA}")
 
 
+def test_msis_is_the_width_and_forty_times_what_lies_outside():
+    bounds = {"lstm-lo-95": [10.0, 10.0, 10.0], "lstm-hi-95": [14.0, 14.0, 14.0]}
+    forecasts = pd.DataFrame({"unique_id": ["a", "a", "b"], "y": [12.0, 9.0, 14.5], **bounds})
+    scale = pd.DataFrame({"unique_id": ["a", "b"], "mase_scale": [2.0, 4.0]})
+    assert accuracy.msis(forecasts, scale) == pytest.approx((4 / 2 + (4 + 40) / 2 + (4 + 20) / 4) / 3)
+
+
 @needs("M4-Hourly-train.csv", "M4-Hourly-test.csv")
 def test_m4_hourly():
     model, naive, whole, *parts = accuracy.m4_hourly(accuracy.Run({**FEW, "learning_rate": 3e-3}, sample=30))
-    assert model["owa"] < 0.85 * naive["owa"] and model["msis"] > 0
+    assert model["owa"] < 0.85 * naive["owa"] and 0 < model["msis"] < 20
     assert 0.85 < whole["coverage_95"] <= 1 and whole["coverage_80"] < whole["coverage_95"]
     assert [part["horizon_steps"] for part in parts] == ["1 to 12", "13 to 24", "25 to 36", "37 to 48"]
     for level in ("coverage_80", "coverage_95"):

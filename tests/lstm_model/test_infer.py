@@ -53,6 +53,7 @@ def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, leng
     assert window.context >= 2 and window.context + horizon <= train
     assert window.min_context <= train - horizon
     assert season % plan.model.segment == 0
+    assert window.context / plan.model.segment <= max(100, 4 * horizon), "an LSTM is slow over more steps"
 
 
 def test_a_long_season_is_read_in_parts_and_a_short_context_step_by_step():

@@ -144,6 +144,13 @@ def test_a_flat_context_has_a_finite_scale(normalisation, level):
     assert (scale == (level or 1.0)).all() and (loc == level).all()
 
 
+@pytest.mark.parametrize("normalisation", ["mean_std", "last"])
+def test_a_flat_context_of_logarithms_has_the_scale_of_no_unit(normalisation):
+    flat = torch.tensor([[2.0] * 6, [1e6] * 6]).log()
+    z, _, _, scale = masked_context(flat, normalisation, "log")
+    assert (z.abs() < 1e-3).all() and scale[0] == scale[1] <= 1
+
+
 def original(result: NormalisedForecast) -> torch.Tensor:
     return result.values_BHQ * result.scale_B1[..., None] + result.loc_B1[..., None]
 
@@ -161,6 +168,7 @@ def test_units_do_not_matter(normalisation, transform):
     changes = {"normalisation": normalisation, "transform": transform}
     network = trained_a_little(MixtureForecaster(spec(**changes), InputShape(10, 7, 3)))
     batch = a_batch()
+    batch.target_BW[0, :10] = 5.0
     cents = Batch(**{**vars(batch), "target_BW": batch.target_BW * 100})
     euros = restored(original(network(batch)), transform)
     torch.testing.assert_close(100 * euros, restored(original(network(cents)), transform), rtol=1e-3, atol=1e-1)

@@ -7,6 +7,7 @@ import torch
 from lstm_model import train as train_module
 from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.device import DeviceChoice
+from lstm_model.losses import count_targets
 from lstm_model.microbatch import MicroBatches
 from lstm_model.progress import Progress, Reporter, TrainingDivergedError, checked_mean
 from lstm_model.sampling import shuffled
@@ -197,6 +198,28 @@ def test_out_of_memory_in_training_leads_to_the_same_losses(monkeypatch):
     parts = fit(train, None, plan=settings, scaler={}, device=CPU)
     losses = [[row["train_loss"] for row in fitted.history] for fitted in (whole, parts)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_a_refit_trains_on_the_validation_at_the_stride_of_the_training(monkeypatch):
+    trained = []
+    run = train_module._run
+    monkeypatch.setattr(train_module, "_run", lambda w, *a, **k: trained.append(len(w)) or run(w, *a, **k))
+    train, newest, _ = splits(seasonal())
+    sparse = newest.take(torch.arange(0, len(newest), 4))
+    fit(train, sparse, newest=newest, plan=plan(max_steps=4), scaler={}, device=CPU)
+    assert trained == [len(train), len(train) + len(newest)]
+
+
+def test_targets_without_a_logarithm_do_not_count():
+    """A validation that is all zeros would otherwise be met without any error, from the first look on."""
+    train, validation, _ = splits(seasonal())
+    validation.values_N.zero_()
+    logarithms = plan(max_steps=4, model={"transform": "log"})
+    fitted = fit(train, validation, plan=logarithms, scaler={}, device=CPU)
+    assert fitted.best_step == 4 and fitted.best_loss == np.inf
+    batch = train.batch(torch.arange(3))
+    batch.target_BW[:, -1] = 0.0
+    assert count_targets(batch, HORIZON) - count_targets(batch, HORIZON, transform="log") == 3
 
 
 def test_unobserved_targets_are_not_trained_on():

@@ -16,7 +16,7 @@ from lstm_model.layout import SPLITS, Segment, no_covariates, read_segments
 from lstm_model.scaling import scales
 from lstm_model.segments import plan_cutoffs, write_windows
 from lstm_model.series_table import last_observed, read_series
-from lstm_model.windows import Windows, concat, load_windows
+from lstm_model.windows import Windows, concat, load_newest, load_windows
 
 
 def spec(**changes):
@@ -167,6 +167,16 @@ def test_long_series_are_cut_into_rows_without_losing_or_repeating_a_window(tmp_
 
     assert key(whole) == key(pieces)
     assert len(whole) == len({k[:2] for k in key(whole)})
+
+
+def test_a_refit_reads_every_window_of_a_validation_that_is_scored_at_a_stride(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT_WINDOWS", 10)
+    wide = {"validation_steps": 40, "evaluation_stride": 7}
+    newest = load_newest(write(panel(), tmp_path / "a", **wide), spec(**wide))
+    every = load_windows(write(panel(), tmp_path / "b", **{**wide, "evaluation_stride": 1}), "validation")
+    assert newest is not None and len(newest) == len(every) > 7 * 3
+    assert sorted(newest.cutoff_W) == sorted(every.cutoff_W)
+    assert load_newest(tmp_path / "b", spec()) is None, "nothing is read twice"
 
 
 def test_the_freshest_window_is_there_whatever_the_stride(tmp_path):
