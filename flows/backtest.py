@@ -8,19 +8,16 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
+from flows.shards import cut, judge, read
 from lstm_model.backtest import TrainingSpan
 from lstm_model.config import PipelineConfig
 from tasks.backtest import BacktestOutcome, plan_folds, publish_backtest, summarise
 from tasks.caching import StageRunner
-from tasks.evaluate import evaluate
-from tasks.ingest import ingest
 from tasks.pins import keep, recall
 from tasks.publish import open_store
 from tasks.resolve import resolve
 from tasks.side_by_side import side_by_side
-from tasks.source import look
 from tasks.train import train
-from tasks.window import window
 
 DEFAULT = PipelineConfig()
 
@@ -42,22 +39,19 @@ def backtest(
         refit: Train anew for each fold; without it the oldest fold's model forecasts all of them.
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
-    run = StageRunner(open_store(store, config.name))
-    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
+    run = StageRunner(open_store(store, config.name), config.scaling)
+    pin = recall(run) or keep(run, read(run, config))
     series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)
     plan, spec = asked.plan, asked.plan.window
 
-    cut = [{"series": series, "spec": spec, "covariates": config.covariates, "fold": fold} for fold in range(folds)]
-    windows = run.each(window, cut)
+    windows = cut(run, series, spec, config.covariates, folds=folds)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
     settings = {"spec": spec, "model": plan.model, "training": plan.training}
     trained = run.each(patient, [{"windows": one, **settings} for one in (windows if refit else windows[-1:])])
     models = trained if refit else trained * folds
-    pairs = zip(windows, models, strict=True)
-    judged = [{"series": series, "windows": one, "model": model, "spec": spec} for one, model in pairs]
-    scores = run.each(evaluate, judged)
+    scores = judge(run, series, list(zip(windows, models, strict=True)), spec)
     page = run(summarise, name=config.name, folds=asked, series=series, scores=scores)
     return publish_backtest(config, asked, page, run.records, run.store)
 

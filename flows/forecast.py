@@ -8,13 +8,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
+from flows.shards import predict_next, read
 from lstm_model.config import PipelineConfig
 from tasks.caching import StageRunner
 from tasks.forecast import Issued, deliver, issue, require_champion, show
-from tasks.ingest import ingest
 from tasks.pins import keep, recall
 from tasks.publish import open_store
-from tasks.source import look
 
 DEFAULT = PipelineConfig()
 
@@ -27,10 +26,11 @@ def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
         config: The forecasting problem, as it is retrained.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
     """
-    run = StageRunner(open_store(store, config.name))
+    run = StageRunner(open_store(store, config.name), config.scaling)
     champion = require_champion(run.store, config.name)
-    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
-    issued = issue(pin.series, pin.champion or champion, run.store)
+    pin = recall(run) or keep(run, read(run, config))
+    champion = pin.champion or champion
+    issued = issue(predict_next(run, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
     return show(config.name, issued, delivered, pin.series, run.records, run.store)
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
+from flows.shards import read
 from lstm_model.config import PipelineConfig
 from tasks.caching import StageRunner
-from tasks.ingest import ingest
 from tasks.monitor import Monitored, respond, watch_forecasts
 from tasks.publish import open_store
-from tasks.source import look
 
 DEFAULT = PipelineConfig()
 
@@ -26,10 +25,9 @@ def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored
         config: The forecasting problem; its section monitoring says what follows from drift.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
     """
-    run = StageRunner(open_store(store, config.name))
+    run = StageRunner(open_store(store, config.name), config.scaling)
     # Executed again after a crash it looks at the newest data, and so it keeps no note of what it began with.
-    series = run(ingest, request=config.data_section(), fingerprint=look(config.source))
-    seen = watch_forecasts(series, config, run.store)
+    seen = watch_forecasts(read(run, config), config, run.store)
     return respond(seen, config, run.store)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
+from flows.shards import cut, judge, read
 from lstm_model.config import PipelineConfig
 from tasks.bundle import bundle, unchanged
 from tasks.caching import StageRunner
 from tasks.evaluate import evaluate
 from tasks.gate import gate, rivalry
-from tasks.ingest import ingest
 from tasks.kept import Subject, decision_of
 from tasks.pins import keep, recall
 from tasks.plot import plot
@@ -22,7 +22,6 @@ from tasks.promote import Mode, settle
 from tasks.publish import Outcome, Pages, open_store, publish
 from tasks.report import report
 from tasks.resolve import resolve
-from tasks.source import look
 from tasks.train import train
 from tasks.window import window
 
@@ -50,25 +49,25 @@ def retrain(
         promote: auto lets the new model take over where it is better, ask leaves that to you, never is for experiments.
         reason: Why, in words. Where it begins with drift, the latest data alone are trained and tested on.
     """
-    run = StageRunner(open_store(store, config.name), refresh=refresh)
-    pin = recall(run) or keep(run, run(ingest, request=config.data_section(), fingerprint=look(config.source)))
+    run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
+    pin = recall(run) or keep(run, read(run, config))
     series, champion = pin.series, pin.champion
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, series, run.store, refresh, drifted)
     plan, spec = resolved.plan, resolved.plan.window
 
-    windows = run(window, series=series, spec=spec, covariates=config.covariates, fold=0)
+    (windows,) = cut(run, series, spec, config.covariates)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
     parent = None if refresh else champion
     model = run(patient, windows=windows, spec=spec, model=plan.model, training=plan.training, parent=parent)
-    scores = run(evaluate, series=series, windows=windows, model=model, spec=spec)
+    (scores,) = judge(run, series, [(windows, model)], spec)
 
     made = unchanged(champion, model, run.store)
     if made is None:
         rival, standing = rivalry(champion, config, plan, run.store), None
-        if rival.champion:
-            cut = run(champion_window, series=series, spec=rival.spec, covariates=rival.covariates, fold=0)
-            standing = run(champion_evaluate, series=series, windows=cut, model=rival.champion, spec=rival.spec)
+        if rival.champion and rival.spec:
+            (own,) = cut(run, series, rival.spec, rival.covariates, stage=champion_window)
+            (standing,) = judge(run, series, [(own, rival.champion)], rival.spec, stage=champion_evaluate)
         rules = config.promotion
         decided = run(gate, model=model, scores=scores, rivalry=rival, standing=standing, spec=spec, rules=rules)
         whole = {"series": series, "model": model, "scores": scores, "decision": decided}

@@ -279,6 +279,30 @@ class Monitoring(ConfigModel, title="Monitoring"):
     """Where nothing changes, at most one alarm in so many forecast periods (a horizon, or a season within it)."""
 
 
+class Scaling(ConfigModel, title="Scaling"):
+    """How a run uses one machine or several; it changes no result beyond rounding."""
+
+    shards: int | None = Field(None, ge=1, le=10_000)
+    """Parts, of whole series, that stages work on side by side. Empty: one."""
+    shard_rows: int | None = Field(None, ge=1)
+    """Instead of shards: about so many rows in each."""
+    runner: Literal["threads", "ray"] = "threads"
+    """What works on the shards: threads of this process, or a Ray cluster (needs the extra ray)."""
+    ray_address: str = "local"
+    """ray: local starts a cluster on this machine; auto, host:port or ray://host:10001 joins one that runs."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.shards is not None and self.shard_rows is not None:
+            raise ValueError("scaling has both shards and shard_rows; give one of them")
+        return self
+
+    @property
+    def divides(self) -> bool:
+        """Whether there may be more than one shard."""
+        return self.shard_rows is not None or (self.shards or 1) > 1
+
+
 class Advanced(ConfigModel, title="Advanced"):
     """What few need to touch."""
 
@@ -317,6 +341,8 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """When past forecasts are compared with what happened."""
     promotion: Promotion = Promotion()
     """When a new model takes the place of the old one."""
+    scaling: Scaling = Scaling()
+    """How a run uses one machine or several."""
     notify: str | None = Field(None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
     """A Prefect notification block, as type/name, that is told of failures, rejections, rollbacks and drift."""
     advanced: Advanced = Advanced()
@@ -325,7 +351,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     def modelling_section(self) -> PipelineConfig:
         """This config with all at its default that does not shape the model: how it is called, run and watched."""
         default = PipelineConfig(name="any")
-        beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "notify")
+        beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
         return self.model_copy(update={name: getattr(default, name) for name in beside})
 
     def data_section(self) -> PipelineConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,15 @@ def listed(names: Iterable[Any], *, limit: int = 8) -> str:
 def number(count: int, noun: str, plural: str | None = None) -> str:
     """A count with its noun: 1 row, 1,344 rows."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def left_out_notes(shards: Iterable[Mapping[str, list[str]]]) -> list[str]:
+    """A note for each reason why series were not forecast, over all shards."""
+    together: dict[str, list[str]] = {}
+    for left_out in shards:
+        for why, ids in left_out.items():
+            together.setdefault(why, []).extend(ids)
+    return [f"{len(ids):,} series not forecast, {why}: {listed(ids)}" for why, ids in together.items()]
 
 
 def unknown_columns(missing: Sequence[str], existing: Iterable[Any], setting: str) -> DataError:

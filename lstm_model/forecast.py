@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from lstm_model.bundle import load_bundle
 from lstm_model.card import covariates_of, read_card
 from lstm_model.config import Covariates
-from lstm_model.findings import DataError, listed
+from lstm_model.findings import DataError, left_out_notes, listed
 from lstm_model.forecaster import Forecaster
 from lstm_model.layout import Layout, Segment
+from lstm_model.panel import Frame
 from lstm_model.segments import upcoming
 from lstm_model.series_table import SeriesRows, encode_static, last_observed, read_series
 from lstm_model.threads import restored_threads
@@ -49,7 +50,13 @@ class Forecasts:
 
     table: pd.DataFrame
     """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ... (float32), by unique_id and step."""
-    notes: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Series that were not forecast, by the reason."""
+
+    @property
+    def notes(self) -> list[str]:
+        """The same for a person."""
+        return left_out_notes([self.left_out])
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,13 @@ class _Next:
     cutoff: Any
 
 
-def forecast(bundle: Path, table: Path) -> Forecasts:
+def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Forecasts:
     """Forecast the steps after each series' last observation.
 
     Args:
         bundle: the folder of a bundle, see `lstm_model.bundle`.
         table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
+        frame: of the whole panel, where the table is a shard of it.
 
     Raises:
         ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
@@ -94,7 +102,7 @@ def forecast(bundle: Path, table: Path) -> Forecasts:
     _check_columns(table, covariates)
     known = card["covariates"]["static_categories"]
     static = encode_static(table, covariates.static, known=known)["rows"]
-    reader = _Reader(forecaster, covariates, card["frequency"], static, last_observed(table))
+    reader = _Reader(forecaster, covariates, card["frequency"], static, _end(table, frame))
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
         raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
     left_out = dict[str, list[str]]()
@@ -103,10 +111,13 @@ def forecast(bundle: Path, table: Path) -> Forecasts:
         ready = _upcoming(reader, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
         found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
-    notes = [f"{len(ids):,} series not forecast, {why}: {listed(ids)}" for why, ids in left_out.items()]
-    if not any(map(len, found)):
-        raise DataError(f"no series can be forecast; {'; '.join(notes)}")
-    return Forecasts(pd.concat(found, ignore_index=True), notes)
+    if not any(map(len, found)) and frame is None:
+        raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
+    return Forecasts(pd.concat(found, ignore_index=True), left_out)
+
+
+def _end(table: Path, frame: Frame | None) -> Any:
+    return frame.last_observed() if frame else last_observed(table)
 
 
 def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:

@@ -26,6 +26,8 @@ from lstm_model.time_axis import advance
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+ABOUT = "windows.json"
+"""Beside the rows: the geometry, the cutoffs, the scale of covariates."""
 MIN_CONTEXT = 2
 """Fewest real values in a context: one gives a level, two a scale."""
 
@@ -89,7 +91,7 @@ def no_covariates(num_steps: int) -> NDArray[np.float32]:
 
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
     """The segments of one split, as they lie on disk."""
-    about = json.loads((folder / "windows.json").read_text())
+    about = json.loads((folder / ABOUT).read_text())
     for batch in prefetch(_batches(folder / f"split={split}")):
         columns = {name: batch.column(name) for name in batch.schema.names}
         values, observed = _pieces(columns["values"]), _pieces(columns["observed"])

@@ -17,11 +17,12 @@ from lstm_model.config import Source
 from lstm_model.database import connected
 from lstm_model.files import locate
 from lstm_model.findings import DataError, listed
+from lstm_model.panel import IdRange
+from lstm_model.parquet import PARQUET_SUFFIXES, opened_parquet, read_series_of
 from lstm_model.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
-PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Loaded:
     reasons: tuple[tuple[str, str], ...] = ()
 
 
-def read_files(source: Source) -> list[Loaded]:
+def read_files(source: Source, *, only: IdRange | None = None) -> list[Loaded]:
     """Every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
+
+    With `only`, the rows of some series of Parquet files whose column of names `source.columns` says.
 
     Raises:
         DataError: no such file, an unknown kind of file, an empty or damaged one.
@@ -46,7 +49,11 @@ def read_files(source: Source) -> list[Loaded]:
     for file, name in zip(located.files, located.names, strict=True):
         suffix = "".join(PurePosixPath(file.lower()).suffixes)
         if suffix.endswith(PARQUET_SUFFIXES):
-            loaded.append(_read_parquet(located.filesystem, file, name))
+            loaded.append(
+                _read_parquet(located.filesystem, file, name)
+                if only is None
+                else Loaded(name, read_series_of(located.filesystem, file, name, source=source, only=only))
+            )
         elif suffix.endswith(CSV_SUFFIXES):
             loaded.append(_read_csv(located.filesystem, file, name, source))
         else:
@@ -54,7 +61,7 @@ def read_files(source: Source) -> list[Loaded]:
                 f"{name}: cannot tell the kind of file; expected a name that ends in "
                 f"{listed(CSV_SUFFIXES + PARQUET_SUFFIXES, limit=99)}"
             )
-        if loaded[-1].frame.empty:
+        if loaded[-1].frame.empty and only is None:
             raise DataError(f"{name} has column names ({listed(loaded[-1].frame.columns)}) but no rows")
     return loaded
 
@@ -89,13 +96,8 @@ def hash_query(source: Source, password: str | None) -> str:
 
 
 def _read_parquet(filesystem: Any, file: str, name: str) -> Loaded:
-    try:
-        with filesystem.open(file, "rb") as stream:
-            frame = pd.read_parquet(stream)
-    except (ConnectionError, TimeoutError):
-        raise
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as Parquet: {error}") from error
+    with opened_parquet(filesystem, file, name) as stream:
+        frame = pd.read_parquet(stream)
     return Loaded(name, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index())
 
 

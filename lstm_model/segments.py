@@ -7,7 +7,7 @@ begins one context before its targets, so that its first window forecasts the fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.config import Covariates, WindowSpec
-from lstm_model.layout import MIN_CONTEXT, SPLITS, Layout, Segment, Split
+from lstm_model.layout import ABOUT, MIN_CONTEXT, SPLITS, Layout, Segment, Split
+from lstm_model.panel import Frame
 from lstm_model.series_table import SeriesRows, encode_static, last_observed, read_series
 from lstm_model.time_axis import INTEGER, advance
 
@@ -53,6 +54,10 @@ class Moments:
         self.total += float(known.sum())
         self.squares += float((known**2).sum())
 
+    def state(self) -> list[float]:
+        """[count, total, squares], which of several add up."""
+        return [self.count, self.total, self.squares]
+
     def scale(self) -> list[float]:
         """[mean, deviation]; a constant covariate has deviation 1."""
         if not self.count:
@@ -82,7 +87,9 @@ def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
     )
 
 
-def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Covariates, fold: int = 0) -> int:
+def write_windows(
+    table: Path, folder: Path, *, spec: WindowSpec, covariates: Covariates, fold: int = 0, frame: Frame | None = None
+) -> int:
     """Cut a series table (Parquet, sorted by unique_id and ds) into a windows dataset.
 
     Args:
@@ -91,12 +98,13 @@ def write_windows(table: Path, folder: Path, *, spec: WindowSpec, covariates: Co
         spec: the geometry and the sizes of the splits.
         covariates: the declared covariate columns of the table.
         fold: which cutoffs, see `plan_cutoffs`.
+        frame: of the whole panel, where the table is a shard of it.
 
     Returns:
         The number of training windows, before those without any real target are left out.
     """
-    static = encode_static(table, covariates.static)
-    end = last_observed(table)
+    static = encode_static(table, covariates.static, known=frame.categories if frame else None)
+    end = frame.last_observed() if frame else last_observed(table)
     common = plan_cutoffs(end, spec, fold=fold)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
@@ -263,14 +271,16 @@ def layout_of(spec: WindowSpec, split: Split) -> Layout:
     )
 
 
-def rows_before_test(table: pd.DataFrame, spec: WindowSpec) -> pd.DataFrame:
+def rows_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:
     """The rows of a series table that lie before the test: what error scales may be measured on.
 
-    Rows without a real value stay: without them, values that stand one season apart would no longer be.
+    Rows without a real value stay: without them, values that stand one season apart would no longer be. `frame` is
+    that of the whole panel, where the table is a shard of it.
     """
     real = table[table["observed"]]
     if spec.align == "calendar":
-        end = plan_cutoffs(real["ds"].to_numpy().max(), spec).validation
+        last = frame.last_observed() if frame else real["ds"].to_numpy().max()
+        end = plan_cutoffs(last, spec).validation
     else:
         own = table["unique_id"].map(real.groupby("unique_id")["ds"].max()).to_numpy()
         end = advance(own, np.full(len(own), -spec.test_steps), spec.frequency)
@@ -316,13 +326,36 @@ def _write_about(
         "static_columns": static["columns"],
         "static_categories": static["categories"],
         "static": static["rows"],
-        "scaler": {
-            "past": [moments[name].scale() for name in covariates.past],
-            "future": [moments[name].scale() for name in covariates.future],
-            "static": [moment.scale() for moment in static_moments],
+        "moments": {
+            "past": [moments[name].state() for name in covariates.past],
+            "future": [moments[name].state() for name in covariates.future],
+            "static": [moment.state() for moment in static_moments],
         },
     }
-    (folder / "windows.json").write_text(json.dumps(about, indent=1))
+    _save_about(folder, about)
+
+
+def merge_windows(shards: Sequence[Path], folder: Path) -> int:
+    """Write to `folder` the `windows.json` of all shards of a panel; the rows stay in their own folders.
+
+    Returns:
+        The number of training windows, as `write_windows`.
+    """
+    abouts = [json.loads((shard / ABOUT).read_text()) for shard in shards]
+    merged = {**abouts[0], "static": {}}
+    merged["windows"] = {split: sum(about["windows"][split] for about in abouts) for split in SPLITS}
+    merged["moments"] = {
+        kind: np.sum([about["moments"][kind] for about in abouts], axis=0).tolist() for kind in merged["moments"]
+    }
+    _save_about(folder, merged)
+    count: int = merged["windows"]["train"]
+    return count
+
+
+def _save_about(folder: Path, about: dict[str, Any]) -> None:
+    """`windows.json`, with the scaler that follows from the moments."""
+    scaler = {kind: [Moments(*state).scale() for state in states] for kind, states in about["moments"].items()}
+    (folder / ABOUT).write_text(json.dumps({**about, "scaler": scaler}, indent=1))
 
 
 def _list_columns(covariates: Covariates) -> list[str]:

@@ -13,6 +13,8 @@ from lstm_model import readers, synthetic
 from lstm_model.columns import Roles, infer_roles
 from lstm_model.config import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.findings import DataError, Where
+from lstm_model.panel import IdRange
+from lstm_model.parquet import id_text
 from lstm_model.readers import Loaded
 from lstm_model.timestamps import parse_numbers, parse_timestamps
 
@@ -33,20 +35,26 @@ class RawSeries:
     """How each was inferred, by the name of the setting below `source`."""
 
 
-def read_source(source: Source, *, covariates: Covariates, password: str | None = None) -> RawSeries:
+def read_source(
+    source: Source, *, covariates: Covariates, password: str | None = None, only: IdRange | None = None
+) -> RawSeries:
     """Read files, a query or a synthetic source into one long table.
+
+    With `only`, the rows of some series of a source that `parquet.survey` has settled.
 
     Raises:
         DataError: what was received, what was expected, and the setting that decides.
     """
     if source.kind is SourceKind.synthetic:
         return _read_synthetic(source, covariates)
-    loaded = readers.read_files(source) if source.kind is SourceKind.files else [readers.query(source, password)]
+    loaded = (
+        readers.read_files(source, only=only) if source.kind is SourceKind.files else [readers.query(source, password)]
+    )
     roles = infer_roles(loaded[0].frame, source, covariates)
-    parts = [_one_part(part, roles, covariates, loaded) for part in loaded]
+    parts = [_one_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
-    where = _where(loaded, frame) if roles.layout is FileLayout.long else _where_wide(frame)
+    where = _where(loaded, frame) if roles.layout is FileLayout.long and only is None else _where_wide(frame)
     return _typed(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
 
 
@@ -159,7 +167,7 @@ def _typed(
     if blank.any():
         raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
     ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)
-    table = pd.DataFrame({"unique_id": _id_text(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
+    table = pd.DataFrame({"unique_id": id_text(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
     table["y"] = parse_numbers(frame["y"].rename(roles.y), where, decimal=decimal)
     for name in (*covariates.past, *covariates.future):
         table[name] = parse_numbers(frame[name], where, decimal=decimal)
@@ -173,9 +181,3 @@ def _typed(
     if decimal != ".":
         update["decimal"] = decimal
     return RawSeries(table, source.model_copy(update=update), reasons | more)
-
-
-def _id_text(ids: pd.Series) -> pd.Series:
-    if ids.dtype.kind == "f" and (ids % 1 == 0).all():
-        return ids.astype("int64").astype("str")  # 1.0 is the series "1" in a column that a missing value made float
-    return ids.astype("str").str.strip()

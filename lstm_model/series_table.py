@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.config import Covariates
 from lstm_model.layout import no_covariates
+from lstm_model.panel import IdRange
 from lstm_model.prefetch import prefetch
 
 MAX_CATEGORIES = 64
@@ -48,6 +52,27 @@ def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
             held.append(piece)
     if held:
         yield _series_rows(held, covariates)
+
+
+def row_counts(table: Path) -> dict[str, int]:
+    """How many rows each series has."""
+    counts = pq.read_table(table, columns=["unique_id"], read_dictionary=["unique_id"]).column(0).value_counts()
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+
+
+def write_range(table: Path, target: Path, only: IdRange) -> int:
+    """Write the rows of the series of a range as a table of their own; returns how many."""
+    bounds = [pads.field("unique_id") >= only.first] if only.first is not None else []
+    bounds += [pads.field("unique_id") < only.before] if only.before is not None else []
+    condition = functools.reduce(operator.and_, bounds) if bounds else None
+    rows = pads.dataset(table, format="parquet").to_table(filter=condition)
+    write_table(rows, target)
+    return int(rows.num_rows)
+
+
+def write_table(rows: pa.Table, target: Path) -> None:
+    """As every series table is written."""
+    pq.write_table(rows, target, compression="zstd", compression_level=1, row_group_size=BLOCK_ROWS)
 
 
 def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> dict[str, Any]:

@@ -77,6 +77,10 @@ class Store:
         rows: int = self._manifest(artifact)["num_rows"]
         return rows
 
+    def shards(self, artifact: Artifact) -> list[Artifact]:
+        """The artifacts that it was gathered from (`meta["shards"]`), in order; itself where it is of one piece."""
+        return [Artifact.model_validate(one) for one in self.meta(artifact).get("shards", ())] or [artifact]
+
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
         """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
@@ -90,7 +94,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def verify(self, artifact: Artifact) -> None:
-        """Check that every file is there with the bytes that were written.
+        """Check that every file is there with the bytes that were written, those of its shards too.
 
         Raises:
             DamagedArtifactError: naming the file and what is wrong with it.
@@ -104,11 +108,16 @@ class Store:
                 raise DamagedArtifactError(
                     f"{file} is not what was written: its size or sha256 differs from the manifest"
                 )
+        for shard in manifest["meta"].get("shards", ()):
+            self.verify(Artifact.model_validate(shard))
 
     def touch(self, artifact: Artifact) -> None:
-        """Mark it as in use now, so that the clean-up leaves it alone for a while."""
+        """Mark it and its shards as in use now, so that the clean-up leaves them alone for a while."""
         with suppress(FileNotFoundError):
             os.utime(self.path(artifact))
+        with suppress(DamagedArtifactError):
+            for shard in self._manifest(artifact)["meta"].get("shards", ()):
+                self.touch(Artifact.model_validate(shard))
 
     def sweep(self) -> None:
         """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""

@@ -9,6 +9,7 @@ Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lstm_model.config import WindowSpec
-from lstm_model.layout import Layout, Segment, Split, no_covariates, read_segments
+from lstm_model.layout import ABOUT, Layout, Segment, Split, no_covariates, read_segments
 from lstm_model.time_axis import INTEGER, advance
 
 
@@ -195,9 +196,17 @@ def concat(a: Windows, b: Windows) -> Windows:
     )
 
 
-def load_windows(folder: Path, split: Split, *, stride: int | None = None) -> Windows:
-    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another."""
-    about = json.loads((folder / "windows.json").read_text())
+def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
+    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
+
+    Args:
+        folders: the dataset, or those of its shards.
+        split: which part of it.
+        stride: steps between windows; that of the split when empty.
+    """
+    folders = [folders] if isinstance(folders, Path) else folders
+    abouts = [json.loads((folder / ABOUT).read_text()) for folder in folders]
+    about = abouts[0]
     layout = Layout(
         context=about["context"],
         horizon=about["horizon"],
@@ -206,14 +215,16 @@ def load_windows(folder: Path, split: Split, *, stride: int | None = None) -> Wi
         lead=about["lead"][split],
         min_context=about["min_context"][split],
     )
-    return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
+    segments = [segment for folder in folders for segment in read_segments(folder, split)]
+    static = {unique_id: row for about in abouts for unique_id, row in about["static"].items()}
+    return Windows.from_segments(segments, layout, static)
 
 
-def load_newest(folder: Path, spec: WindowSpec) -> Windows | None:
+def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
     """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
     if spec.stride == spec.evaluation_stride:
         return None
-    return load_windows(folder, "validation", stride=spec.stride)
+    return load_windows(folders, "validation", stride=spec.stride)
 
 
 def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -23,8 +23,10 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from lstm_model.config import Scaling
 from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.closure import closure_hash
+from tasks.cluster import submitting
 from tasks.side_by_side import end_workers, one_server
 
 Outcome = Literal["cached", "computed", "repaired"]
@@ -41,6 +43,34 @@ class StageRecord(BaseModel):
     outcome: Outcome
     seconds: float
     artifact: Artifact
+
+
+class Together(BaseModel):
+    """The records of one stage over all shards, or of one call, for a person."""
+
+    name: str
+    """Such as ingest, or ingest ×8."""
+    outcome: str
+    seconds: float
+    """Of the longest: they ran side by side."""
+    artifact: str
+    """Digits of its name; of several, of the first."""
+
+
+def together(records: Sequence[StageRecord]) -> list[Together]:
+    """One line a stage and outcome, in the order of the first."""
+    groups: dict[tuple[str, str], list[StageRecord]] = {}
+    for record in records:
+        groups.setdefault((record.stage, record.outcome), []).append(record)
+    return [
+        Together(
+            name=stage if len(group) == 1 else f"{stage} ×{len(group)}",
+            outcome=outcome,
+            seconds=max(record.seconds for record in group),
+            artifact=group[0].artifact.sha256[:12] + (" …" if len(group) > 1 else ""),
+        )
+        for (stage, outcome), group in groups.items()
+    ]
 
 
 def stage_key(stage: Task[..., Any], inputs: dict[str, Any]) -> str:
@@ -69,6 +99,7 @@ class StageRunner:
     """Runs cached stages against one store, and remembers what became of them."""
 
     store: Store
+    scaling: Scaling = field(default_factory=Scaling)
     refresh: bool = False
     records: list[StageRecord] = field(default_factory=list)
 
@@ -82,7 +113,7 @@ class StageRunner:
         return artifact
 
     def each(self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]]) -> list[Artifact]:
-        """One stage for several inputs at once, where the flow's task runner puts them; in the order of the inputs.
+        """One stage for several inputs at once, where `scaling` puts them; in the order of the inputs.
 
         An error is raised when all have ended, so that what was finished is kept. Where less than two are unknown to
         the cache, they are run here, one after another: a process of its own takes seconds to start.
@@ -94,8 +125,9 @@ class StageRunner:
             for key in sorted({stage_key(stage, one) for one in inputs}):  # one order, or two runs wait for each other
                 locks.enter_context(self.store.lock(key, on_wait=lambda: _tell_wait(stage)))
             locks.enter_context(one_server())
+            submit = locks.enter_context(submitting(self.scaling))
             here = self._here(stage, refresh=self.refresh)
-            futures = [here.submit(**one, store=self.store) for one in inputs]
+            futures = [submit(here, {**one, "store": self.store}) for one in inputs]
             try:
                 wait(futures)
             except BaseException:

@@ -9,11 +9,14 @@ from prefect import task
 
 from lstm_model.card import covariates_of, read_card
 from lstm_model.config import WindowSpec
-from lstm_model.store import Artifact, Store
+from lstm_model.panel import Frame
+from lstm_model.store import Artifact, Draft, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import FORECASTS, SCALES, TABLE, series_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lstm_model.windows import Windows
 
 
@@ -23,21 +26,49 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
 
     A history too short for a test gives an artifact without scores, and the report says so.
     """
+    from lstm_model.evaluate import score
+
+    with store.create("scores") as draft:
+        found = _forecast(series, windows, model, spec, store=store, frame=None)
+        if found is not None:
+            _save(*found, draft)
+            score(found[0], scale=found[1]).to_folder(draft.folder)
+    return draft.artifact
+
+
+@task(name="evaluate shard", task_run_name="evaluate shard", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+def evaluate_shard(
+    series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, frame: Frame, store: Store
+) -> Artifact:
+    """As `evaluate`, of one shard of a panel, without the scores: those are of all shards together."""
+    with store.create("forecasts") as draft:
+        found = _forecast(series, windows, model, spec, store=store, frame=frame)
+        if found is not None:
+            _save(*found, draft)
+    return draft.artifact
+
+
+def _forecast(
+    series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, *, store: Store, frame: Frame | None
+) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Every test forecast, and what its errors are measured against; None where there is no test window."""
     from lstm_model.bundle import load_bundle
-    from lstm_model.evaluate import forecast_table, scales, score
+    from lstm_model.evaluate import forecast_table, scales
     from lstm_model.segments import rows_before_test
     from lstm_model.windows import load_windows
 
-    with store.create("scores") as draft:
-        test = _as_trained(load_windows(store.path(windows), "test"), series, model, store)
-        if len(test):
-            table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
-            table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
-            scale = scales(rows_before_test(series_of(series, store), spec), season=spec.season)
-            scale.to_parquet(draft.folder / SCALES, index=False)
-            score(table, scale=scale).to_folder(draft.folder)
-            draft.num_rows = len(table)
-    return draft.artifact
+    test = _as_trained(load_windows(store.path(windows), "test"), series, model, store)
+    if not len(test):
+        return None
+    table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
+    before = rows_before_test(series_of(series, store), spec, frame=frame)
+    return table, scales(before, season=spec.season)
+
+
+def _save(table: pd.DataFrame, scale: pd.DataFrame, draft: Draft) -> None:
+    table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+    scale.to_parquet(draft.folder / SCALES, index=False)
+    draft.num_rows = len(table)
 
 
 def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Store) -> Windows:

@@ -19,15 +19,16 @@ from pydantic import BaseModel
 from lstm_model.config import Forecasting
 from lstm_model.fan import plot_upcoming
 from lstm_model.figures import to_png
-from lstm_model.forecast import forecast
+from lstm_model.findings import DataError, left_out_notes
 from lstm_model.ledger import Ledger
 from lstm_model.markdown import escape_markdown
+from lstm_model.panel import Frame
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import Picture
 from lstm_model.retention import remember
 from lstm_model.store import Artifact, Store, write_atomically
-from tasks.caching import StageRecord
-from tasks.kept import FORECASTS, TABLE, series_of, target_of
+from tasks.caching import STAGE_POLICY, StageRecord
+from tasks.kept import FORECASTS, TABLE, forecasts_of, series_of, target_of
 from tasks.pins import drop
 from tasks.publish import clean_up, from_here
 from tasks.retrying import IO_RETRIES
@@ -91,30 +92,44 @@ def require_champion(store: Store, name: str) -> Artifact:
     return champion
 
 
-@task(name="forecast", task_run_name="forecast", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
-def issue(series: Artifact, champion: Artifact, store: Store) -> Issue:
-    """Forecast the next horizon of every series, and put into the ledger what it does not have.
+@task(name="forecast", task_run_name="forecast", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | None = None) -> Artifact:
+    """The next horizon of every series. `frame`: of the panel that `series` is a shard of."""
+    from lstm_model.forecast import forecast
+
+    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
+    with store.create("forecasts") as draft:
+        found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+        draft.num_rows, draft.meta = len(found.table), {"left_out": found.left_out}
+    return draft.artifact
+
+
+@task(name="issue", task_run_name="issue", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
+def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
+    """Put into the ledger the forecasts that it does not have.
 
     A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
     stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
     """
-    version = version_of(champion)
-    found = forecast(store.path(champion), store.path(series) / TABLE)
-    ledger = Ledger(store)
-    new_rows = ledger.append(found.table, model_version=version)
-    issued = ledger.read(cutoffs=found.table["cutoff"], model_version=version)
-    latest = found.table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
+    version, ledger = version_of(champion), Ledger(store)
+    table = pd.concat([forecasts_of(one, store) for one in forecasts], ignore_index=True)
+    notes = left_out_notes(store.meta(one)["left_out"] for one in forecasts)
+    if not len(table):
+        raise DataError(f"no series can be forecast; {'; '.join(notes)}")
+    new_rows = ledger.append(table, model_version=version)
+    issued = ledger.read(cutoffs=table["cutoff"], model_version=version)
+    latest = table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
     buffer = io.BytesIO()
     latest[issued.columns].to_parquet(buffer, index=False)
     write_atomically(store.root / FORECASTS, buffer.getvalue(), durable=True)
-    for note in found.notes:
+    for note in notes:
         get_run_logger().warning("%s", note)
     return Issue(
         model_version=version,
         new_rows=new_rows,
         num_series=latest["unique_id"].nunique(),
         cutoff=str(latest["cutoff"].max()),
-        notes=found.notes,
+        notes=notes,
     )
 
 

@@ -6,39 +6,44 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from lstm_model.config import PipelineConfig
+from lstm_model.panel import IdRange
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
-from tasks.kept import TABLE
+from tasks.kept import FACTS, TABLE
 from tasks.retrying import IO_RETRIES
 from tasks.source import password_of
 
 
 @task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
-def ingest(request: PipelineConfig, fingerprint: str, store: Store) -> Artifact:
+def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRange | None = None) -> Artifact:
     """The series table as an Artifact; its meta holds the profile, the findings and how roles were inferred.
 
     Args:
         request: the data section of the config (`data_section`), so that other settings do not count.
         fingerprint: sha256 of the source's bytes; here for the cache key alone.
         store: where the artifact goes.
+        only: the series of one shard; `request` is then what the survey settled.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from lstm_model.doctor import examine
-    from lstm_model.profiling import profile
+    from lstm_model.profiling import find_facts, merged_profile
     from lstm_model.series import read_source
+    from lstm_model.series_table import write_table
 
-    raw = read_source(request.source, covariates=request.covariates, password=password_of(request.source))
+    raw = read_source(request.source, covariates=request.covariates, password=password_of(request.source), only=only)
     examined = examine(raw, request)
     for finding in examined.findings:
         get_run_logger().log(10 * (2 + (finding.severity == "warning")), "%s", finding.message)
     with store.create("series") as draft:
         table = pa.Table.from_pandas(examined.table, preserve_index=False)
-        pq.write_table(table, draft.folder / TABLE, compression="zstd", compression_level=1, row_group_size=1 << 20)
+        write_table(table, draft.folder / TABLE)
         draft.num_rows = table.num_rows
+        facts = find_facts(draft.folder / TABLE)
+        if only is not None:
+            facts.save(draft.folder / FACTS)
         draft.meta = {
-            "profile": profile(draft.folder / TABLE, examined.frequency).model_dump(),
+            "profile": merged_profile([facts], [draft.folder / TABLE], examined.frequency).model_dump(),
             "findings": [finding.model_dump() for finding in examined.findings],
             "reasons": raw.reasons | examined.reasons,
             "source": raw.source.model_dump(mode="json"),

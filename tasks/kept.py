@@ -7,6 +7,8 @@ imported where it is needed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from lstm_model.card import read_card
 from lstm_model.config import Source
 from lstm_model.decision import Decision
+from lstm_model.panel import Frame
 from lstm_model.profile import Profile
 from lstm_model.store import Artifact, Store
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from lstm_model.scores import Scores
 
 TABLE = "series.parquet"
+FACTS = "facts.parquet"
 FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
 SCORES = "scores.json"
@@ -44,11 +48,27 @@ class Subject(BaseModel):
 
 def series_of(series: Artifact, store: Store) -> pd.DataFrame:
     """unique_id, ds, y and observed of the series table."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["unique_id", "ds", "y", "observed"]
-    table: pd.DataFrame = pq.read_table(store.path(series) / TABLE, columns=columns).to_pandas()
+    found = [pq.read_table(folder / TABLE, columns=columns) for folder in folders_of([series], store)]
+    table: pd.DataFrame = pa.concat_tables(found).to_pandas()
     return table
+
+
+def folders_of(artifacts: Sequence[Artifact], store: Store) -> list[Path]:
+    """Where the files of artifacts lie, or those of their shards."""
+    return [store.path(shard) for artifact in artifacts for shard in store.shards(artifact)]
+
+
+def frame_of(series: Artifact, store: Store) -> Frame | None:
+    """What its shards must know of a panel; None where it is one table."""
+    meta = store.meta(series)
+    if "shards" not in meta:
+        return None
+    facts = Profile.model_validate(meta["profile"])
+    return Frame(end=facts.end, frequency=facts.frequency, categories=meta["categories"])
 
 
 def profile_of(series: Artifact, store: Store) -> Profile:

@@ -33,7 +33,7 @@ from lstm_model.report import digits
 from lstm_model.series_table import last_observed
 from lstm_model.store import Artifact, Store, write_atomically
 from lstm_model.time_axis import advance
-from tasks.kept import ENVELOPE, TABLE, scales_of, series_of
+from tasks.kept import ENVELOPE, TABLE, folders_of, scales_of, series_of
 from tasks.notify import tell
 from tasks.shown import show_markdown
 
@@ -153,17 +153,21 @@ def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifa
     """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`."""
     issued = Ledger(store).cutoffs()
     own = issued[issued["model_version"] == version]
-    end = last_observed(store.path(series) / TABLE)
+    end = _end(series, store)
     recently = _earlier(end, RECOVERY_PERIODS * usual["period_steps"], usual["frequency"])
     return own.empty or bool(first_cutoff(own) > recently)
 
 
 def _span(usual: Mapping[str, Any], champion: str, store: Store, series: Artifact) -> tuple[Any, Any]:
     """The first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
-    end = last_observed(store.path(series) / TABLE)
+    end = _end(series, store)
     origin = origin_of(Ledger(store).cutoffs(), champion=champion, end=end, usual=usual)
     since = _earlier(end, LOOK_BACK * usual["period_steps"] + usual["horizon"], usual["frequency"])
     return (since if origin is None else min(since, origin)), origin
+
+
+def _end(series: Artifact, store: Store) -> Any:
+    return max(last_observed(folder / TABLE) for folder in folders_of([series], store))
 
 
 def _earlier(end: Any, steps: int, frequency: str) -> Any:

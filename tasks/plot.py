@@ -9,7 +9,7 @@ from prefect import task
 
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
-from tasks.kept import HISTORY, Subject, forecasts_of, scales_of, scores_of, series_of, target_of
+from tasks.kept import HISTORY, Subject, folders_of, forecasts_of, scales_of, scores_of, series_of, target_of
 
 if TYPE_CHECKING:
     from lstm_model.gallery import Evaluation
@@ -23,12 +23,13 @@ def plot(about: Subject, store: Store) -> Artifact:
     from lstm_model.gallery import Training, draw
     from lstm_model.windows import load_windows
 
+    folders = folders_of([about.windows], store)
     training = Training(
         forecaster=load_bundle(store.path(about.model)),
         history=json.loads((store.path(about.model) / HISTORY).read_text()),
         best_step=store.meta(about.model)["best_step"],
-        train=load_windows(store.path(about.windows), "train"),
-        test=load_windows(store.path(about.windows), "test"),
+        train=load_windows(folders, "train"),
+        test=load_windows(folders, "test"),
     )
     with store.create("plots") as draft:
         names = []

@@ -14,7 +14,7 @@ from lstm_model.config import PipelineConfig, dump_config
 from lstm_model.decision import Decision
 from lstm_model.retention import forget, remember
 from lstm_model.store import Artifact, Store, write_atomically
-from tasks.caching import StageRecord
+from tasks.caching import StageRecord, together
 from tasks.kept import verdict_of
 from tasks.pins import drop
 from tasks.promote import Settled, Status
@@ -77,7 +77,7 @@ class Outcome(BaseModel):
             self.decision.summary,
             *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
         ]
-        computed = [f"{r.stage} {r.seconds:.1f} s" for r in self.stages if r.outcome != "cached"]
+        computed = [f"{one.name} {one.seconds:.1f} s" for one in together(self.stages) if one.outcome != "cached"]
         lines += [
             "",
             f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
@@ -184,7 +184,7 @@ def from_here(path: str) -> str:
 
 def stage_table(records: list[StageRecord]) -> str:
     """What was computed and what came from the cache, as a Markdown table."""
-    rows = [f"| {r.stage} | {r.outcome} | {r.seconds:.1f} | `{r.artifact.sha256[:12]}` |" for r in records]
+    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in together(records)]
     return "\n".join(
         ["## This run", "", "| stage | outcome | seconds | artifact |", "| --- | --- | --- | --- |", *rows]
     )

@@ -23,7 +23,7 @@ from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.registry import BUNDLE
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY, stage_key
-from tasks.kept import HISTORY
+from tasks.kept import HISTORY, folders_of
 from tasks.logs import forwarded_logs
 from tasks.progress import shown_progress
 
@@ -61,14 +61,15 @@ def train(
     """
     from lstm_model.checkpoint import open_checkpoint
     from lstm_model.device import exclusive, select_device
+    from lstm_model.layout import ABOUT
     from lstm_model.seen import Seen
     from lstm_model.train import fit
     from lstm_model.windows import load_newest, load_windows
 
-    folder, plan = store.path(windows), Plan(window=spec, model=model, training=training)
-    about = json.loads((folder / "windows.json").read_text())
-    learned, validation = load_windows(folder, "train"), load_windows(folder, "validation")
-    newest = load_newest(folder, spec) if training.refit else None
+    folders, plan = folders_of([windows], store), Plan(window=spec, model=model, training=training)
+    about = json.loads((store.path(windows) / ABOUT).read_text())
+    learned, validation = load_windows(folders, "train"), load_windows(folders, "validation")
+    newest = load_newest(folders, spec) if training.refit else None
     splits = learned, newest or validation
     key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": training})
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()

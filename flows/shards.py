@@ -1,0 +1,87 @@
+"""Stages over the shards of a panel, side by side, then gathered; a panel of one piece takes one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Task
+
+from lstm_model.config import Covariates, PipelineConfig, WindowSpec
+from lstm_model.store import Artifact
+from tasks.caching import StageRunner
+from tasks.divide import count_shards, divide
+from tasks.evaluate import evaluate, evaluate_shard
+from tasks.forecast import predict
+from tasks.gather import gather_series, gather_windows, score_shards
+from tasks.ingest import ingest
+from tasks.kept import frame_of
+from tasks.source import look
+from tasks.survey import shards_of, survey
+from tasks.window import window
+
+
+def read(run: StageRunner, config: PipelineConfig) -> Artifact:
+    """The series of a problem, as they are now."""
+    asked: dict[str, Any] = {"request": config.data_section(), "fingerprint": look(config.source)}
+    scaling = config.scaling
+    if not scaling.divides:
+        return run(ingest, **asked)
+    found = run(survey, **asked, shards=scaling.shards, shard_rows=scaling.shard_rows)
+    if found.num_rows > 1:
+        settled, ranges = shards_of(found, run.store)
+        shards = run.each(ingest, [{**asked, "request": settled, "only": only} for only in ranges])
+        return run(gather_series, shards=shards, whole=None, covariates=config.covariates)
+    whole = run(ingest, **asked)
+    count = count_shards(whole, scaling, run.store)
+    if count < 2:
+        return whole
+    shards = run.each(divide, [{"series": whole, "shard": shard, "of": count} for shard in range(count)])
+    return run(gather_series, shards=shards, whole=whole, covariates=config.covariates)
+
+
+def predict_next(run: StageRunner, series: Artifact, champion: Artifact) -> list[Artifact]:
+    """The champion's forecasts of the next horizon of every series, shard by shard."""
+    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    more = {"champion": champion, **({} if frame is None else {"frame": frame})}
+    return run.each(predict, [{"series": shard, **more} for shard in shards])
+
+
+def cut(
+    run: StageRunner,
+    series: Artifact,
+    spec: WindowSpec,
+    covariates: Covariates,
+    *,
+    folds: int = 1,
+    stage: Task[..., Any] = window,
+) -> list[Artifact]:
+    """The windows of each fold."""
+    asked = [{"spec": spec, "covariates": covariates, "fold": fold} for fold in range(folds)]
+    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    if frame is None:
+        return run.each(stage, [{"series": series, **one} for one in asked])
+    made = run.each(stage, [{"series": shard, **one, "frame": frame} for one in asked for shard in shards])
+    per_fold = [made[start : start + len(shards)] for start in range(0, len(made), len(shards))]
+    return [run(gather_windows, shards=one) for one in per_fold]
+
+
+def judge(
+    run: StageRunner,
+    series: Artifact,
+    pairs: list[tuple[Artifact, Artifact]],
+    spec: WindowSpec,
+    *,
+    stage: Task[..., Any] = evaluate,
+) -> list[Artifact]:
+    """The scores of each pair of windows and model."""
+    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    if frame is None:
+        return run.each(stage, [{"series": series, "windows": w, "model": m, "spec": spec} for w, m in pairs])
+    asked = [
+        {"series": shard, "windows": part, "model": model, "spec": spec, "frame": frame}
+        for windows, model in pairs
+        for shard, part in zip(shards, run.store.shards(windows), strict=True)
+    ]
+    made = run.each(evaluate_shard, asked)
+    per_pair = [made[start : start + len(shards)] for start in range(0, len(made), len(shards))]
+    return [run(score_shards, shards=one) for one in per_pair]

@@ -1,0 +1,87 @@
+"""Where tasks side by side run: on the flow's own task runner, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from prefect import Task
+from prefect.futures import PrefectFuture
+
+from lstm_model.config import Scaling
+
+Submit = Callable[[Task[..., Any], dict[str, Any]], PrefectFuture[Any]]
+
+ON_GPU = frozenset({"train", "evaluate", "evaluate_shard"})
+"""Stages that compute with torch on whatever device is there: where the cluster has GPUs, each asks for one."""
+
+KNOCK_SECONDS = 10.0
+
+
+@contextmanager
+def submitting(scaling: Scaling) -> Iterator[Submit]:
+    """How to submit a task with its parameters; for the time of the `with` block.
+
+    Raises:
+        ValueError: Ray is asked for and not installed.
+        ConnectionError: there is no cluster at the address.
+    """
+    if scaling.runner == "threads":
+        yield lambda task, parameters: task.submit(**parameters)
+        return
+    connect(scaling.ray_address)
+    import ray
+    from prefect_ray import RayTaskRunner
+    from prefect_ray.context import remote_options
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    with RayTaskRunner() as runner:
+
+        def submit(task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
+            on_gpu = "GPU" in resources and task.fn.__name__ in ON_GPU
+            with remote_options(num_gpus=1) if on_gpu else nullcontext():
+                future: PrefectFuture[Any] = runner.submit(task, parameters)
+                return future
+
+        yield submit
+
+
+def connect(address: str) -> None:
+    """Join a Ray cluster, or start one on this machine (`local`), once in a process: that takes seconds.
+
+    Raises:
+        ValueError: Ray is not installed.
+        ConnectionError: there is no cluster at the address.
+    """
+    try:
+        import prefect_ray  # noqa: F401 - what submits to it
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            f"scaling.runner is ray, which is not installed ({error}): pip install 'evergreen-forecast[ray]', or set "
+            "scaling.runner to threads"
+        ) from error
+    if ray.is_initialized():
+        return
+    # A local cluster needs no page of its own: Prefect's shows the tasks.
+    page: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        _knock(address)
+        ray.init(address=address, namespace="prefect", log_to_driver=False, logging_level=logging.WARNING, **page)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"no Ray cluster at scaling.ray_address {address!r}: {error}. Start one with ray start --head, or set it "
+            "to local"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody listens."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        if not port.isdigit():
+            raise ValueError("expected local, auto, host:port or ray://host:port")
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

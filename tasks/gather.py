@@ -1,0 +1,91 @@
+"""Gather what a stage made of each shard: one artifact that names them, and what is known of all together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+
+from lstm_model.config import Covariates
+from lstm_model.store import Artifact, Store
+from tasks.caching import STAGE_POLICY
+from tasks.kept import FACTS, FORECASTS, SCALES, TABLE, folders_of
+
+
+@task(name="gather series", task_run_name="gather series", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Covariates, store: Store) -> Artifact:
+    """The panel; its meta is what that of one table would be, and the names of the shards.
+
+    Args:
+        shards: series tables.
+        whole: the table that they were divided from, if it was read as a whole.
+        covariates: as declared.
+        store: where all of them lie.
+
+    Raises:
+        DataError: the shards were not read in one way.
+    """
+    from lstm_model.series_table import MAX_CATEGORIES, encode_static
+    from lstm_model.shards import merge_categories
+
+    tables = [store.path(shard) / TABLE for shard in shards]
+    found = [encode_static(table, covariates.static)["categories"] for table in tables]
+    meta = store.meta(whole) if whole else _merged(shards, store)
+    meta["categories"] = merge_categories(found, most=MAX_CATEGORIES)
+    meta["shards"] = [shard.model_dump() for shard in shards]
+    with store.create("series") as draft:
+        draft.num_rows, draft.meta = sum(shard.num_rows for shard in shards), meta
+    return draft.artifact
+
+
+@task(name="gather windows", task_run_name="gather windows", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+def gather_windows(shards: list[Artifact], store: Store) -> Artifact:
+    """The windows dataset of a panel: `windows.json` of all shards; the rows stay where they are."""
+    from lstm_model.segments import merge_windows
+
+    with store.create("windows") as draft:
+        draft.num_rows = merge_windows([store.path(shard) for shard in shards], draft.folder)
+        draft.meta = {"shards": [shard.model_dump() for shard in shards]}
+    return draft.artifact
+
+
+@task(name="score", task_run_name="score", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+def score_shards(shards: list[Artifact], store: Store) -> Artifact:
+    """As `evaluate` gives for one table: all forecasts, all scales, and the scores."""
+    import pandas as pd
+
+    from lstm_model.evaluate import score
+
+    with store.create("scores") as draft:
+        tested = [folder for folder in folders_of(shards, store) if (folder / FORECASTS).is_file()]
+        if tested:
+            table = pd.concat([pd.read_parquet(folder / FORECASTS).astype({"unique_id": "str"}) for folder in tested])
+            table = table.astype({"unique_id": "category"}).reset_index(drop=True)
+            scale = pd.concat([pd.read_parquet(folder / SCALES) for folder in tested], ignore_index=True)
+            table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+            scale.to_parquet(draft.folder / SCALES, index=False)
+            score(table, scale=scale).to_folder(draft.folder)
+            draft.num_rows = len(table)
+    return draft.artifact
+
+
+def _merged(shards: list[Artifact], store: Store) -> dict[str, Any]:
+    """The meta of one table with the rows of all shards."""
+    from lstm_model.findings import Finding
+    from lstm_model.profiling import Facts, merged_profile
+    from lstm_model.shards import check_alike, merge_findings
+
+    metas = [store.meta(shard) for shard in shards]
+    frequencies = [meta["profile"]["frequency"] for meta in metas]
+    check_alike("frequency", frequencies, "set frequency, or mend the source")
+    check_alike("this reading of the source", [meta["source"] for meta in metas], "set what differs in source")
+    folders = [store.path(shard) for shard in shards]
+    facts = [Facts.load(folder / FACTS) for folder in folders]
+    found = merge_findings([[Finding.model_validate(one) for one in meta["findings"]] for meta in metas])
+    return {
+        "profile": merged_profile(facts, [folder / TABLE for folder in folders], frequencies[0]).model_dump(),
+        "findings": [finding.model_dump() for finding in found],
+        "reasons": metas[0]["reasons"],
+        "source": metas[0]["source"],
+        "repaired": sum(meta["repaired"] for meta in metas),
+    }

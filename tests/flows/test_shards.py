@@ -1,0 +1,129 @@
+"""The same forecasts, whatever the number of shards and whatever works on them."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+PIPELINE = """
+name: load
+source: {kind: files, path: load.parquet, columns: {y: kwh}}
+horizon: 6
+context: 24
+covariates: {static: [region], past: [wind]}
+advanced:
+  window: {align: end}
+  model: {hidden_dim: 8, layer_dim: 1, segment: 6, levels: [0.8]}
+  training: {max_steps: 20, threads: 1}
+"""
+KEYS = ["unique_id", "cutoff", "ds", "step"]
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A pipeline, and its panel as Parquet and CSV: several lengths, ends, gaps and regions."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for i in range(9):
+        n = (400, 380, 300, 260)[i % 4]
+        y = 10 + i + 3 * np.sin(np.arange(n) * np.pi / 12 + i) + rng.normal(size=n)
+        y[rng.integers(0, n - 40, 5)] = np.nan
+        ds = pd.date_range(end="2024-03-01" if i % 3 else "2024-02-29 18:00", periods=n, freq="h")
+        more = {"region": ("north", "south", "west")[i % 3], "wind": rng.normal(size=n)}
+        parts.append(pd.DataFrame({"meter": f"m{i}", "when": ds, "kwh": y, **more}))
+    frame = pd.concat(parts, ignore_index=True)
+    frame.to_parquet(tmp_path / "load.parquet", index=False, row_group_size=500)
+    frame.to_csv(tmp_path / "load.csv", index=False)
+    (tmp_path / "load.yaml").write_text(PIPELINE)
+    return tmp_path / "load.yaml"
+
+
+def run_all(cli, *settings):
+    """What retrain, forecast and backtest give: scores, forecasts and folds; the store is removed."""
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    trained = cli("--config", "load.yaml", *arguments)
+    issued = cli("--config", "load.yaml", *arguments, flow="forecast")
+    again = cli("--config", "load.yaml", *arguments, flow="forecast")
+    assert (issued["status"], again["status"]) == ("issued", "unchanged")
+    assert all(record["outcome"] == "cached" for record in again["stages"])
+    forecasts = pd.read_parquet(cli.folder / "store" / "load" / "forecasts.parquet")
+    shutil.rmtree(cli.folder / "store")
+    return trained, issued, forecasts.drop(columns="model_version")
+
+
+def check_same(one, other):
+    (trained, issued, forecasts), (trained_too, issued_too, forecasts_too) = one, other
+    assert pd.DataFrame(trained["scores"]).equals(pd.DataFrame(trained_too["scores"]))
+    assert trained["decision"] == trained_too["decision"] and trained["notes"] == trained_too["notes"]
+    assert issued["issue"]["new_rows"] == issued_too["issue"]["new_rows"] == 54
+    pd.testing.assert_frame_equal(forecasts[KEYS], forecasts_too[KEYS])
+    numbers = forecasts.columns.drop(KEYS)
+    np.testing.assert_allclose(forecasts[numbers], forecasts_too[numbers], rtol=1e-6, atol=1e-6)
+
+
+def names(outcome):
+    return [record["stage"] for record in outcome["stages"]]
+
+
+def test_shards_change_nothing(cli, load):
+    whole = run_all(cli)
+    assert names(whole[0])[:3] == ["ingest", "window", "train"]
+    parquet = run_all(cli, "scaling.shards=3")
+    check_same(whole, parquet)
+    assert names(parquet[0])[:5] == ["survey", "ingest", "ingest", "ingest", "gather series"]
+    assert names(parquet[0]).count("window") == names(parquet[0]).count("evaluate shard") == 3
+
+
+@pytest.mark.slow
+def test_a_table_that_was_read_as_a_whole_is_divided(cli, load):
+    whole = run_all(cli)
+    text = run_all(cli, "scaling.shard_rows=900", "source.path=load.csv")
+    check_same(whole, text)
+    assert names(text[0])[:3] == ["survey", "ingest", "divide"]
+
+
+def test_a_shard_that_was_lost_is_made_again(cli, load):
+    settings = ["--config", "load.yaml", "--set", "scaling.shards=2"]
+    first = cli(*settings)
+    lost = next(record["artifact"] for record in first["stages"] if record["stage"] == "ingest")
+    shutil.rmtree(cli.folder / "store" / "load" / "artifacts" / "series" / lost["sha256"])
+    again = cli(*settings)
+    outcomes = [record["outcome"] for record in again["stages"] if record["stage"] == "ingest"]
+    assert sorted(outcomes) == ["cached", "repaired"] and again["status"] == "unchanged"
+
+
+@pytest.mark.slow
+def test_folds_and_shards(cli, load):
+    whole = cli("--config", "load.yaml", "--folds", 2, flow="backtest")
+    shards = cli("--config", "load.yaml", "--folds", 2, "--set", "scaling.shards=3", flow="backtest")
+    assert shards["folds"] == whole["folds"] and names(shards).count("evaluate shard") == 6
+
+
+def test_ray_that_is_not_there(cli, load):
+    arguments = ["--config", "load.yaml", "--set", "scaling.shards=2", "--set", "scaling.runner=ray"]
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evergreen-forecast[ray]'")
+    code, errors = cli.fail(*arguments, "--set", "scaling.ray_address=127.0.0.1:1")
+    assert code == 1 and "no Ray cluster at scaling.ray_address '127.0.0.1:1'" in errors, errors
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_several_nodes(cli, load):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'evergreen-forecast[ray]'")
+    from ray.cluster_utils import Cluster
+    from ray.util.state import list_tasks
+
+    whole = run_all(cli)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": True})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        address = [f"scaling.ray_address={cluster.address}", "scaling.runner=ray"]
+        check_same(whole, run_all(cli, "scaling.shards=6", *address))
+        ray.init(address=cluster.address)
+        done = list_tasks(limit=1000)
+        assert len({task.node_id for task in done}) > 1 and {"ingest", "window", "forecast"} <= {t.name for t in done}
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
