@@ -11,6 +11,7 @@ from flows.hooks import tell_crash, tell_failure
 from flows.shards import predict_next, read
 from lstm_model.config import PipelineConfig
 from tasks.caching import StageRunner
+from tasks.cluster import threads
 from tasks.forecast import Issued, deliver, issue, require_champion, show
 from tasks.pins import keep, recall
 from tasks.publish import open_store
@@ -18,7 +19,7 @@ from tasks.publish import open_store
 DEFAULT = PipelineConfig()
 
 
-@flow(name="forecast", on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="forecast", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
 def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
     """Forecast what comes next; what was forecast before is not issued again.
 

@@ -11,13 +11,14 @@ from flows.hooks import tell_crash, tell_failure
 from flows.shards import read
 from lstm_model.config import PipelineConfig
 from tasks.caching import StageRunner
+from tasks.cluster import threads
 from tasks.monitor import Monitored, respond, watch_forecasts
 from tasks.publish import open_store
 
 DEFAULT = PipelineConfig()
 
 
-@flow(name="monitor", on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="monitor", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
 def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored:
     """Compare the forecasts of the champion with the newest data, and retrain when their errors are no longer normal.
 

@@ -13,6 +13,7 @@ from flows.shards import cut, judge, read
 from lstm_model.config import PipelineConfig
 from tasks.bundle import bundle, unchanged
 from tasks.caching import StageRunner
+from tasks.cluster import threads
 from tasks.evaluate import evaluate
 from tasks.gate import gate, rivalry
 from tasks.kept import Subject, decision_of
@@ -32,7 +33,7 @@ champion_window = window.with_options(name="window of champion", task_run_name="
 champion_evaluate = evaluate.with_options(name="evaluate champion", task_run_name="evaluate champion")
 
 
-@flow(name="retrain", on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="retrain", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
 def retrain(
     config: PipelineConfig = DEFAULT,
     store: str = "store",

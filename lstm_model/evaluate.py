@@ -233,7 +233,7 @@ def _with_scale(cells: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame,
     wide = cells.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
     notes = []
     if "basis" in scale:
-        other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(wide["unique_id"])]
+        other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(wide["unique_id"].unique())]
         for basis, group in other.groupby("basis"):
             ids = _named(list(group["unique_id"]))
             notes.append(

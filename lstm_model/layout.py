@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -81,8 +81,8 @@ class Segment:
 
     def copy(self) -> Segment:
         """The same in memory of its own: a cut is a view, which would keep its whole series."""
-        arrays = {name: getattr(self, name).copy() for name in ("values", "observed", "past", "future")}
-        return replace(self, **arrays)
+        arrays = (self.values.copy(), self.observed.copy(), self.past.copy(), self.future.copy())
+        return Segment(self.unique_id, self.start, self.padding, *arrays)
 
 
 def no_covariates(num_steps: int) -> NDArray[np.float32]:

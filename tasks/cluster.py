@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,6 +11,7 @@ from typing import Any
 
 from prefect import Task
 from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from lstm_model.config import Scaling
 
@@ -19,6 +21,11 @@ ON_GPU = frozenset({"train", "evaluate", "evaluate_shard"})
 """Stages that compute with torch on whatever device is there: where the cluster has GPUs, each asks for one."""
 
 KNOCK_SECONDS = 10.0
+
+
+def threads() -> TaskRunner[Any]:
+    """The flow's own task runner: as many shards at once as there are cores, which bounds the memory too."""
+    return ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
 
 
 @contextmanager

@@ -108,11 +108,12 @@ def test_ray_that_is_not_there(cli, load):
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_of_several_nodes(cli, load):
+def test_a_ray_cluster_of_several_nodes(cli, load, monkeypatch):
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'evergreen-forecast[ray]'")
     from ray.cluster_utils import Cluster
     from ray.util.state import list_tasks
 
+    monkeypatch.setenv("PYTHONPATH", str(cli.code))
     whole = run_all(cli)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": True})
     try:

@@ -1,0 +1,308 @@
+"""How a panel in shards grows with its number of series: time, memory, disk, and rows in Prefect's database.
+
+    python -m benchmarks.scale                      # 10 to 100,000 series of 60 months
+    python -m benchmarks.scale --counts 1000000     # as far as this machine goes; merged into the same result
+    python -m benchmarks.scale --runner ray
+
+Monthly series from one Parquet file, a year ahead, through the stages as the flows run them, against a Prefect server
+with a SQLite database of its own: `ingest` (survey, shards, gathered), `windows`, `training step` (the mean of some, of
+256 windows, streamed or in memory as the pipeline chooses), `forecast` (to artifacts; `issue` then puts them into the
+ledger). Each runs in a process of its own, whose peak memory is its own. The network is trained on 1,000 series once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import ROOT, Clock, Result, parser
+from deployments.server import running_server
+
+PORT = 4598
+COUNTS = (10, 100, 1000, 10_000, 100_000)
+MONTHS, HORIZON, CONTEXT = 60, 12, 24
+SHARD_ROWS = 1_000_000
+TAUGHT, TAUGHT_STEPS = 1000, 20
+BLOCK = 10_000
+"""Series that are made at once."""
+TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "events", "artifact")
+LOOKS = ("drift", "window_average", "naive", "lstm", "seasonal_naive")
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, print the table, draw the plot; or (--stage) be one of the processes."""
+    made = parser(__doc__)
+    made.add_argument("--counts", type=int, nargs="+", help="of series")
+    made.add_argument("--runner", choices=("threads", "ray"), default="threads")
+    made.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = made.parse_args()
+    if options.stage:
+        print(json.dumps(STAGES[options.stage](options.folder)))
+        return
+    counts = options.counts or ((4, 8) if options.quick else COUNTS)
+    result = Result("scale", "torch", "pandas", "pyarrow", "prefect", quick=options.quick)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        os.environ["PREFECT_HOME"] = scratch
+        with running_server(PORT) as server:
+            os.environ["PREFECT_API_URL"] = server.api_url
+            rows = [row for count in counts for row in measure(count, Path(scratch), options.runner)]
+    print(table(rows))
+    plot(rows, result.picture)
+    setting = {"months": MONTHS, "context": CONTEXT, "horizon": HORIZON, "shard_rows": SHARD_ROWS}
+    result.keep(rows, seeds=[0], setting={**setting, "runner": options.runner})
+
+
+def measure(series: int, home: Path, runner: str) -> list[Figures]:
+    """A row a stage."""
+    rows = []
+    with tempfile.TemporaryDirectory(dir=home) as scratch:
+        folder = Path(scratch)
+        make_source(folder / "source.parquet", series)
+        make_source(folder / "taught.parquet", min(TAUGHT, series))
+        (folder / "runner").write_text(runner)
+        for stage in STAGES:
+            before, disk = database_rows(home), disk_bytes(folder / "store")
+            figures = in_a_process(stage, folder)
+            after = database_rows(home)
+            added = {name: after[name] - before[name] for name in TABLES}
+            figures["disk_bytes"] = disk_bytes(folder / "store") - disk
+            rows.append({"series": series, "stage": stage, **figures, "task_runs": added["task_run"], "rows": added})
+    return [row for row in rows if row["stage"] != "teach"]
+
+
+def in_a_process(stage: str, folder: Path) -> Figures:
+    """What one stage says of itself."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--stage", stage, "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{stage} ended badly:\n{done.stderr[-3000:]}")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def make_source(path: Path, series: int) -> None:
+    """Years of months with noise, long, as a user's Parquet file."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng, t = np.random.default_rng(0), np.arange(MONTHS)
+    schema = pa.schema([("unique_id", pa.string()), ("ds", pa.timestamp("us")), ("y", pa.float64())])
+    ds = (np.datetime64("2020-01", "M") + t).astype("datetime64[us]")
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+        for first in range(0, series, BLOCK):
+            count = min(BLOCK, series - first)
+            level, phase = rng.lognormal(3, 1, (count, 1)), rng.uniform(0, 2 * np.pi, (count, 1))
+            y = level * (1.5 + 0.3 * np.sin(2 * np.pi * t / 12 + phase) + 0.1 * rng.normal(size=(count, MONTHS)))
+            ids = np.repeat([f"series {k:07}" for k in range(first, first + count)], MONTHS)
+            columns = {"unique_id": ids, "ds": np.tile(ds, count), "y": np.abs(y).ravel() + 0.1}
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def disk_bytes(folder: Path) -> int:
+    """Of all files of the store."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def database_rows(home: Path) -> dict[str, int]:
+    """How many there are in each table of Prefect's database."""
+    with sqlite3.connect(f"file:{home / 'prefect.db'}?mode=ro", uri=True) as database:
+        return {name: database.execute(f"select count(*) from {name}").fetchone()[0] for name in TABLES}
+
+
+def config_of(folder: Path, source: str = "source.parquet") -> Any:
+    """One network for all sizes, so that what differs is the data."""
+    from lstm_model.config import PipelineConfig
+
+    return PipelineConfig.model_validate(
+        {
+            "name": "scale",
+            "source": {"kind": "files", "path": str(folder / source)},
+            "frequency": "MS",
+            "horizon": HORIZON,
+            "season": 12,
+            "context": CONTEXT,
+            "scaling": {"shard_rows": SHARD_ROWS, "runner": (folder / "runner").read_text()},
+            "advanced": {
+                "model": {"hidden_dim": 64, "layer_dim": 2, "segment": 12},
+                "training": {"max_steps": TAUGHT_STEPS, "batch_size": 256, "threads": 1, "device": "cpu"},
+            },
+        }
+    )
+
+
+def run_of(folder: Path) -> Any:
+    """The stage runner of a flow."""
+    from lstm_model.store import Store
+    from tasks.caching import StageRunner
+
+    return StageRunner(Store(folder / "store"), config_of(folder).scaling)
+
+
+def in_a_flow(work: Callable[[], Any]) -> tuple[Any, Figures]:
+    """Do the work as a flow does, and what it took: the processor's seconds are of this process."""
+    from prefect import flow
+
+    from tasks.cluster import threads
+
+    clock = Clock()
+    made = flow(name="scale", task_runner=threads())(work)()
+    return made, clock.read()
+
+
+def keep(folder: Path, name: str, *artifacts: Any) -> None:
+    """For the stages after it."""
+    (folder / f"{name}.json").write_text(json.dumps([one.model_dump() for one in artifacts]))
+
+
+def kept(folder: Path, name: str) -> list[Any]:
+    """What an earlier stage left."""
+    from lstm_model.store import Artifact
+
+    return [Artifact.model_validate(one) for one in json.loads((folder / f"{name}.json").read_text())]
+
+
+def teach(folder: Path) -> Figures:
+    """A bundle, trained on few series: what forecasts all of them."""
+    from flows.retrain import retrain
+
+    outcome = retrain(config_of(folder, "taught.parquet"), store=str(folder / "taught"))
+    (folder / "bundle.txt").write_text(outcome.bundle)
+    return {}
+
+
+def ingest(folder: Path) -> Figures:
+    """The series, shard by shard."""
+    import lstm_model.doctor
+    import lstm_model.series  # noqa: F401  what a process imports once does not count
+    from flows.shards import read
+
+    series, taken = in_a_flow(lambda: read(run_of(folder), config_of(folder)))
+    keep(folder, "series", series)
+    return taken
+
+
+def windows(folder: Path) -> Figures:
+    """Cut, shard by shard."""
+    import lstm_model.segments  # noqa: F401
+    from flows.shards import cut
+    from lstm_model.config import Covariates
+    from lstm_model.infer import resolve
+    from tasks.kept import profile_of
+
+    (series,), run = kept(folder, "series"), run_of(folder)
+    spec = resolve(config_of(folder), profile_of(series, run.store))[1].window
+    made, taken = in_a_flow(lambda: cut(run, series, spec, Covariates()))
+    keep(folder, "windows", *made)
+    return taken
+
+
+def train(folder: Path) -> Figures:
+    """The time of a step, the data's loading in it; peak memory is of the whole training."""
+    from flows.shards import read  # noqa: F401
+    from lstm_model.infer import resolve
+    from tasks.kept import profile_of
+    from tasks.train import train as task
+
+    ((series,), (cut,)), run = (kept(folder, name) for name in ("series", "windows")), run_of(folder)
+    plan = resolve(config_of(folder), profile_of(series, run.store))[1]
+    settings = {"spec": plan.window, "model": plan.model, "training": plan.training}
+    _, taken = in_a_flow(lambda: run(task, windows=cut, **settings))
+    return taken
+
+
+def forecast(folder: Path) -> Figures:
+    """Every series once, shard by shard."""
+    import shutil
+
+    import lstm_model.forecast  # noqa: F401
+    from flows.shards import predict_next
+    from lstm_model.registry import Registry
+    from lstm_model.store import Store
+
+    taught = Store(folder / "taught" / "scale")
+    champion = Registry(taught).get("champion")
+    assert champion is not None
+    (series,), run = kept(folder, "series"), run_of(folder)
+    shutil.copytree(taught.path(champion), run.store.path(champion), dirs_exist_ok=True)
+    made, taken = in_a_flow(lambda: predict_next(run, series, champion))
+    keep(folder, "champion", champion)
+    keep(folder, "forecasts", *made)
+    return taken
+
+
+def issue(folder: Path) -> Figures:
+    """All forecasts into the ledger."""
+    from tasks.forecast import issue as task
+
+    (champion,), made, run = kept(folder, "champion"), kept(folder, "forecasts"), run_of(folder)
+    _, taken = in_a_flow(lambda: task(made, champion, run.store))
+    return taken
+
+
+STAGES: dict[str, Callable[[Path], Figures]] = {
+    "teach": teach,
+    "ingest": ingest,
+    "windows": windows,
+    "train": train,
+    "forecast": forecast,
+    "issue": issue,
+}
+
+
+def table(rows: list[Figures]) -> str:
+    """As Markdown."""
+    lines = [
+        "| series | stage | seconds | CPU seconds | peak MiB | MB on disk | task runs | rows in Prefect |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        cells = [f"{row['seconds']:.1f}", f"{row['cpu_seconds']:.1f}", f"{row['peak_mebibytes']:.0f}"]
+        cells += [f"{row['disk_bytes'] / 1e6:.1f}", str(row["task_runs"]), str(sum(row["rows"].values()))]
+        lines.append(f"| {row['series']:,} | {row['stage']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(rows: list[Figures], path: Path) -> None:
+    """Seconds, memory, disk and rows in Prefect's database over the number of series."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    from lstm_model.figures import COLOURS, DASHES, grid_of_axes, legend_above, name_axes, save
+
+    figure, axes = grid_of_axes(2, 2, height=6.4, sharex=True)
+    panels: list[tuple[str, str, Callable[[Figures], float]]] = [
+        ("seconds", "log", lambda row: row["seconds"]),
+        ("peak memory, MiB", "linear", lambda row: row["peak_mebibytes"]),
+        ("MB on disk", "log", lambda row: max(row["disk_bytes"] / 1e6, 1e-3)),
+        ("rows in Prefect's database", "linear", lambda row: sum(row["rows"].values())),
+    ]
+    for axis, (label, scale, value) in zip(axes.flat, panels, strict=True):
+        for stage, look in zip(dict.fromkeys(row["stage"] for row in rows), LOOKS, strict=True):
+            found = sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["series"])
+            sizes = [row["series"] for row in found]
+            axis.plot(
+                sizes, list(map(value, found)), label=stage, color=COLOURS[look], ls=DASHES[look], marker="o", ms=3
+            )
+        axis.set(xscale="log", yscale=scale)
+        for ticks in (axis.xaxis, axis.yaxis):
+            ticks.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
+            ticks.set_minor_formatter(NullFormatter())
+        if scale == "linear":
+            axis.set_ylim(0)
+        name_axes(axis, x="series" if axis in axes[1] else "", y=label)
+    legend_above(figure, axes[0, 0])
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    main()
