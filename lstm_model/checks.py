@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.findings import DataError, Finding, number, worst
+from lstm_model.findings import DataError, Finding, NothingLeftError, number, worst
 from lstm_model.frequency import Grid
 from lstm_model.repair import Rows, carry_forward, history
 from lstm_model.zones import suspect_clock
@@ -113,9 +113,11 @@ def too_short(rows: Rows, horizon: int | None) -> Checked:
         most = int(observed_K[longest])
         who = f"all {len(keep_K):,} series have" if len(keep_K) > 1 else "the only series has"
         fix = f", or set the horizon to {most - 2} at most" if horizon and most > 2 else ""
-        raise DataError(
+        raise NothingLeftError(
             f"no series can be used: {who} {rule}; the longest, {rows.ids[longest]!r}, has {number(most, 'value')}. "
-            f"Bring a longer history{fix}"
+            f"Bring a longer history{fix}",
+            code="too_short",
+            count=len(keep_K),
         )
     shortest = int(observed_K.argmin())
     count = int((~keep_K).sum())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lstm_model import checks
 from lstm_model.config import MissingPolicy, PipelineConfig
-from lstm_model.findings import DataError, Finding, number, worst
+from lstm_model.findings import DataError, Finding, NothingLeftError, number, worst
 from lstm_model.frequency import infer_frequency, parse_frequency
 from lstm_model.repair import Rows, history, interpolate, regular, seasonal, to_rows
 from lstm_model.series import RawSeries
@@ -114,8 +114,10 @@ def _regular(rows: Rows, frequency: str, config: PipelineConfig, hint: str) -> t
     if config.missing == "drop_series":
         complete_K = missing_K == 0
         if not complete_K.any():
-            raise DataError(
-                f"{what}; missing is drop_series and no series is complete. Set missing to interpolate or seasonal"
+            raise NothingLeftError(
+                f"{what}; missing is drop_series and no series is complete. Set missing to interpolate or seasonal",
+                code="dropped",
+                count=touched,
             )
         keep_N = complete_K[rows.series_N]
         text = f"{number(touched, 'series', 'series')} dropped: {what}"

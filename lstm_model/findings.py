@@ -19,6 +19,14 @@ class DataError(ValueError):
     """The data cannot be used as it is; the message says where, what was received, what was expected, and the fix."""
 
 
+class NothingLeftError(DataError):
+    """Every series would be left out: an error, unless it is of a shard alone."""
+
+    def __init__(self, message: str, *, code: str, count: int) -> None:
+        super().__init__(message)
+        self.finding = Finding(code=code, severity="warning", message=message, count=count)
+
+
 class Finding(BaseModel):
     """One thing noticed, aggregated over the whole panel; `unique_id` is the worst example and `count` the total."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import task
 
 from lstm_model.config import Covariates
+from lstm_model.findings import DataError
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import FACTS, FORECASTS, SCALES, TABLE, folders_of
@@ -23,18 +24,21 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
         store: where all of them lie.
 
     Raises:
-        DataError: the shards were not read in one way.
+        DataError: the shards were not read in one way, or none has a series left.
     """
     from lstm_model.series_table import MAX_CATEGORIES, encode_static
     from lstm_model.shards import merge_categories
 
-    tables = [store.path(shard) / TABLE for shard in shards]
+    filled = [shard for shard in shards if shard.num_rows]
+    if not filled:
+        raise DataError(store.meta(shards[0])["findings"][0]["message"])
+    tables = [store.path(shard) / TABLE for shard in filled]
     found = [encode_static(table, covariates.static)["categories"] for table in tables]
-    meta = store.meta(whole) if whole else _merged(shards, store)
+    meta = store.meta(whole) if whole else _merged(shards, filled, store)
     meta["categories"] = merge_categories(found, most=MAX_CATEGORIES)
-    meta["shards"] = [shard.model_dump() for shard in shards]
+    meta["shards"] = [shard.model_dump() for shard in filled]
     with store.create("series") as draft:
-        draft.num_rows, draft.meta = sum(shard.num_rows for shard in shards), meta
+        draft.num_rows, draft.meta = sum(shard.num_rows for shard in filled), meta
     return draft.artifact
 
 
@@ -69,19 +73,20 @@ def score_shards(shards: list[Artifact], store: Store) -> Artifact:
     return draft.artifact
 
 
-def _merged(shards: list[Artifact], store: Store) -> dict[str, Any]:
-    """The meta of one table with the rows of all shards."""
+def _merged(shards: list[Artifact], filled: list[Artifact], store: Store) -> dict[str, Any]:
+    """The meta of one table with the rows of all shards; what was left out is told of the empty ones too."""
     from lstm_model.findings import Finding
     from lstm_model.profiling import Facts, merged_profile
     from lstm_model.shards import check_alike, merge_findings
 
-    metas = [store.meta(shard) for shard in shards]
+    metas = [store.meta(shard) for shard in filled]
     frequencies = [meta["profile"]["frequency"] for meta in metas]
     check_alike("frequency", frequencies, "set frequency, or mend the source")
     check_alike("this reading of the source", [meta["source"] for meta in metas], "set what differs in source")
-    folders = [store.path(shard) for shard in shards]
+    folders = [store.path(shard) for shard in filled]
     facts = [Facts.load(folder / FACTS) for folder in folders]
-    found = merge_findings([[Finding.model_validate(one) for one in meta["findings"]] for meta in metas])
+    told = [store.meta(shard)["findings"] for shard in shards]
+    found = merge_findings([[Finding.model_validate(one) for one in findings] for findings in told])
     return {
         "profile": merged_profile(facts, [folder / TABLE for folder in folders], frequencies[0]).model_dump(),
         "findings": [finding.model_dump() for finding in found],

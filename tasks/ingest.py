@@ -6,6 +6,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from lstm_model.config import PipelineConfig
+from lstm_model.findings import Finding, NothingLeftError
 from lstm_model.panel import IdRange
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
@@ -22,7 +23,8 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRang
         request: the data section of the config (`data_section`), so that other settings do not count.
         fingerprint: sha256 of the source's bytes; here for the cache key alone.
         store: where the artifact goes.
-        only: the series of one shard; `request` is then what the survey settled.
+        only: the series of one shard; `request` is then what the survey settled. No row is left of a shard whose
+            series are all left out.
     """
     import pyarrow as pa
 
@@ -32,7 +34,12 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRang
     from lstm_model.series_table import write_table
 
     raw = read_source(request.source, covariates=request.covariates, password=password_of(request.source), only=only)
-    examined = examine(raw, request)
+    try:
+        examined = examine(raw, request)
+    except NothingLeftError as nothing:
+        if only is None:
+            raise
+        return _empty(nothing.finding, store)
     for finding in examined.findings:
         get_run_logger().log(10 * (2 + (finding.severity == "warning")), "%s", finding.message)
     with store.create("series") as draft:
@@ -49,4 +56,10 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRang
             "source": raw.source.model_dump(mode="json"),
             "repaired": int((~examined.table["observed"] & examined.table["y"].notna()).sum()),
         }
+    return draft.artifact
+
+
+def _empty(finding: Finding, store: Store) -> Artifact:
+    with store.create("series") as draft:
+        draft.meta = {"findings": [finding.model_dump()]}
     return draft.artifact

@@ -44,9 +44,6 @@ def run_all(cli, *settings):
     arguments = [part for setting in settings for part in ("--set", setting)]
     trained = cli("--config", "load.yaml", *arguments)
     issued = cli("--config", "load.yaml", *arguments, flow="forecast")
-    again = cli("--config", "load.yaml", *arguments, flow="forecast")
-    assert (issued["status"], again["status"]) == ("issued", "unchanged")
-    assert all(record["outcome"] == "cached" for record in again["stages"])
     forecasts = pd.read_parquet(cli.folder / "store" / "load" / "forecasts.parquet")
     shutil.rmtree(cli.folder / "store")
     return trained, issued, forecasts.drop(columns="model_version")
@@ -83,6 +80,7 @@ def test_a_table_that_was_read_as_a_whole_is_divided(cli, load):
     assert names(text[0])[:3] == ["survey", "ingest", "divide"]
 
 
+@pytest.mark.slow
 def test_a_shard_that_was_lost_is_made_again(cli, load):
     settings = ["--config", "load.yaml", "--set", "scaling.shards=2"]
     first = cli(*settings)
@@ -91,6 +89,22 @@ def test_a_shard_that_was_lost_is_made_again(cli, load):
     again = cli(*settings)
     outcomes = [record["outcome"] for record in again["stages"] if record["stage"] == "ingest"]
     assert sorted(outcomes) == ["cached", "repaired"] and again["status"] == "unchanged"
+    issued, same = (cli(*settings, flow="forecast") for _ in range(2))
+    assert (issued["status"], same["status"]) == ("issued", "unchanged")
+    assert all(record["outcome"] == "cached" for record in same["stages"])
+
+
+@pytest.mark.slow
+def test_a_shard_of_short_series_is_left_out_like_them(cli, load):
+    frame = pd.read_parquet(load.parent / "load.parquet")
+    short = frame[frame["meter"] == "m0"].tail(3).assign(kwh=1.0)
+    many = [short.assign(meter=f"a{i:03}") for i in range(300)]
+    pd.concat([*many, frame], ignore_index=True).to_parquet(load.parent / "load.parquet", index=False)
+    outcome = cli("--config", "load.yaml", "--set", "scaling.shards=6")
+    ingested = [record["artifact"]["num_rows"] for record in outcome["stages"] if record["stage"] == "ingest"]
+    assert len(ingested) == 6 and 0 in ingested
+    report = (cli.folder / "store" / "load" / "report.html").read_text()
+    assert "fewer than horizon + 2 = 8 observations" in report
 
 
 @pytest.mark.slow
