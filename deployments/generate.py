@@ -2,6 +2,7 @@
 
 python -m deployments.generate            # write it
 python -m deployments.generate --check    # exit 1 if it is out of step
+python -m deployments.generate --pipelines /srv/pipelines --store /mnt/store --output /srv/prefect.yaml
 """
 
 from __future__ import annotations
@@ -31,36 +32,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the file; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployments.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of step")
+    parser.add_argument("--pipelines", type=Path, default=PIPELINES, help="folder of the pipelines' YAML files")
+    parser.add_argument(
+        "--store", help="where all workers keep artifacts: an absolute path or a URL (default: ./store)"
+    )
+    parser.add_argument("--output", type=Path, default=TARGET, help="file to write (default: deployments/prefect.yaml)")
     options = parser.parse_args(arguments)
+    if options.store and "://" not in options.store and not Path(options.store).is_absolute():
+        parser.error(
+            f"--store is {options.store!r}, relative to wherever a worker runs; give an absolute path or a URL"
+        )
     try:
-        text = render(read_catalog(PIPELINES))
+        text = render(read_catalog(options.pipelines), store=options.store)
     except CatalogError as error:
         print(f"error: {error}")
         return 2
     if not options.check:
-        TARGET.write_text(text, encoding="utf-8")
-        print(f"wrote {TARGET}")
+        options.output.write_text(text, encoding="utf-8")
+        print(f"wrote {options.output}")
         return 0
-    if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-        print(f"{TARGET} is out of step with {PIPELINES}; run python -m deployments.generate")
+    if not options.output.exists() or options.output.read_text(encoding="utf-8") != text:
+        print(f"{options.output} is out of step with {options.pipelines}; run python -m deployments.generate")
         return 1
     return 0
 
 
-def render(pipelines: Sequence[Pipeline], root: Path = ROOT) -> str:
-    """The text of prefect.yaml; source paths inside `root` are written relative to it."""
-    entries = [_entry(job, root) for pipeline in pipelines for job in pipeline.jobs]
+def render(pipelines: Sequence[Pipeline], root: Path = ROOT, store: str | None = None) -> str:
+    """The text of prefect.yaml; source paths inside `root` are written relative to it. No store: that of the flows."""
+    entries = [_entry(job, root, store) for pipeline in pipelines for job in pipeline.jobs]
     document = {"name": "evergreen", "deployments": entries}
     return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _entry(job: Job, root: Path) -> dict[str, Any]:
+def _entry(job: Job, root: Path, store: str | None) -> dict[str, Any]:
     return {
         "name": job.name,
         "description": job.description,
         "tags": job.tags,
         "entrypoint": f"flows/{job.flow}.py:{job.flow}",
-        "parameters": _portable(job.parameters, root),
+        "parameters": _portable(job.parameters, root) | ({"store": store} if store else {}),
         "work_pool": {"name": WORK_POOL},
         "schedules": _schedules(job),
         "concurrency_limit": dict(CONCURRENCY),

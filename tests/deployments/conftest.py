@@ -110,6 +110,11 @@ class Serving:
         self.end()
 
 
+@pytest.fixture(name="write_pipelines", scope="session")
+def _write_pipelines():
+    return write_pipelines
+
+
 @pytest.fixture(name="free_port", scope="session")
 def _free_port():
     return free_port

@@ -55,3 +55,17 @@ def test_a_source_elsewhere_keeps_its_path(tmp_path):
     assert entry["parameters"]["config"]["source"]["path"] == str(tmp_path / "far.csv")
     assert entry["schedules"][0]["interval"] == 3600
     assert entry["schedules"][0]["anchor_date"].startswith("2000-01-01")
+
+
+def test_pipelines_and_a_store_of_ones_own(tmp_path, capsys):
+    (tmp_path / "far.yaml").write_text("name: far\nsource: {kind: files, path: far.csv}")
+    target = tmp_path / "prefect.yaml"
+    mine = ["--pipelines", str(tmp_path), "--output", str(target)]
+    for store in ("/mnt/store", "s3://bucket/store"):
+        assert generate.main([*mine, "--store", store]) == 0
+        entries = yaml.safe_load(target.read_text())["deployments"]
+        assert {(entry["name"], entry["parameters"]["store"]) for entry in entries} == {("far", store)}
+        target.unlink()  # it lies in the folder of the pipelines
+    with pytest.raises(SystemExit):
+        generate.main([*mine, "--store", "mine"])
+    assert "'mine'" in capsys.readouterr().err and not target.exists()
