@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from prefect.client.schemas.responses import DeploymentResponse
@@ -27,7 +26,7 @@ class Row:
     start: datetime | None
 
 
-def announce(server: Server, rows: Sequence[Row], store: Path) -> None:
+def announce(server: Server, rows: Sequence[Row], store: str) -> None:
     """Print the table of schedules, and where to look and what to type."""
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(schedule_table(rows))

@@ -30,18 +30,19 @@ from prefect.types.entrypoint import EntrypointType
 
 from deployments.catalog import CONCURRENCY, SCHEDULE_SLUG, TAG, Job
 from deployments.recover import is_active
+from lstm_model.home import is_url
 
 
-async def register(client: PrefectClient, runner: Runner, job: Job, *, store: Path) -> DeploymentResponse:
+async def register(client: PrefectClient, runner: Runner, job: Job, *, store: str) -> DeploymentResponse:
     """Create or update a deployment and have `runner` run it.
 
     Args:
         client: of the server.
         runner: polls for the deployment's runs once it is started.
         job: what to deploy.
-        store: absolute folder that keeps artifacts.
+        store: absolute folder, or URL, that keeps artifacts.
     """
-    assert store.is_absolute(), store
+    assert is_url(store) or Path(store).is_absolute(), store
     before = await _existing(client, job.full_name)
     deployment = _describe(job, store, before)
     deployment_id = await runner.aadd_deployment(deployment)
@@ -82,13 +83,13 @@ def flow_of(job: Job) -> Flow[..., Any]:
     return flow
 
 
-def _describe(job: Job, store: Path, before: DeploymentResponse | None) -> RunnerDeployment:
+def _describe(job: Job, store: str, before: DeploymentResponse | None) -> RunnerDeployment:
     deployment = RunnerDeployment.from_flow(
         flow_of(job),
         name=job.name,
         description=job.description,
         tags=job.tags,
-        parameters={**job.parameters, "store": str(store)},
+        parameters={**job.parameters, "store": store},
         schedules=_schedules(job, before),
         concurrency_limit=ConcurrencyLimitConfig.model_validate(CONCURRENCY),
         # Prefect's own update would set it to false.

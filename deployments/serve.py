@@ -27,6 +27,7 @@ from deployments.recover import keep_newest_late_run
 from deployments.register import next_run, orphans, register
 from deployments.server import Server, ServerError, running_server
 from deployments.watch import Watch
+from lstm_model.home import whole_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipelines = read_catalog(options.pipelines.resolve())
         with running_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
             jobs = [job for pipeline in pipelines for job in pipeline.jobs]
-            asyncio.run(_serve(server, jobs, store=options.store.resolve()))
+            asyncio.run(_serve(server, jobs, store=whole_root(options.store)))
             _interrupt_on_signals()  # the loop had its own handlers, and took them away
             print("stopping ...", flush=True)
     except CatalogError as error:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deployments.serve", description="Serve the pipelines.")
     parser.add_argument("--port", type=int, help="of the Prefect server (default: PREFECT_API_URL, else 4200)")
-    parser.add_argument("--store", type=Path, default=Path("store"), help="folder of artifacts (default: ./store)")
+    parser.add_argument("--store", default="store", help="folder or s3:// URL of artifacts (default: ./store)")
     parser.add_argument("--pipelines", type=Path, default=PIPELINES, help="folder of the pipelines' YAML files")
     return parser.parse_args(arguments)
 
@@ -89,7 +90,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-async def _serve(server: Server, jobs: Sequence[Job], *, store: Path) -> None:
+async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
     stop = asyncio.Event()
     for number in _heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import prefect
@@ -24,6 +25,7 @@ from prefect.settings import (
 from pydantic import ValidationError
 
 from lstm_model.config import PipelineConfig, anchor, load_config, name_of
+from lstm_model.home import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
 FLAGS = {
@@ -95,7 +97,7 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notify", help="a Prefect notification block, as type/name")
     _add_common(parser)
     options = parser.parse_args(arguments)
-    if not (Path(options.store) / options.name).is_dir():
+    if not is_url(options.store) and not (Path(options.store) / options.name).is_dir():
         print(f"error: there is no problem {options.name!r} in {Path(options.store).resolve()}", file=sys.stderr)
         return 2
     return _run("promote", options, {name: getattr(options, name) for name in ("bundle", "name", "reason", "notify")})
@@ -108,7 +110,7 @@ def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> 
         with run_settings():
             # Imported late: a mistake on the command line is told in one second rather than four.
             run = getattr(import_module(f"flows.{flow}"), flow)
-            outcome = run(**parameters, store=str(Path(options.store).resolve()))
+            outcome = run(**parameters, store=whole_root(options.store))
     except KeyboardInterrupt:
         print("interrupted; the finished stages are kept, and the next run goes on from them", file=sys.stderr)
         return 130
@@ -123,7 +125,7 @@ def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line of a flow; see `--help`."""
     parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=f"{flow} one forecasting problem")
     parser.add_argument("--data", help="CSV or Parquet: a path, a glob or a URL")
-    parser.add_argument("--config", type=Path, help="a pipeline's YAML")
+    parser.add_argument("--config", help="a pipeline's YAML")
     parser.add_argument("--name", help="name of the problem and of its folder in the store")
     for flag, (_, text) in FLAGS.items():
         parser.add_argument(f"--{flag}", help=text)
@@ -141,14 +143,14 @@ def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default="store", help="folder that keeps artifacts (default: ./store)")
+    parser.add_argument("--store", default="store", help="folder or s3:// URL that keeps artifacts (default: ./store)")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument("--verbose", action="store_true", help="show Prefect's own log lines and tracebacks too")
 
 
 def build_config(options: argparse.Namespace) -> PipelineConfig:
     """The YAML if given, then --data, then the flags, then --set: later ones win."""
-    config = load_config(options.config) if options.config else PipelineConfig()
+    config = _read_config(options.config) if options.config else PipelineConfig()
     document = config.model_dump(mode="json", exclude_defaults=True)
     if options.data:
         _put(document, "source.kind", "files")
@@ -168,6 +170,18 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
             raise ValueError(f"--set takes KEY=VALUE, received {setting!r}")
         _put(document, key, yaml.safe_load(value))
     return anchor(PipelineConfig.model_validate(document), Path.cwd())
+
+
+def _read_config(path: str) -> PipelineConfig:
+    """From a file, or from an object store: a run leaves its pipeline.yaml in its store."""
+    if not is_url(path):
+        return load_config(Path(path))
+    from lstm_model.object_home import ObjectHome
+
+    url, _, name = path.rpartition("/")
+    with TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(ObjectHome(url, Path(folder)).read(name))
+        return load_config(Path(folder) / name)
 
 
 def explain(error: BaseException) -> str:

@@ -23,7 +23,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.device import DeviceChoice
-from lstm_model.store import HOST, is_alive, write_atomically
+from lstm_model.home import HOST, write_atomically
+from lstm_model.store import is_alive
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,10 @@ one issue: one cutoff and one model, or several cutoffs where series end apart. 
 that is named by the range it holds, 00000000-00000031.parquet, so that years of hourly forecasts stay a hundred files.
 The folder is the truth: a file counts once it bears its name, and one whose range lies inside another's counts no
 more. So a process that dies at any moment leaves every forecast there once, and nothing half-written.
+
+In an object store writers of several machines meet, whom no lock keeps apart. There a number is taken by whoever writes
+its file first, ranges are merged in blocks that can only lie apart or inside each other, and files that were merged
+stay for a while, so that nobody who has just listed them misses one.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ import functools
 import io
 import operator
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,14 +32,24 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from lstm_model.store import Store, write_atomically
+from lstm_model.home import Entry
+from lstm_model.store import Store
 
+Found = TypeVar("Found")
+
+FOLDER = "ledger"
 KEY = ("unique_id", "cutoff", "model_version")
 FIXED = ("unique_id", "cutoff", "ds", "step", "mean", "median")
 FANOUT = 32
 """So many files in a row that hold equally many issues are merged."""
 MERGED_BYTES = 64 << 20
 """Files that together are larger stay apart, which bounds the memory of a merge."""
+TRIES = 60
+"""In an object store, of an append while others write."""
+LOOKS = 4
+"""In an object store, at files that others are merging."""
+SETTLE_SECONDS = 60.0
+"""In an object store, files that were merged stay for so long."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +58,7 @@ class Part:
 
     first: int
     last: int
-    path: Path
+    entry: Entry = field(compare=False)
 
     @property
     def issues(self) -> int:
@@ -57,8 +73,8 @@ class Ledger:
     """The ledger of one problem, in its store."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self.folder = store.root / "ledger"
+        self._store, self._home = store, store.home
+        self.folder = store.root / FOLDER
 
     def append(self, table: pd.DataFrame, *, model_version: str) -> int:
         """Add the forecasts that are not there yet; one is known by its series, cutoff and model.
@@ -77,14 +93,10 @@ class Ledger:
             raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
         issue = _to_arrow(table.assign(model_version=model_version))
         with self._store.lock("ledger"):
-            self._sweep()
-            parts = self.parts()
-            new = self._without_known(parts, issue)
-            if new.num_rows:
-                number = parts[-1].last + 1 if parts else 0
-                self._write(new, number, number)
-                self._merge()
-        return int(new.num_rows)
+            self._again(self._sweep)
+            written = self._until_it_counts(issue)
+            self._again(self._merge)
+        return written
 
     def read(
         self, *, since: Any = None, cutoffs: pd.Series | None = None, model_version: str | None = None
@@ -107,36 +119,43 @@ class Ledger:
         if model_version is not None:
             tests.append(pads.field("model_version") == model_version)
         condition = functools.reduce(operator.and_, tests) if tests else None
-        with self._store.lock("ledger"):
-            return _to_frame(self._read(self.parts(), condition))
+        return self._look(lambda: _to_frame(self._read(self.parts(), condition)))
 
     def issue_after(self, number: int) -> tuple[int, pd.DataFrame] | None:
         """The next file that holds issues after this one (-1: the first) and its last issue; None where there is none.
 
         A merged file comes whole, so that issues up to `number` may come once more.
         """
-        with self._store.lock("ledger"):
+
+        def look() -> tuple[int, pd.DataFrame] | None:
             part = next((part for part in self.parts() if part.last > number), None)
             return (part.last, _to_frame(self._read([part], None))) if part is not None else None
+
+        return self._look(look)
 
     def issue_before(self, number: int | None) -> tuple[Part, pd.DataFrame] | None:
         """The next file that begins before this issue (None: the newest), and what its last issue forecasts.
 
         That is unique_id, cutoff and model_version of what bears its last cutoff and model (the end of a large issue).
         """
-        with self._store.lock("ledger"):
+
+        def look() -> tuple[Part, pd.DataFrame] | None:
             part = next((part for part in self.parts()[::-1] if number is None or part.first < number), None)
-            return (part, _last_keys(part.path)) if part is not None else None
+            return (part, _last_keys(self._home.local(part.entry))) if part is not None else None
+
+        return self._look(look)
 
     def cutoffs(self) -> pd.DataFrame:
         """How many series each model forecast at each cutoff, ascending: model_version, cutoff, num_series."""
         names, first = ["model_version", "cutoff"], pads.field("step") == 1
-        with self._store.lock("ledger"):
+
+        def look() -> list[pa.Table]:
             files = [[part] for part in self.parts()] or [[]]
-            counts = [
+            return [
                 self._read(one, first, columns=names).group_by(names).aggregate([([], "count_all")]) for one in files
             ]
-        total = pa.concat_tables(counts).group_by(names).aggregate([("count_all", "sum")])
+
+        total = pa.concat_tables(self._look(look)).group_by(names).aggregate([("count_all", "sum")])
         frame: pd.DataFrame = total.rename_columns([*names, "num_series"]).to_pandas()
         return frame.sort_values(["cutoff", "model_version"], ignore_index=True)
 
@@ -146,9 +165,12 @@ class Ledger:
         Raises:
             DamagedLedgerError: a file is gone or cannot be read.
         """
-        with self._store.lock("ledger"):
+
+        def look() -> set[str]:
             found = [self._read([part], None, columns=["model_version"]).column(0).unique() for part in self.parts()]
             return {version for column in found for version in column.to_pylist()}
+
+        return self._look(look)
 
     def parts(self) -> list[Part]:
         """The files that count, in order.
@@ -156,7 +178,7 @@ class Ledger:
         Raises:
             DamagedLedgerError: a number is missing: somebody removed a file.
         """
-        found = [_part(path) for path in self.folder.glob("*-*.parquet")]
+        found = [self._part(entry) for entry in self._files()]
         found.sort(key=lambda part: (part.first, -part.last))
         parts: list[Part] = []
         for part in found:
@@ -164,8 +186,9 @@ class Ledger:
                 continue
             if parts and part.first != parts[-1].last + 1:
                 raise DamagedLedgerError(
-                    f"{self.folder} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file was removed. "
-                    "Restore it. Only the oldest files may go: without it, those before it must be moved away too"
+                    f"{self._home.shown(FOLDER)} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file was "
+                    "removed. Restore it. Only the oldest files may go: without it, those before it must be moved away "
+                    "too"
                 )
             parts.append(part)
         return parts
@@ -174,11 +197,12 @@ class Ledger:
         """The rows whose forecast the ledger does not have."""
         if not parts or not issue.num_rows:
             return issue
-        with _reading(parts[-1].path):
-            kept = pq.read_schema(parts[-1].path).field("cutoff").type
+        latest = self._home.local(parts[-1].entry)
+        with _reading(latest):
+            kept = pq.read_schema(latest).field("cutoff").type
         if kept != issue.schema.field("cutoff").type:
             raise ValueError(
-                f"the ledger in {self.folder} has cutoffs of type {kept}, the new forecasts "
+                f"the ledger in {self._home.shown(FOLDER)} has cutoffs of type {kept}, the new forecasts "
                 f"{issue.schema.field('cutoff').type}: these are other series. Give the problem another name"
             )
         version = pads.field("model_version") == issue.column("model_version")[0]
@@ -192,43 +216,99 @@ class Ledger:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
             return _schema([], pa.int64()).empty_table()
         schema = pa.schema([])
-        for part in parts:
-            with _reading(part.path):
-                schema = pa.unify_schemas([schema, pq.read_schema(part.path)])
-        return pa.concat_tables([_rows_of(part.path, schema, condition, columns) for part in parts])
+        paths = [self._home.local(part.entry) for part in parts]
+        for path in paths:
+            with _reading(path):
+                schema = pa.unify_schemas([schema, pq.read_schema(path)])
+        return pa.concat_tables([_rows_of(path, schema, condition, columns) for path in paths])
 
-    def _write(self, table: pa.Table, first: int, last: int) -> None:
+    def _write(self, table: pa.Table, first: int, last: int) -> Part | None:
+        """None where, in an object store, another machine has written a file of that name."""
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
-        write_atomically(self.folder / f"{first:08}-{last:08}.parquet", buffer.getvalue(), durable=True)
+        entry = self._home.add(f"{FOLDER}/{first:08}-{last:08}.parquet", buffer.getvalue())
+        return Part(first, last, entry) if entry is not None else None
+
+    def _look(self, look: Callable[[], Found]) -> Found:
+        with self._store.lock("ledger"):
+            return self._again(look)
+
+    def _again(self, look: Callable[[], Found]) -> Found:
+        """In an object store, once more where files were merged between the listing and the reading."""
+        for number in range(LOOKS if self._home.is_shared else 0):
+            time.sleep(0.1 * number)
+            with suppress(FileNotFoundError, DamagedLedgerError):
+                return look()
+        return look()
+
+    def _until_it_counts(self, issue: pa.Table) -> int:
+        """Append what is not known; where another machine was faster, what is not known by then."""
+        written = 0
+        for _ in range(TRIES):
+            parts, new = self._again(lambda: self._missing(issue))
+            if not new.num_rows:
+                return written
+            number = parts[-1].last + 1 if parts else 0
+            part = self._write(new, number, number)
+            if part is None:
+                continue
+            written = int(new.num_rows)
+            # A number from an old listing may lie inside a range that was merged since: such a file does not count.
+            if not self._home.is_shared or _same(part) in map(_same, self._again(self.parts)):
+                return written
+        raise ConnectionError(
+            f"{self._home.shown(FOLDER)}: other writers came between {TRIES} times; the next run issues what is missing"
+        )
+
+    def _missing(self, issue: pa.Table) -> tuple[list[Part], pa.Table]:
+        parts = self.parts()
+        return parts, self._without_known(parts, issue)
 
     def _merge(self) -> None:
-        """Merge the latest files while there are `FANOUT` of one size."""
-        while True:
-            run = self.parts()[-FANOUT:]
-            if len(run) < FANOUT or len({part.issues for part in run}) > 1:
-                return
-            if sum(part.path.stat().st_size for part in run) > MERGED_BYTES:
-                return
-            self._write(self._read(run, None), run[0].first, run[-1].last)
-            for part in run:
-                part.path.unlink()
+        """Merge blocks of `FANOUT` files of one size, smallest first, until there is none."""
+        while (block := self._block()) is not None:
+            self._write(self._read(block, None), block[0].first, block[-1].last)
+            for part in block if not self._home.is_shared else []:
+                self._home.remove(part.entry.name)
+
+    def _block(self) -> list[Part] | None:
+        """Files that together make the next larger range; ranges begin at multiples of their length."""
+        blocks: dict[tuple[int, int], list[Part]] = {}
+        for part in self.parts():
+            blocks.setdefault((part.issues, part.first // (part.issues * FANOUT)), []).append(part)
+        for block in blocks.values():
+            if len(block) == FANOUT and sum(part.entry.size for part in block) <= MERGED_BYTES:
+                return block
+        return None
 
     def _sweep(self) -> None:
         """Remove what a killed process left: drafts, and files that were merged already. Only with the lock."""
-        for draft in self.folder.glob(".*"):
-            draft.unlink()
-        counted = {part.path for part in self.parts()}
-        for path in self.folder.glob("*-*.parquet"):
-            if path not in counted:
-                path.unlink()
+        if not self._home.is_shared:
+            for draft in self.folder.glob(".*"):
+                draft.unlink()
+        counted, files = self.parts(), self._files()
+        newest = max((entry.modified for entry in files), default=0.0)
+        names = {part.entry.name for part in counted}
+        for part in (self._part(entry) for entry in files if entry.name not in names):
+            over = next((one for one in counted if one.first <= part.first and part.last <= one.last), None)
+            if over is None:
+                continue  # written since the first listing
+            if not self._home.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
+                self._home.remove(part.entry.name)
+
+    def _files(self) -> list[Entry]:
+        return [entry for entry in self._home.entries(FOLDER) if fnmatch(entry.name, f"{FOLDER}/*-*.parquet")]
+
+    def _part(self, entry: Entry) -> Part:
+        match = re.fullmatch(rf"{FOLDER}/(\d{{8}})-(\d{{8}})\.parquet", entry.name)
+        if match is None:
+            raise DamagedLedgerError(f"{self._home.shown(entry.name)} is no file of a ledger; move it elsewhere")
+        return Part(int(match[1]), int(match[2]), entry)
 
 
-def _part(path: Path) -> Part:
-    match = re.fullmatch(r"(\d{8})-(\d{8})", path.stem)
-    if match is None:
-        raise DamagedLedgerError(f"{path} is no file of a ledger; move it elsewhere")
-    return Part(int(match[1]), int(match[2]), path)
+def _same(part: Part) -> tuple[str, str]:
+    """A name may be used again."""
+    return part.entry.name, part.entry.tag
 
 
 @contextmanager

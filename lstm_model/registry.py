@@ -1,7 +1,8 @@
 """Which bundle makes the forecasts: three names for immutable bundles, kept in one small file.
 
 One atomic replace of that file changes all names together, so that a process that dies at any moment leaves either
-the old champion or the new one, and `previous` always leads back.
+the old champion or the new one, and `previous` always leads back. In an object store it is replaced on the condition
+that it is still what was read.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lstm_model.store import Artifact, Store, flush, write_atomically
+from lstm_model.home import flush
+from lstm_model.store import Artifact, Store
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 BUNDLE = "bundle"
+FILE = "registry.json"
 VERSION_DIGITS = 16
 KEEP_CHANGES = 200
 BY_HAND = "hand"
@@ -62,7 +65,6 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._file = store.root / "registry.json"
 
     def state(self) -> RegistryState:
         """All names as they are now.
@@ -71,14 +73,9 @@ class Registry:
             ValueError: the file is not what a registry writes.
         """
         try:
-            return RegistryState.model_validate_json(self._file.read_bytes())
+            return self._parsed(self._store.home.read(FILE))
         except FileNotFoundError:
             return RegistryState()
-        except ValidationError as error:
-            raise ValueError(
-                f"{self._file} cannot be read as a registry ({error.error_count()} errors). Move it away and promote "
-                f"one of the bundles in {self._store.root / 'artifacts' / BUNDLE} by its id"
-            ) from error
 
     def get(self, alias: Alias) -> Artifact | None:
         """The bundle of that name, if there is one."""
@@ -109,9 +106,11 @@ class Registry:
 
     def bundles(self) -> list[Artifact]:
         """Every bundle in the store, newest first."""
-        folders = [f for f in (self._store.root / "artifacts" / BUNDLE).glob("*") if (f / "manifest.json").is_file()]
-        folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
-        return [Artifact(kind=BUNDLE, sha256=folder.name, num_rows=self._num_rows(folder)) for folder in folders]
+        whole = [(kept.made, kept.sha256) for kept in self._store.artifacts(BUNDLE) if kept.made is not None]
+        return [
+            Artifact(kind=BUNDLE, sha256=sha256, num_rows=self._num_rows(sha256))
+            for _, sha256 in sorted(whole, reverse=True)
+        ]
 
     def displaced_by_hand(self, bundle: Artifact) -> bool:
         """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
@@ -165,17 +164,30 @@ class Registry:
 
         self._store.touch(bundle)  # first, so that a clean-up that has not taken it yet leaves it alone
         self._store.verify(bundle)
-        _flush(self._store.path(bundle))
+        if not self._store.home.is_shared:
+            _flush(self._store.path(bundle))
         return self._change(change)
 
     def _change(self, change: Callable[[RegistryState], RegistryState]) -> bool:
         """Read, change and replace under a lock that dies with its holder; whether anything changed."""
-        with self._store.lock("registry"):
-            before = self.state()
+
+        def rewritten(text: bytes | None) -> bytes | None:
+            before = RegistryState() if text is None else self._parsed(text)
             after = change(before)
-            if after != before:
-                write_atomically(self._file, after.model_dump_json(indent=1), durable=True)
-        return after != before
+            return after.model_dump_json(indent=1).encode() if after != before else None
+
+        with self._store.lock("registry"):
+            return self._store.home.change(FILE, rewritten)
+
+    def _parsed(self, text: bytes) -> RegistryState:
+        try:
+            return RegistryState.model_validate_json(text)
+        except ValidationError as error:
+            home = self._store.home
+            raise ValueError(
+                f"{home.shown(FILE)} cannot be read as a registry ({error.error_count()} errors). Move it away and "
+                f"promote one of the bundles in {home.shown(f'artifacts/{BUNDLE}')} by its id"
+            ) from error
 
     def _known(self) -> str:
         state = self.state()
@@ -183,9 +195,8 @@ class Registry:
         lines = [f"{version_of(b)}{f' ({names[b.sha256]})' if b.sha256 in names else ''}" for b in self.bundles()[:10]]
         return f"the newest bundles are {', '.join(lines)}" if lines else "no bundle was made yet: run retrain first"
 
-    def _num_rows(self, folder: Path) -> int:
-        bundle = Artifact(kind=BUNDLE, sha256=folder.name, num_rows=0)
-        return self._store.num_rows(bundle)
+    def _num_rows(self, sha256: str) -> int:
+        return self._store.num_rows(Artifact(kind=BUNDLE, sha256=sha256, num_rows=0))
 
 
 def _flush(folder: Path) -> None:

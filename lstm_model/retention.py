@@ -7,18 +7,16 @@ a recent run, the pin of a run that was killed and may come back, and its age: a
 from __future__ import annotations
 
 import json
-import math
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lstm_model.home import Entry
 from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
-from lstm_model.store import HOST, Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Kept, Store
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
@@ -31,10 +29,10 @@ GRACE_SECONDS = 24 * 3600.0
 
 def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
-    note = store.root / "runs" / flow / f"{time.time_ns()}-{os.getpid()}.json"
-    write_atomically(note, json.dumps([artifact.sha256 for artifact in artifacts]))
+    note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
+    store.home.write(note, json.dumps([artifact.sha256 for artifact in artifacts]))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
-        old.unlink(missing_ok=True)
+        store.home.remove(old.name)
 
 
 def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
@@ -49,30 +47,24 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
 def _forget(store: Store, grace_seconds: float) -> int:
     needed, needed_bulky = _reachable(store), _noted(store, KEEP_BULKY) | _pinned(store)
     youngest = time.time() - grace_seconds
-    folders = (store.root / "artifacts").glob("*/*")
-    unused = [f for f in folders if f.name not in (needed_bulky if f.parent.name in BULKY else needed)]
-    if any(f.parent.name == BUNDLE and _last_use(f) < youngest for f in unused):
+
+    def is_needed(kind: str, sha256: str) -> bool:
+        return sha256 in (needed_bulky if kind in BULKY else needed)
+
+    unused = [kept for kept in store.artifacts() if not is_needed(kept.kind, kept.sha256)]
+    if any(kept.kind == BUNDLE and kept.last_use < youngest for kept in unused):
         issued = _issued(store)
-        unused = [f for f in unused if f.parent.name != BUNDLE or f.name[:VERSION_DIGITS] not in issued]
-    gone = {folder.name for folder in unused if _take_away(store, folder, youngest)}
+        unused = [kept for kept in unused if kept.kind != BUNDLE or kept.sha256[:VERSION_DIGITS] not in issued]
+    gone = {kept.sha256 for kept in unused if _is_old(kept, youngest) and store.take_away(kept, youngest=youngest)}
     _drop_records(store, gone)
+    store.drop_copies(is_needed, youngest=youngest)
     _drop_locks(store, youngest)
     return len(gone)
 
 
-def _take_away(store: Store, folder: Path, youngest: float) -> bool:
-    """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks.
-
-    It is moved out of sight in one step, so that nobody finds half of it.
-    """
-    grave = store.root / "tmp" / f"gone-{HOST}-{os.getpid()}-{folder.name}"
-    grave.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
-        if folder.stat().st_mtime < youngest:
-            folder.rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
-            return True
-    return False
+def _is_old(kept: Kept, youngest: float) -> bool:
+    """Asked before the artifact is looked at once more, which in an object store takes a request for each."""
+    return kept.last_use < youngest
 
 
 def _reachable(store: Store) -> set[str]:
@@ -88,54 +80,50 @@ def _issued(store: Store) -> set[str]:
     return Ledger(store).model_versions()
 
 
-def _last_use(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
-
-
 def _noted(store: Store, runs: int) -> set[str]:
     """What the latest runs of each flow used."""
-    flows = [folder.name for folder in (store.root / "runs").glob("*") if folder.is_dir()]
-    return {sha for flow in flows for note in _notes(store, flow)[-runs:] for sha in _read_note(note)}
+    by_flow: dict[str, list[Entry]] = {}
+    for note in store.home.entries("runs"):
+        by_flow.setdefault(note.name.split("/")[1], []).append(note)
+    return {sha for notes in by_flow.values() for note in notes[-runs:] for sha in _read_note(store, note)}
 
 
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
-    pins = [_read_pin(file) for file in (store.root / "pins").glob("*.json")]
+    pins = [_read_pin(store, entry) for entry in store.home.entries("pins")]
     return {artifact["sha256"] for pin in pins for artifact in pin.values() if artifact}
 
 
-def _read_pin(file: Path) -> dict[str, dict[str, str] | None]:
+def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
     try:
-        pin: dict[str, dict[str, str] | None] = json.loads(file.read_text())
-    except (OSError, ValueError):
+        found: dict[str, dict[str, str] | None] = json.loads(store.home.read(pin.name))
+    except (FileNotFoundError, ValueError):
         return {}
-    return pin
+    return found
 
 
-def _read_note(note: Path) -> list[str]:
+def _read_note(store: Store, note: Entry) -> list[str]:
     try:
-        shas: list[str] = json.loads(note.read_text())
-    except (OSError, ValueError):
+        shas: list[str] = json.loads(store.home.read(note.name))
+    except (FileNotFoundError, ValueError):
         return []
     return shas
 
 
-def _notes(store: Store, flow: str) -> list[Path]:
+def _notes(store: Store, flow: str) -> list[Entry]:
     """Oldest first: names begin with the time."""
-    return sorted((store.root / "runs" / flow).glob("*.json"))
+    return store.home.entries(f"runs/{flow}")
 
 
 def _drop_records(store: Store, gone: set[str]) -> None:
     """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
     if not gone:
         return
-    for record in (store.root / "results").glob("*"):
-        text = record.read_text(encoding="utf-8", errors="ignore")
-        if any(sha in text for sha in gone):
-            record.unlink(missing_ok=True)
+    for record in store.home.entries("results"):
+        with suppress(FileNotFoundError):
+            text = store.home.read(record.name).decode(errors="ignore")
+            if any(sha in text for sha in gone):
+                store.home.remove(record.name)
 
 
 def _drop_locks(store: Store, youngest: float) -> None:

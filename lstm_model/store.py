@@ -1,7 +1,8 @@
-"""Content-addressed artifacts in a local folder.
+"""Content-addressed artifacts, in a folder of this machine or in an object store.
 
 An artifact is a folder of files, named by the sha256 of its manifest, written under a temporary name and renamed
 once whole: what can be seen is complete, and two writers of the same content cannot disturb each other.
+Where the home of a store is an object store, artifacts are read through copies in a folder of this machine.
 """
 
 from __future__ import annotations
@@ -9,21 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from lstm_model.home import HOST, Folder, Home
+
+if TYPE_CHECKING:
+    from lstm_model.object_home import ObjectHome
+
 MANIFEST = "manifest.json"
-HOST = re.sub("[^A-Za-z0-9]", "_", platform.node())
-"""In the names of drafts: only the machine that wrote one can tell whether its writer lives."""
 
 
 class Artifact(BaseModel):
@@ -34,6 +37,17 @@ class Artifact(BaseModel):
     kind: str
     sha256: str
     num_rows: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An artifact that a store holds, by what can be told from outside."""
+
+    kind: str
+    sha256: str
+    made: float | None
+    """None where there is no manifest."""
+    last_use: float
 
 
 class DamagedArtifactError(ValueError):
@@ -58,14 +72,28 @@ class Draft:
 
 
 class Store:
-    """A folder of artifacts."""
+    """Artifacts, and the small files around them.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: folder of this machine. Drafts, locks and checkpoints lie there whatever the home.
+        home: where all that the runs share lies; the root itself when empty.
+    """
+
+    def __init__(self, root: Path, home: ObjectHome | None = None) -> None:
         self.root = Path(root).resolve()
+        self.home: Home = home or Folder(self.root)
+        self._shared = home
 
     def path(self, artifact: Artifact) -> Path:
-        """Where the artifact's files lie."""
-        return self.root / "artifacts" / artifact.kind / artifact.sha256
+        """Where the artifact's files lie on this machine.
+
+        Raises:
+            DamagedArtifactError: the home is an object store and does not have it whole.
+        """
+        folder = self._folder(artifact)
+        if self._shared and not (folder / MANIFEST).is_file():
+            self._fetch(artifact, self._shared)
+        return folder
 
     def meta(self, artifact: Artifact) -> dict[str, Any]:
         """The small facts that its writer left in the manifest."""
@@ -79,13 +107,12 @@ class Store:
 
     def shards(self, artifact: Artifact) -> list[Artifact]:
         """The artifacts that it was gathered from (`meta["shards"]`), in order; itself where it is of one piece."""
-        return [Artifact.model_validate(one) for one in self.meta(artifact).get("shards", ())] or [artifact]
+        return self._gathered(artifact) or [artifact]
 
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
         """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
-        folder = self.root / "tmp" / f"{kind}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
+        folder = self._draft(kind)
         draft = Draft(kind, folder)
         try:
             yield draft
@@ -99,25 +126,114 @@ class Store:
         Raises:
             DamagedArtifactError: naming the file and what is wrong with it.
         """
-        manifest = self._manifest(artifact)
+        if self._shared:
+            self._verify_shared(artifact, self._shared)
+        else:
+            self._verify(artifact, self.path(artifact))
+        for shard in self._gathered(artifact):
+            self.verify(shard)
+
+    def _verify_shared(self, artifact: Artifact, home: ObjectHome) -> None:
+        """By name and size the home must have all of it; a damaged copy on this machine goes, to be fetched again.
+
+        Nothing is fetched to be verified: that would bring every shard to whoever looks whether they are there. What
+        is fetched is verified then.
+        """
+        from lstm_model.shared_artifacts import sizes
+
+        folder = self._folder(artifact)
+        if folder.exists():
+            try:
+                self._verify(artifact, folder)
+            except DamagedArtifactError:
+                shutil.rmtree(folder, ignore_errors=True)
+        name, found = _name(artifact), sizes(home, _name(artifact))
+        wanted = {file: facts["bytes"] for file, facts in self._manifest(artifact)["files"].items()}
+        for file in (MANIFEST, *wanted):
+            if file not in found or found[file] != wanted.get(file, found[file]):
+                raise DamagedArtifactError(f"{home.shown(name)}/{file} is missing or of another size")
+
+    def _verify(self, artifact: Artifact, folder: Path) -> None:
+        manifest = _manifest_in(folder, artifact)
         for name, expected in manifest["files"].items():
-            file = self.path(artifact) / name
+            file = folder / name
             if not file.is_file():
                 raise DamagedArtifactError(f"{file} is missing")
             if file.stat().st_size != expected["bytes"] or hash_file(file) != expected["sha256"]:
                 raise DamagedArtifactError(
                     f"{file} is not what was written: its size or sha256 differs from the manifest"
                 )
-        for shard in manifest["meta"].get("shards", ()):
-            self.verify(Artifact.model_validate(shard))
 
     def touch(self, artifact: Artifact) -> None:
         """Mark it and its shards as in use now, so that the clean-up leaves them alone for a while."""
         with suppress(FileNotFoundError):
-            os.utime(self.path(artifact))
+            os.utime(self._folder(artifact))
+        if self._shared:
+            from lstm_model.shared_artifacts import touch
+
+            touch(self._shared, _name(artifact))
         with suppress(DamagedArtifactError):
-            for shard in self._manifest(artifact)["meta"].get("shards", ()):
-                self.touch(Artifact.model_validate(shard))
+            for shard in self._gathered(artifact):
+                self.touch(shard)
+
+    def artifacts(self, kind: str = "*") -> list[Kept]:
+        """All artifacts of the home, or those of one kind."""
+        if self._shared:
+            return self._shared_artifacts(self._shared, kind)
+        found = []
+        for folder in (self.root / "artifacts").glob(f"{kind}/*"):
+            with suppress(FileNotFoundError):
+                manifest = folder / MANIFEST
+                made = manifest.stat().st_mtime if manifest.is_file() else None
+                found.append(Kept(folder.parent.name, folder.name, made, folder.stat().st_mtime))
+        return found
+
+    def _shared_artifacts(self, home: ObjectHome, kind: str) -> list[Kept]:
+        """What has a manifest, and what was left without one; the age of the latter is that of its youngest file."""
+        from lstm_model.shared_artifacts import folders
+
+        found = []
+        for name, entries in folders(home.entries("artifacts" if kind == "*" else f"artifacts/{kind}")).items():
+            ages = [entry.modified for entry in entries]
+            used = [entry.modified for entry in entries if entry.name == f"{name}/{MANIFEST}"]
+            made = min(ages) if used else None
+            _, of_kind, sha256 = name.split("/")
+            found.append(Kept(of_kind, sha256, made, max(used or ages)))
+        return found
+
+    def take_away(self, kept: Kept, *, youngest: float) -> bool:
+        """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks."""
+        name = f"artifacts/{kept.kind}/{kept.sha256}"
+        if not self._shared:
+            return self._take_away_here(name, youngest)
+        from lstm_model.shared_artifacts import take_away
+
+        with suppress(FileNotFoundError):
+            return take_away(self._shared, name, youngest)
+        return False
+
+    def _take_away_here(self, name: str, youngest: float) -> bool:
+        """Moved out of sight in one step, so that nobody finds half of it."""
+        folder = self.root / name
+        grave = self.root / "tmp" / f"gone-{HOST}-{os.getpid()}-{folder.name}"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < youngest:
+                folder.rename(grave)
+                shutil.rmtree(grave, ignore_errors=True)
+                return True
+        return False
+
+    def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
+        """Where the home is an object store: remove what of it this machine has a copy of, and has no more use for."""
+        if not self._shared:
+            return
+        for folder in (self.root / "artifacts").glob("*/*"):
+            if not needed(folder.parent.name, folder.name):
+                self._take_away_here(folder.relative_to(self.root).as_posix(), youngest)
+        with self.lock("ledger"):  # whose files they are
+            for folder in (self.root / "fetched").glob("*"):
+                self._take_away_here(f"fetched/{folder.name}", youngest)
 
     def sweep(self) -> None:
         """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
@@ -148,16 +264,44 @@ class Store:
         finally:
             lock.release()
 
+    def _gathered(self, artifact: Artifact) -> list[Artifact]:
+        return [Artifact.model_validate(one) for one in self.meta(artifact).get("shards", ())]
+
     def _manifest(self, artifact: Artifact) -> dict[str, Any]:
-        file = self.path(artifact) / MANIFEST
+        if self._shared and not (self._folder(artifact) / MANIFEST).is_file():
+            return _parsed(self._read_shared(f"{_name(artifact)}/{MANIFEST}", self._shared), artifact)
+        return _manifest_in(self._folder(artifact), artifact)
+
+    def _read_shared(self, name: str, home: ObjectHome) -> bytes:
         try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise DamagedArtifactError(f"{file} cannot be read: {error}") from error
-        if hashlib.sha256(text).hexdigest() != artifact.sha256:
-            raise DamagedArtifactError(f"{file} is not what was written: its sha256 differs from the artifact's name")
-        manifest: dict[str, Any] = json.loads(text)
-        return manifest
+            return home.read(name)
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(str(error)) from error
+
+    def _folder(self, artifact: Artifact) -> Path:
+        return self.root / _name(artifact)
+
+    def _fetch(self, artifact: Artifact, home: ObjectHome) -> None:
+        """Copy an artifact to this machine, whole and as it was written, or not at all."""
+        from lstm_model.shared_artifacts import download
+
+        draft = self._draft(artifact.kind)
+        try:
+            download(home, _name(artifact), draft)
+            self._verify(artifact, draft)
+            with self.lock(f"publish {artifact.sha256}"):
+                if not self._folder(artifact).exists():
+                    self._folder(artifact).parent.mkdir(parents=True, exist_ok=True)
+                    draft.replace(self._folder(artifact))
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(str(error)) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _draft(self, kind: str) -> Path:
+        folder = self.root / "tmp" / f"{kind}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        return folder
 
     def _publish(self, draft: Draft) -> Artifact:
         files = {
@@ -169,45 +313,45 @@ class Store:
         text = json.dumps(manifest, sort_keys=True, indent=1).encode()
         artifact = Artifact(kind=draft.kind, sha256=hashlib.sha256(text).hexdigest(), num_rows=draft.num_rows)
         (draft.folder / MANIFEST).write_bytes(text)
+        if self._shared:
+            from lstm_model.shared_artifacts import upload
+
+            upload(self._shared, draft.folder, _name(artifact))
         self._move_into_place(draft.folder, artifact)
         return artifact
 
     def _move_into_place(self, folder: Path, artifact: Artifact) -> None:
-        target = self.path(artifact)
+        target = self._folder(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"publish {artifact.sha256}"):
             if target.exists():
                 try:
-                    self.touch(artifact)
-                    self.verify(artifact)
+                    with suppress(FileNotFoundError):
+                        os.utime(target)
+                    self._verify(artifact, target)
                     return
                 except DamagedArtifactError:
                     shutil.rmtree(target)
             folder.replace(target)
 
 
-def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Readers see the old content or the new one, never half of it; `durable`: after a power cut too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        if durable:
-            flush(draft)
-        draft.replace(path)
-        if durable:
-            flush(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+def _name(artifact: Artifact) -> str:
+    return f"artifacts/{artifact.kind}/{artifact.sha256}"
 
 
-def flush(path: Path) -> None:
-    """Wait until the disk holds a file's bytes, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _manifest_in(folder: Path, artifact: Artifact) -> dict[str, Any]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise DamagedArtifactError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    return _parsed(text, artifact, folder / MANIFEST)
+
+
+def _parsed(text: bytes, artifact: Artifact, file: Path | str = MANIFEST) -> dict[str, Any]:
+    if hashlib.sha256(text).hexdigest() != artifact.sha256:
+        raise DamagedArtifactError(f"{file} is not what was written: its sha256 differs from the artifact's name")
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
 
 
 def is_alive(pid: int) -> bool:

@@ -18,7 +18,7 @@ from lstm_model.findings import Finding
 from lstm_model.monitor_plots import plot_folds
 from lstm_model.report import Picture, Report, render_html, render_markdown
 from lstm_model.retention import remember
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY, StageRecord
 from tasks.kept import ENVELOPE, forecasts_of, profile_of, scales_of, scores_of
 from tasks.pins import drop
@@ -119,10 +119,10 @@ def publish_backtest(
     config: PipelineConfig, folds: Folds, page: Artifact, records: list[StageRecord], store: Store
 ) -> BacktestOutcome:
     """Put backtest.html at the top of the store and the report into the UI; with refit, the envelope too."""
-    folder, report, kept = store.path(page), store.root / "backtest.html", store.root / ENVELOPE
-    write_atomically(report, (folder / "backtest.html").read_bytes())
+    folder, report = store.path(page), "backtest.html"
+    store.home.write(report, (folder / report).read_bytes())
     if folds.refit:
-        write_atomically(kept, (folder / ENVELOPE).read_bytes())
+        store.home.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
     verdict = str(store.meta(page)["verdict"])
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
     show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
@@ -132,8 +132,8 @@ def publish_backtest(
         name=config.name,
         verdict=verdict,
         folds=json.loads((folder / FOLDS).read_text()),
-        report=str(report),
-        envelope=str(kept) if folds.refit else None,
+        report=store.home.shown(report),
+        envelope=store.home.shown(ENVELOPE) if folds.refit else None,
         stages=records,
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import Task
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from lstm_model.config import Scaling
+from lstm_model.home import write_atomically
 from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.closure import closure_hash
 from tasks.cluster import submitting
@@ -141,24 +143,50 @@ class StageRunner:
         return [artifact for artifact, _ in done]
 
     def _count_unknown(self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]]) -> int:
-        records = [self.store.root / "results" / stage_key(stage, one) for one in inputs]
+        records = [self._record(stage, one) for one in inputs]
         return len(records) if self.refresh else sum(not record.exists() for record in records)
 
     def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
+        self._record(stage, inputs)
         return self._checked(stage, inputs, *self._call(stage, inputs, refresh=self.refresh))
 
     def _checked(
         self, stage: Task[..., Any], inputs: dict[str, Any], artifact: Artifact, cached: bool
     ) -> tuple[Artifact, Outcome]:
         if not cached:
-            return artifact, "computed"
+            return self._share(stage, inputs, artifact, replace=self.refresh), "computed"
         try:
             self.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             self.store.verify(artifact)
             return artifact, "cached"
         except DamagedArtifactError as damage:
             get_run_logger().warning("%s: the cached artifact is damaged (%s); computing it again", stage.name, damage)
-            return self._call(stage, inputs, refresh=True)[0], "repaired"
+            mended = self._call(stage, inputs, refresh=True)[0]
+            return self._share(stage, inputs, mended, replace=True), "repaired"
+
+    def _record(self, stage: Task[..., Any], inputs: dict[str, Any]) -> Path:
+        """Where Prefect looks for the stage's result; from a shared home it is brought there."""
+        name = f"results/{stage_key(stage, inputs)}"
+        path = self.store.root / name
+        if self.store.home.is_shared:
+            try:
+                write_atomically(path, self.store.home.read(name))
+            except FileNotFoundError:
+                path.unlink(missing_ok=True)
+        return path
+
+    def _share(self, stage: Task[..., Any], inputs: dict[str, Any], artifact: Artifact, *, replace: bool) -> Artifact:
+        """Have other machines know a result; where one of them was faster, its result counts here too."""
+        if not self.store.home.is_shared:
+            return artifact
+        name = f"results/{stage_key(stage, inputs)}"
+        record = (self.store.root / name).read_bytes()
+        if replace:
+            self.store.home.write(name, record)
+        elif self.store.home.add(name, record) is None:
+            self._record(stage, inputs)
+            return self._checked(stage, inputs, *self._call(stage, inputs, refresh=False))[0]
+        return artifact
 
     def _call(self, stage: Task[..., Any], inputs: dict[str, Any], *, refresh: bool) -> tuple[Artifact, bool]:
         state = self._here(stage, refresh=refresh)(**inputs, store=self.store, return_state=True)

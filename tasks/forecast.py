@@ -26,7 +26,7 @@ from lstm_model.panel import Frame
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import Picture
 from lstm_model.retention import remember
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY, StageRecord
 from tasks.kept import FORECASTS, TABLE, forecasts_of, series_of, target_of
 from tasks.pins import drop
@@ -86,8 +86,8 @@ def require_champion(store: Store, name: str) -> Artifact:
     champion = Registry(store).get("champion")
     if champion is None:
         raise ValueError(
-            f"{name} has no champion to forecast with in {store.root}; run retrain first: python -m flows.retrain. "
-            "Where a model was trained and not promoted, its report says why"
+            f"{name} has no champion to forecast with in {store.home.parent}; run retrain first: python -m "
+            "flows.retrain. Where a model was trained and not promoted, its report says why"
         )
     return champion
 
@@ -121,7 +121,7 @@ def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     latest = table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
     buffer = io.BytesIO()
     latest[issued.columns].to_parquet(buffer, index=False)
-    write_atomically(store.root / FORECASTS, buffer.getvalue(), durable=True)
+    store.home.write(FORECASTS, buffer.getvalue(), durable=True)
     for note in notes:
         get_run_logger().warning("%s", note)
     return Issue(
@@ -161,12 +161,12 @@ def show(
     name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
 ) -> Issued:
     """The forecasts in the UI: a plot of a few series and the first rows."""
-    latest = pd.read_parquet(store.root / FORECASTS)
+    latest = pd.read_parquet(io.BytesIO(store.home.read(FORECASTS)))
     issued = Issued(
         status="issued" if issue.new_rows else "unchanged",
         name=name,
         issue=issue,
-        forecasts=from_here(str(store.root / FORECASTS)),
+        forecasts=from_here(store.home.shown(FORECASTS)),
         delivered_rows=delivered_rows,
         stages=records,
     )

@@ -7,7 +7,6 @@ import json
 import shlex
 from collections.abc import Mapping
 from itertools import count
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +30,7 @@ from lstm_model.monitor_plots import plot_watch
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import digits
 from lstm_model.series_table import last_observed
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Store
 from lstm_model.time_axis import advance
 from tasks.kept import ENVELOPE, TABLE, folders_of, scales_of, series_of
 from tasks.notify import tell
@@ -124,8 +123,8 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
         seen = seen.model_copy(update={"retraining": _retrain(seen, config, store)})
         if _told(store) != [seen.champion, seen.evidence]:
             tell(config.notify, f"{seen.name}: drift", f"{seen.finding}\n\n{seen.retraining}".rstrip())
-    write_atomically(store.root / RECORD, seen.model_dump_json(indent=1))
-    show_markdown("monitor", seen.name, _markdown(seen), description=seen.finding)
+    store.home.write(RECORD, seen.model_dump_json(indent=1))
+    show_markdown("monitor", seen.name, _markdown(seen, store), description=seen.finding)
     return seen
 
 
@@ -139,7 +138,7 @@ def _usual(card: dict[str, Any], store: Store, *, version: str, series: Artifact
     if before is not None and _is_new(version, before, store, series):
         return before, "the champion's test before the drift"
     try:
-        kept = json.loads((store.root / ENVELOPE).read_bytes())
+        kept = json.loads(store.home.read(ENVELOPE))
     except FileNotFoundError:
         kept = None
     own, plan = card["envelope"], Plan.model_validate(card["plan"])
@@ -178,8 +177,7 @@ def _earlier(end: Any, steps: int, frequency: str) -> Any:
 def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
     """Start the deployment that retrains; where there is none, the command that does it."""
     reason = f"drift: {seen.finding}"
-    pipeline = store.root / "pipeline.yaml"
-    words = ["--config", str(pipeline), "--store", str(store.root.parent), "--reason", "drift"]
+    words = ["--config", store.home.shown("pipeline.yaml"), "--store", store.home.parent, "--reason", "drift"]
     command = f"python -m flows.retrain {shlex.join(words)}"
     if not config.monitoring.retrain:
         return f"not started, as monitoring.retrain is off: {command}"
@@ -220,8 +218,8 @@ def _start(deployment: str, reason: str, key: str) -> FlowRun:
 def _told(store: Store) -> list[str | None]:
     """Champion and evidence of the last look; a record that cannot be read is none."""
     try:
-        record = json.loads((store.root / RECORD).read_bytes())
-    except (OSError, ValueError):
+        record = json.loads(store.home.read(RECORD))
+    except (FileNotFoundError, ValueError):
         return []
     return [record.get("champion"), record.get("evidence")]
 
@@ -229,9 +227,8 @@ def _told(store: Store) -> list[str | None]:
 def _draw(found: Watch, usual: Mapping[str, Any], store: Store) -> str | None:
     if found.periods.empty:
         return None
-    path = store.root / PLOT
-    write_atomically(path, to_png(plot_watch(found, usual)))
-    return str(path)
+    store.home.write(PLOT, to_png(plot_watch(found, usual)))
+    return store.home.shown(PLOT)
 
 
 def _rows(periods: pd.DataFrame) -> list[dict[str, Any]]:
@@ -241,7 +238,7 @@ def _rows(periods: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def _markdown(seen: Monitored) -> str:
+def _markdown(seen: Monitored, store: Store) -> str:
     parts = [
         f"# Monitor: {escape_markdown(seen.name)}",
         f"**{seen.status.capitalize()}.** {escape_markdown(seen.finding)}",
@@ -249,7 +246,7 @@ def _markdown(seen: Monitored) -> str:
     if seen.retraining:
         parts.append(f"Retraining: {escape_markdown(seen.retraining)}")
     if seen.plot:
-        picture = base64.b64encode(Path(seen.plot).read_bytes()).decode()
+        picture = base64.b64encode(store.home.read(PLOT)).decode()
         parts.append(f"![errors over time](data:image/png;base64,{picture})")
     if seen.compared_with:
         parts.append(

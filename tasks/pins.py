@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.registry import Registry
-from lstm_model.store import Artifact, DamagedArtifactError, Store, write_atomically
+from lstm_model.store import Artifact, DamagedArtifactError, Store
 from tasks.caching import StageRecord, StageRunner
 
 KEEP_SECONDS = 24 * 3600.0
@@ -31,7 +30,7 @@ class Pin(BaseModel):
 def recall(run: StageRunner) -> Pin | None:
     """What this very flow run worked on before it was killed; None in its first execution."""
     try:
-        pin = Pin.model_validate_json(_file(run.store).read_bytes())
+        pin = Pin.model_validate_json(run.store.home.read(_file()))
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
             run.store.verify(artifact)
     except FileNotFoundError:
@@ -55,7 +54,7 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
         try:
             run.store.verify(champion)
         except DamagedArtifactError as error:
-            name, store = run.store.root.name, run.store.root.parent
+            name, store = run.store.home.name, run.store.home.parent
             raise ValueError(
                 f"the champion is damaged: {error}. Restore its folder, or go back to the model before it: "
                 f"python -m flows.promote previous --name {name} --store {store}"
@@ -68,7 +67,7 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
 def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
     """What this flow run chose in its first execution: names such as previous mean another bundle after the change."""
     try:
-        return Artifact.model_validate(json.loads(_file(store).read_bytes())["bundle"])
+        return Artifact.model_validate(json.loads(store.home.read(_file()))["bundle"])
     except FileNotFoundError:
         chosen = choose()
         _write(store, json.dumps({"bundle": chosen.model_dump()}))
@@ -77,15 +76,15 @@ def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
 
 def drop(store: Store) -> None:
     """This run has ended well; notes of runs that never came back go too."""
-    _file(store).unlink(missing_ok=True)
-    for old in (store.root / "pins").glob("*.json"):
-        if old.stat().st_mtime < time.time() - KEEP_SECONDS:
-            old.unlink(missing_ok=True)
+    store.home.remove(_file())
+    for old in store.home.entries("pins"):
+        if old.modified < time.time() - KEEP_SECONDS:
+            store.home.remove(old.name)
 
 
-def _file(store: Store) -> Path:
-    return store.root / "pins" / f"{flow_run.id}.json"
+def _file() -> str:
+    return f"pins/{flow_run.id}.json"
 
 
 def _write(store: Store, text: str) -> None:
-    write_atomically(_file(store), text, durable=True)
+    store.home.write(_file(), text, durable=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from pydantic import BaseModel
 
 from lstm_model.config import PipelineConfig, dump_config
 from lstm_model.decision import Decision
+from lstm_model.home import is_url, whole_root
 from lstm_model.retention import forget, remember
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Store
 from tasks.caching import StageRecord, together
 from tasks.kept import verdict_of
 from tasks.pins import drop
@@ -95,9 +99,19 @@ class Outcome(BaseModel):
 
 def open_store(root: str, name: str) -> Store:
     """The folder of one problem: two problems never share it. What killed runs left half-written is removed."""
-    store = Store(Path(root) / name)
+    store = Store(Path(root) / name) if not is_url(root) else _open_shared(whole_root(root), name)
     store.sweep()
     return store
+
+
+def _open_shared(url: str, name: str) -> Store:
+    """A store in a bucket, with its folder among the caches of this machine."""
+    from lstm_model.object_home import ObjectHome
+
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evergreen"
+    readable = re.sub("[^A-Za-z0-9]+", "-", url)[:60]
+    root = caches / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:8]}" / name
+    return Store(root, ObjectHome(f"{url}/{name}", root))
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
@@ -118,10 +132,10 @@ def publish(
         store: of this problem.
     """
     # An experiment must not lie where people look for what is in production.
-    top = store.root / "experiment" if settled.status == "kept back" else store.root
-    report, pipeline = top / "report.html", top / "pipeline.yaml"
-    write_atomically(report, (store.path(pages.report) / "report.html").read_text(encoding="utf-8"))
-    write_atomically(pipeline, dump_config(config))
+    top = "experiment/" if settled.status == "kept back" else ""
+    report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
+    store.home.write(report, (store.path(pages.report) / "report.html").read_bytes())
+    store.home.write(pipeline, dump_config(config))
     found = verdict_of(pages.scores, store)
     verdict = found.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
@@ -138,9 +152,9 @@ def publish(
         decision=settled.decision,
         how_to_promote=settled.how_to_promote,
         link=settled.link,
-        report=str(report),
-        plots=str(_copy_plots(pages.plots, top / "plots", store)),
-        pipeline=str(pipeline),
+        report=store.home.shown(report),
+        plots=_copy_plots(pages.plots, f"{top}plots", store),
+        pipeline=store.home.shown(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
         notes=found.notes if found else [],
@@ -165,15 +179,15 @@ def _for_a_person(settled: Settled) -> str:
     return f"**Bundle `{settled.bundle}` waits for your decision.** {form}\n\n    {settled.how_to_promote}\n\n"
 
 
-def _copy_plots(plots: Artifact, folder: Path, store: Store) -> Path:
+def _copy_plots(plots: Artifact, folder: str, store: Store) -> str:
     """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
-    names = [f"{name}.png" for name in store.meta(plots)["order"]]
-    for name in names:
-        write_atomically(folder / name, (store.path(plots) / name).read_bytes())
-    for old in folder.glob("*.png"):
-        if old.name not in names:
-            old.unlink(missing_ok=True)
-    return folder
+    names = {f"{folder}/{name}.png": f"{name}.png" for name in store.meta(plots)["order"]}
+    for name, file in names.items():
+        store.home.write(name, (store.path(plots) / file).read_bytes())
+    for old in store.home.entries(folder):
+        if old.name not in names and old.name.endswith(".png"):
+            store.home.remove(old.name)
+    return store.home.shown(folder)
 
 
 def from_here(path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.config import PipelineConfig, Plan, Source
 from lstm_model.profile import Profile
-from lstm_model.store import Artifact, Store, write_atomically
+from lstm_model.store import Artifact, Store
 from tasks.kept import profile_of, source_of
 
 RECENT_HORIZONS = 8
@@ -49,8 +48,8 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
 
 
 def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Profile, *, refresh: bool) -> Resolved:
-    pinned = store.root / "plans" / f"{_digest(config)}.json"
-    resolved = None if refresh else _pinned(pinned)
+    pinned = f"plans/{_digest(config)}.json"
+    resolved = None if refresh else _pinned(store, pinned)
     if resolved is not None:
         if resolved.plan.window.frequency != facts.frequency:
             raise ValueError(
@@ -65,7 +64,7 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Prof
     filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
     reasons = [*_read_so(source, store.meta(series)["reasons"]), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
-    write_atomically(pinned, resolved.model_dump_json(indent=1))
+    store.home.write(pinned, resolved.model_dump_json(indent=1))
     for name, value, reason in reasons:
         get_run_logger().info("%-18s %s (%s)", name, value, reason)
     return resolved
@@ -98,14 +97,14 @@ def _warned(resolved: Resolved, facts: Profile, wanted: str | None) -> Resolved:
     return resolved.model_copy(update={"reasons": reasons})
 
 
-def _pinned(path: Path) -> Resolved | None:
+def _pinned(store: Store, name: str) -> Resolved | None:
     """An earlier choice; None where there is none, or one that an older version wrote and this one cannot read."""
     try:
-        return Resolved.model_validate_json(path.read_bytes())
+        return Resolved.model_validate_json(store.home.read(name))
     except FileNotFoundError:
         return None
     except ValidationError:
-        get_run_logger().warning("%s was written by another version; choosing again", path)
+        get_run_logger().warning("%s was written by another version; choosing again", store.home.shown(name))
         return None
 
 

@@ -1,9 +1,14 @@
-"""What the tests of several folders share: a PostgreSQL server of their own, and arithmetic on one thread."""
+"""What the tests of several folders share: PostgreSQL and S3 servers of their own, and arithmetic on one thread."""
 
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -63,3 +68,40 @@ def postgres():
             run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """Port of a private S3 server, moto's, in a process of its own."""
+    for module in ("obstore", "moto"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: pip install 'evergreen-forecast[s3,test]'")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert server.poll() is None and time.monotonic() < deadline, "no S3 server"
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=2):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """URL of an empty bucket; the environment says where it is, as a user's would."""
+    name, endpoint = f"b{uuid.uuid4().hex[:12]}", f"http://127.0.0.1:{s3_server}"
+    settings = {"ENDPOINT_URL": endpoint, "ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1"}
+    for key, value in settings.items():
+        monkeypatch.setenv(f"AWS_{key}", value)
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
+    return f"s3://{name}/evergreen"

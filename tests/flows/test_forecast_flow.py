@@ -187,7 +187,7 @@ def test_a_number_that_is_given_again_is_delivered(shop):
     """The newest file is lost, or the ledger was moved away."""
     shop.issue(*range(5))
     shop.deliver()
-    shop.ledger.parts()[-1].path.unlink()
+    (shop.store.root / shop.ledger.parts()[-1].entry.name).unlink()
     shop.issue(5)
     assert shop.deliver() == 2 and shop.hours() == list(range(6))
     shop.ledger.folder.rename(shop.folder / "away")
@@ -216,7 +216,7 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
     shop.issue(0)
     issued = Issue(model_version="m", new_rows=2, num_series=2, cutoff="2024-01-01", notes=[])
     shop.ledger.read().to_parquet(shop.store.root / FORECASTS)
-    shop.ledger.parts()[0].path.write_bytes(b"PAR1")
+    (shop.store.root / shop.ledger.parts()[0].entry.name).write_bytes(b"PAR1")
     with shop.store.create("bundle") as draft:
         pass
     os.utime(shop.store.path(draft.artifact), (0, 0))
