@@ -134,6 +134,7 @@ def test_what_is_unused_goes_in_two_steps_and_comes_back_when_it_is_touched_betw
     store.touch(wanted)
     bucket_store().verify(wanted)
     bucket_store().verify(kept)
+    store.path(wanted)  # fetched again
     time.sleep(1.1)
     remember(store, [wanted], flow="forecast")
     assert forget(store, grace_seconds=0) == 0
