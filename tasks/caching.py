@@ -21,6 +21,7 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.futures import wait
 from prefect.logging import get_run_logger
+from prefect.results import ResultStore
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -180,7 +181,11 @@ class StageRunner:
         if not self.store.home.is_shared:
             return artifact
         name = f"results/{stage_key(stage, inputs)}"
-        record = (self.store.root / name).read_bytes()
+        path = self.store.root / name
+        if not path.exists():  # another machine computed it, and kept the record to itself
+            results: Any = ResultStore().update_for_task(self._here(stage, refresh=False))
+            results.write(artifact, key=path.name)
+        record = path.read_bytes()
         if replace:
             self.store.home.write(name, record)
         elif self.store.home.add(name, record) is None:

@@ -1,6 +1,14 @@
 """The same forecasts, whatever the number of shards and whatever works on them."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,6 +65,21 @@ def check_same(one, other):
     pd.testing.assert_frame_equal(forecasts[KEYS], forecasts_too[KEYS])
     numbers = forecasts.columns.drop(KEYS)
     np.testing.assert_allclose(forecasts[numbers], forecasts_too[numbers], rtol=1e-6, atol=1e-6)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, *, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"nobody listens on port {port} after {seconds} s")
 
 
 def names(outcome):
@@ -119,6 +142,37 @@ def test_ray_that_is_not_there(cli, load):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'evergreen-forecast[ray]'")
     code, errors = cli.fail(*arguments, "--set", "scaling.ray_address=127.0.0.1:1")
     assert code == 1 and "no Ray cluster at scaling.ray_address '127.0.0.1:1'" in errors, errors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root may hide a folder from a node")
+def test_machines_that_share_nothing_but_a_bucket(cli, load, monkeypatch, bucket):
+    """All tasks run on a node that has another folder where this process has its copies of the bucket."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'evergreen-forecast[ray]'")
+    caches = cli.folder / "caches"
+    caches.mkdir()
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(cli.code), "XDG_CACHE_HOME": str(caches)}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+    cli.environment |= {k: v for k, v in environment.items() if k.startswith(("AWS_", "XDG_", "RAY_"))}
+    ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--node-ip-address=127.0.0.1"]
+    start = partial(subprocess.Popen, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    head = [*ray, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
+    hidden = f"mount -t tmpfs tmpfs {caches} && exec {' '.join(ray)} --address=127.0.0.1:{port} --num-cpus=2"
+    nodes = [start(head)]
+    try:
+        wait_for_port(port)
+        nodes.append(start(["unshare", "--mount", "sh", "-c", hidden]))
+        address = [f"scaling.ray_address=127.0.0.1:{port}", "scaling.runner=ray", "scaling.shards=3"]
+        settings = [part for setting in address for part in ("--set", setting)]
+        first = cli("--config", "load.yaml", "--store", bucket, *settings)
+        assert first["status"] == "promoted" and names(first).count("evaluate shard") == 3
+        again = cli("--config", "load.yaml", "--store", bucket, *settings)
+        assert {record["outcome"] for record in again["stages"]} == {"cached"}
+    finally:
+        for node in reversed(nodes):
+            node.terminate()
+            node.wait(60)
 
 
 @pytest.mark.slow
