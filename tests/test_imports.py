@@ -60,3 +60,9 @@ def test_there_is_no_utils():
 def test_importing_lstm_model_brings_no_prefect():
     code = "import sys, lstm_model.train, lstm_model.report, lstm_model.doctor; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_store_in_a_folder_brings_no_obstore():
+    code = "import sys, flows.retrain; from tasks.publish import open_store; open_store(sys.argv[1], 'a').artifacts()"
+    command = [sys.executable, "-c", f"{code}; sys.exit('obstore' in sys.modules)", "/nowhere"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

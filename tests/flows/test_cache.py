@@ -33,7 +33,7 @@ def write_csv(path, *, days=200, bump=0.0):
     frame.to_csv(path, index=False)
 
 
-HEAVY = {"torch", "pandas", "numpy", "pyarrow", "matplotlib", "scipy", "sqlalchemy", "jinja2"}
+HEAVY = {"torch", "pandas", "numpy", "pyarrow", "matplotlib", "scipy", "sqlalchemy", "jinja2", "obstore"}
 
 
 def test_a_second_run_computes_nothing_and_says_so(cli, tiny, helpers):

@@ -19,6 +19,7 @@ def on_machine(cli, bucket):
     return named
 
 
+@pytest.mark.slow
 def test_a_new_machine_computes_nothing_again_and_carries_on(on_machine, cli, tiny, bucket, helpers):
     first = on_machine("one", "--config", tiny)
     assert first["status"] == "promoted" and len(helpers.computed(first)) > 5
@@ -41,6 +42,7 @@ def test_a_new_machine_computes_nothing_again_and_carries_on(on_machine, cli, ti
     assert not (cli.folder / "store").exists()
 
 
+@pytest.mark.slow
 def test_an_artifact_that_the_bucket_lost_is_computed_again(on_machine, tiny, bucket, helpers, tmp_path):
     from lstm_model.object_home import ObjectHome
 
