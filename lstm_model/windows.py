@@ -9,6 +9,7 @@ Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +71,11 @@ class Windows:
     @property
     def nbytes(self) -> int:
         return sum(t.nbytes for t in vars(self).values() if isinstance(t, Tensor))
+
+    @property
+    def outline(self) -> Windows:
+        """What tells their geometry and what they cover: the windows themselves, where they are in memory."""
+        return self
 
     def to(self, device: torch.device | str) -> Windows:
         moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
@@ -195,10 +201,21 @@ def concat(a: Windows, b: Windows) -> Windows:
     )
 
 
-def load_windows(folder: Path, split: Split, *, stride: int | None = None) -> Windows:
-    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another."""
-    about = json.loads((folder / "windows.json").read_text())
-    layout = Layout(
+def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
+    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
+
+    Several folders are read as one: they have the same geometry and differ in their series alone.
+    """
+    each = [folders] if isinstance(folders, Path) else folders
+    abouts = [json.loads((folder / "windows.json").read_text()) for folder in each]
+    static = {name: row for about in abouts for name, row in about["static"].items()}
+    segments = [segment for folder in each for segment in read_segments(folder, split)]
+    return Windows.from_segments(segments, layout_in(abouts[0], split, stride=stride), static)
+
+
+def layout_in(about: dict[str, Any], split: Split, *, stride: int | None = None) -> Layout:
+    """The geometry of a split as `windows.json` tells it."""
+    return Layout(
         context=about["context"],
         horizon=about["horizon"],
         stride=stride or about["stride"][split],
@@ -206,14 +223,13 @@ def load_windows(folder: Path, split: Split, *, stride: int | None = None) -> Wi
         lead=about["lead"][split],
         min_context=about["min_context"][split],
     )
-    return Windows.from_segments(list(read_segments(folder, split)), layout, about["static"])
 
 
-def load_newest(folder: Path, spec: WindowSpec) -> Windows | None:
+def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
     """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
     if spec.stride == spec.evaluation_stride:
         return None
-    return load_windows(folder, "validation", stride=spec.stride)
+    return load_windows(folders, "validation", stride=spec.stride)
 
 
 def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
