@@ -191,7 +191,7 @@ def _ray(job: Job, address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
-        import ray.train  # noqa: F401 - its own dependencies may be missing
+        import ray.train
     except ImportError as error:
         raise DistributedTrainingError(
             f"training.workers is {job.plan.training.workers}, but Ray Train is not installed ({error}); use "

@@ -96,7 +96,9 @@ def test_each_window_comes_once_an_epoch_and_the_seed_says_when(tmp_path):
     assert len(windows) == len(every)
     size, epoch = 37, len(windows)
     drawn = names(windows.batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
-    assert sorted(drawn[:epoch]) == sorted(drawn[epoch : 2 * epoch]) == sorted(names([every.batch(torch.arange(epoch))]))
+    assert (
+        sorted(drawn[:epoch]) == sorted(drawn[epoch : 2 * epoch]) == sorted(names([every.batch(torch.arange(epoch))]))
+    )
     assert drawn[:epoch] != drawn[epoch : 2 * epoch], "another order in the next epoch"
     assert drawn == names(small(folder).batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
     assert drawn[:epoch] != names(windows.batches(size, seed=1, first=0, steps=epoch // size + 1))[:epoch]

@@ -75,7 +75,9 @@ except here.TrainingStopped as stopped:
 
 def train_in(size: int, folder: Path, *, stop: int = 0, dropout: float = 0.0) -> list[str]:
     """What each of `size` processes says; the last of them is asked to stop at a step."""
-    commands = [[sys.executable, "-c", RANK, str(r), str(size), str(folder), str(stop), str(dropout)] for r in range(size)]
+    commands = [
+        [sys.executable, "-c", RANK, str(r), str(size), str(folder), str(stop), str(dropout)] for r in range(size)
+    ]
     ranks = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
     ended = [(*rank.communicate(timeout=120), rank.returncode) for rank in ranks]
     assert all(code == 0 for *_, code in ended), [errors[-2000:] for _, errors, _ in ended]
@@ -118,10 +120,7 @@ def test_two_processes_have_the_loss_curve_of_one(alone, tmp_path):
 def test_a_training_goes_on_in_another_number_of_processes(before, after, alone, tmp_path):
     """The last of them is asked to stop, and all do."""
     for size, stop in ((before, 7), (after, 0)):
-        if size > 1:
-            said = train_in(size, tmp_path, stop=stop)
-        else:
-            said = [stopped_alone(tmp_path, stop)]
+        said = train_in(size, tmp_path, stop=stop) if size > 1 else [stopped_alone(tmp_path, stop)]
         assert all(("stopped after step 7 of 20" in text) == bool(stop) for text in said)
     np.testing.assert_allclose(curve(result(tmp_path)), curve(alone), rtol=TOLERANCE)
 
@@ -153,7 +152,9 @@ def test_a_batch_smaller_than_the_world_is_an_error_that_says_what_to_do():
 
 
 def test_alone_nothing_of_torch_distributed_is_asked(tmp_path):
-    code = f"import sys; sys.path.insert(0, {str(HERE.parents[2])!r})\nimport torch\nfrom lstm_model.world import ALONE\n"
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE.parents[2])!r})\nimport torch\nfrom lstm_model.world import ALONE\n"
+    )
     code += "used = set(sys.modules)\nt = torch.ones(2)\nALONE.add_up([t])\n"
     code += "print(t.tolist(), ALONE.total(3.0), ALONE.any(True), set(sys.modules) - used)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -39,13 +39,13 @@ def plan(**training) -> Plan:
 def job(folder: Path, **training) -> Job:
     """On four short series."""
     rng, t = np.random.default_rng(0), np.arange(200)
-    with segments.SplitWriter(folder, "train", plan().window, Covariates()) as train:
-        with segments.SplitWriter(folder, "validation", plan().window, Covariates()) as validation:
-            for name in "abcd":
-                y = np.asarray(10 * np.sin(t / 2) + rng.normal(size=200), np.float32)
-                for writer, first, last in ((train, 0, 176), (validation, 152, 200)):
-                    part, none = y[first:last], no_covariates(last - first)
-                    writer.add(Segment(name, first, 0, part, np.isfinite(part), none, none))
+    opened = [segments.SplitWriter(folder, split, plan().window, Covariates()) for split in ("train", "validation")]
+    with opened[0] as train, opened[1] as validation:
+        for name in "abcd":
+            y = np.asarray(10 * np.sin(t / 2) + rng.normal(size=200), np.float32)
+            for writer, first, last in ((train, 0, 176), (validation, 152, 200)):
+                part, none = y[first:last], no_covariates(last - first)
+                writer.add(Segment(name, first, 0, part, np.isfinite(part), none, none))
     each = {split: segments.layout_of(plan().window, split) for split in ("train", "validation")}
     about = {name: {s: getattr(at, name) for s, at in each.items()} for name in ("stride", "lead", "min_context")}
     plain = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1", "past": [], "future": [], "static": {}}
@@ -129,5 +129,7 @@ def test_what_fails_again_and_again_is_an_error_that_says_where_all_is_kept(ray,
 
 def test_without_ray_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(DistributedTrainingError, match=r"training.workers is 2.*pip install 'evergreen-forecast\[ray\]'"):
+    with pytest.raises(
+        DistributedTrainingError, match=r"training.workers is 2.*pip install 'evergreen-forecast\[ray\]'"
+    ):
         fit_on_workers(job(tmp_path), stop=threading.Event())
