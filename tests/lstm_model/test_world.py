@@ -61,7 +61,8 @@ RANK = f"""
 import sys
 sys.path[:0] = [{str(HERE.parent)!r}, {str(HERE.parents[2])!r}]
 import torch, {HERE.stem} as here
-rank, size, folder, stop, dropout = int(sys.argv[1]), int(sys.argv[2]), here.Path(sys.argv[3]), *map(float, sys.argv[4:])
+rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), here.Path(sys.argv[3])
+stop, dropout = map(float, sys.argv[4:])
 torch.distributed.init_process_group("gloo", init_method=f"file://{{folder}}/meet{{stop}}", rank=rank, world_size=size)
 world = here.World(rank, size)
 asked = here.stops_at(stop) if rank == size - 1 else bool
