@@ -48,7 +48,7 @@ def backtest(
 
     windows = cut(run, series, spec, config.covariates, folds=folds)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
-    settings = {"spec": spec, "model": plan.model, "training": plan.training}
+    settings = {"spec": spec, "model": plan.model, "training": plan.training, "ray_address": config.scaling.ray_address}
     trained = run.each(patient, [{"windows": one, **settings} for one in (windows if refit else windows[-1:])])
     models = trained if refit else trained * folds
     scores = judge(run, series, list(zip(windows, models, strict=True)), spec)

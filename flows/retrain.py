@@ -6,6 +6,8 @@ python -m flows.retrain --config deployments/pipelines/tutorial.yaml
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
@@ -60,7 +62,8 @@ def retrain(
     (windows,) = cut(run, series, spec, config.covariates)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
     parent = None if refresh else champion
-    model = run(patient, windows=windows, spec=spec, model=plan.model, training=plan.training, parent=parent)
+    settings: dict[str, Any] = {"spec": spec, "model": plan.model, "training": plan.training}
+    model = run(patient, windows=windows, **settings, parent=parent, ray_address=config.scaling.ray_address)
     (scores,) = judge(run, series, [(windows, model)], spec)
 
     made = unchanged(champion, model, run.store)

@@ -50,10 +50,13 @@ class Checkpoint:
         path: the file.
         key: a digest of all that the training depends on; a file with another key is another training's.
         should_stop: asked after every step; true ends the training with `TrainingStopped`.
+        writes: off where another process of the same training writes the file; this one only reads it.
     """
 
-    def __init__(self, path: Path, key: str, *, should_stop: Callable[[], bool] = lambda: False) -> None:
-        self.path, self.key, self.should_stop = path, key, should_stop
+    def __init__(
+        self, path: Path, key: str, *, should_stop: Callable[[], bool] = lambda: False, writes: bool = True
+    ) -> None:
+        self.path, self.key, self.should_stop, self._writes = path, key, should_stop, writes
         self._state: State = {"finished": {}, "running": {}, "chosen": {}}
         self._rested_at = 0.0
         if path.is_file():
@@ -100,6 +103,8 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
+        if not self._writes:
+            return
         began = time.monotonic()
         tensors: dict[str, Tensor] = {}
         rest = json.dumps(_without_tensors(self._state, tensors))

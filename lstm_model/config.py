@@ -219,6 +219,10 @@ class TrainingSettings(ConfigModel, title="Training"):
     """Pull of the weights towards zero (AdamW)."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
+    workers: int = Field(1, ge=1)
+    """Processes that share a training through Ray Train, each with a GPU of its own where there are some."""
+    memory_mib: int | None = Field(None, ge=1)
+    """Memory for training windows; what needs more is streamed from disk. Empty: half of the machine's."""
     patience: int = Field(6, ge=1)
     """Evaluations on validation without improvement before training stops."""
     refit: bool = True
@@ -421,6 +425,8 @@ class TrainingSpec(ConfigModel):
     refit: bool
     warm_start: bool = True
     scratch_every: int = 7
+    workers: int = 1
+    memory_mib: int | None = None
 
 
 class Plan(ConfigModel):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 ORDER = ("cuda", "mps", "xpu", "cpu")
 DATA_SHARE = 0.5
 """Share of a device's free memory that the data may take; activations and optimiser need the rest."""
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 WORTH = 1.1
 """bf16 must be this much faster than fp32 before a CPU trains in it."""
 
@@ -91,6 +93,15 @@ def free_bytes(device: str) -> int | None:
     if kind == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return None
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the control group that this process may not outgrow."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # none of that kind here, or "max"
+            memory = min(memory, int(limit.read_text()))
+    return memory
 
 
 @contextmanager

@@ -236,6 +236,8 @@ def _resolve_training(
         refit=settings.refit,
         warm_start=settings.warm_start,
         scratch_every=settings.scratch_every,
+        workers=settings.workers,
+        memory_mib=settings.memory_mib,
     )
 
 

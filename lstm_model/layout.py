@@ -93,21 +93,26 @@ def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
     """The segments of one split, as they lie on disk."""
     about = json.loads((folder / ABOUT).read_text())
     for batch in prefetch(_batches(folder / f"split={split}")):
-        columns = {name: batch.column(name) for name in batch.schema.names}
-        values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
-        past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
-        future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
-        starts = columns["start"].to_numpy(zero_copy_only=False)
-        for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
-            yield Segment(
-                unique_id=unique_id,
-                start=starts[row],
-                padding=columns["padding"][row].as_py(),
-                values=values[row],
-                observed=observed[row],
-                past=_columns([c[row] for c in past], len(values[row])),
-                future=_columns([c[row] for c in future], len(values[row])),
-            )
+        yield from segments_of(batch, about)
+
+
+def segments_of(batch: pa.RecordBatch, about: dict[str, Any]) -> Iterator[Segment]:
+    """The segments of some rows of a windows dataset; `about` is its `windows.json`."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
+    past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
+    future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
+    starts = columns["start"].to_numpy(zero_copy_only=False)
+    for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
+        yield Segment(
+            unique_id=unique_id,
+            start=starts[row],
+            padding=columns["padding"][row].as_py(),
+            values=values[row],
+            observed=observed[row],
+            past=_columns([c[row] for c in past], len(values[row])),
+            future=_columns([c[row] for c in future], len(values[row])),
+        )
 
 
 def _batches(folder: Path) -> Iterator[pa.RecordBatch]:

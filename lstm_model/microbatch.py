@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lstm_model.losses import count_targets
 from lstm_model.windows import Batch
+from lstm_model.world import ALONE, World
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +31,22 @@ class MicroBatches:
     On a CPU a batch with a large workspace is cut into parts from the beginning, because that is faster.
 
     The loss of every part is divided by the number of targets of the whole batch, so the gradient is that of the
-    undivided batch up to rounding. The smaller size is kept for the batches that follow.
+    undivided batch up to rounding; a batch of several processes is divided by that of all of them, and their gradients
+    are added. The smaller size is kept for the batches that follow.
     """
 
     def __init__(
-        self, network: nn.Module, loss_sum: Callable[[Batch], Tensor], *, horizon: int, transform: str = "none"
+        self,
+        network: nn.Module,
+        loss_sum: Callable[[Batch], Tensor],
+        *,
+        horizon: int,
+        transform: str = "none",
+        world: World = ALONE,
     ) -> None:
         self._network = network
         self._loss_sum = loss_sum
-        self._horizon, self._transform = horizon, transform
+        self._horizon, self._transform, self._world = horizon, transform, world
         self.size: int | None = None
         """Windows a part; None while whole batches fit."""
 
@@ -48,20 +56,27 @@ class MicroBatches:
         Raises:
             OutOfMemoryError: a single window does not fit.
         """
+        count = count_targets(batch, self._horizon, transform=self._transform)
+        self._world.add_up([count])  # before any part: a rank whose memory runs out begins its parts anew, alone
+        loss = self._in_parts(batch, count.clamp(min=1))
+        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
+        self._world.add_up([*gradients, loss])
+        return loss
+
+    def _in_parts(self, batch: Batch, count: Tensor) -> Tensor:
         while True:
             try:
-                return self._accumulate(batch)
+                return self._accumulate(batch, count)
             except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS and the CPU allocator raise others
                 if not _out_of_memory(error):
                     raise
             # Outside the handler: the exception's traceback would keep the activations alive.
             self._halve(len(batch.target_BW))
 
-    def _accumulate(self, batch: Batch) -> Tensor:
+    def _accumulate(self, batch: Batch, count: Tensor) -> Tensor:
         self._network.zero_grad(set_to_none=True)
         windows = len(batch.target_BW)
         size = min(self.size or windows, self._fast_size(batch))
-        count = count_targets(batch, self._horizon, transform=self._transform).clamp(min=1)
         total = torch.zeros((), device=batch.target_BW.device)
         for start in range(0, windows, size):
             part = batch if size == windows else Batch(*(t[start : start + size] for t in vars(batch).values()))

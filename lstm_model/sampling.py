@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from lstm_model.config import TrainingSpec
 from lstm_model.device import DeviceChoice, fits_on_device
+from lstm_model.stream import Streamed
 from lstm_model.windows import Batch, Windows
+from lstm_model.world import World
 
 LARGE = 20_000_000
 """Above this many windows they are drawn with replacement: a permutation would take gigabytes."""
@@ -44,7 +48,28 @@ def placed(windows: Windows, choice: DeviceChoice) -> Windows:
 
 def gathered(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
     """A batch on the device, wherever the windows lie."""
-    batch = windows.batch(index_B)
-    if device.type == "cuda" and windows.values_N.device.type == "cpu":
+    return _moved(windows.batch(index_B), device)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cuda" and batch.target_BW.device.type == "cpu":
         batch = Batch(*(t.pin_memory() for t in vars(batch).values()))
     return batch.to(device)
+
+
+def drawn(
+    windows: Windows | Streamed, spec: TrainingSpec, choice: DeviceChoice, world: World, *, first: int, steps: int
+) -> Iterator[Batch]:
+    """This rank's share of the batches of the steps after `first`, up to `steps`, on the device.
+
+    In memory, the ranks share one order of all windows; streamed, each has an order of its own row groups.
+    """
+    if isinstance(windows, Streamed):
+        share = len(range(world.rank, spec.batch_size, world.size))
+        for batch in windows.batches(share, seed=spec.seed, first=first, steps=steps):
+            yield _moved(batch, choice.torch_device)
+        return
+    resident = placed(windows, choice)
+    order = shuffled(len(windows), spec.batch_size, seed=spec.seed, steps=steps)
+    for index_B in islice(order, first, None):
+        yield gathered(resident, world.share(index_B), choice.torch_device)

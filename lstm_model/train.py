@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import torch
@@ -28,12 +27,14 @@ from lstm_model.loop import Loop
 from lstm_model.microbatch import MicroBatches
 from lstm_model.models import LSTMModel, build_network
 from lstm_model.progress import Progress, Reporter, Stage
-from lstm_model.sampling import gathered, placed, shuffled
+from lstm_model.sampling import drawn
+from lstm_model.stream import Streamed, joined
 from lstm_model.threads import Threads, restored_threads
 from lstm_model.tutorial import train_tutorial
 from lstm_model.validation import Validation, calibration, loss_of
 from lstm_model.warm import Parent, Start, warm_training
-from lstm_model.windows import Batch, Windows, concat
+from lstm_model.windows import Batch, Windows
+from lstm_model.world import ALONE, World
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class _Setting:
     threads: Threads
     checkpoint: Checkpoint | None = None
     parent: Parent | None = None
+    world: World = ALONE
 
     def warm(self, parent: Parent) -> _Setting:
         training = warm_training(self.plan.training)
@@ -89,20 +91,22 @@ class _Setting:
         """What the network is judged by, where there is something to judge by."""
         if validation is None:
             return None
-        return Validation(validation, self.loss_of(network), self.device, transform=self.plan.model.transform)
+        transform = self.plan.model.transform
+        return Validation(validation, self.loss_of(network), self.device, transform=transform, world=self.world)
 
     def resumes(self, loop: Loop, name: str) -> bool:
         """Put the loop where the checkpoint left it, if it knows of it."""
         state = self.checkpoint.progress(name) if self.checkpoint else None
         if state is not None:
             loop.restore(state)
+        self.world.check_equal(loop.step, name)
         return state is not None
 
     def keep(self, loop: Loop, name: str, *, look: bool) -> None:
         """Write a checkpoint after a look, where one is due, and when asked to stop, which is then obeyed."""
         if self.checkpoint is None:
             return
-        stop = self.checkpoint.should_stop()
+        stop = self.world.any(self.checkpoint.should_stop())
         if stop or (look and loop.step < loop.steps and self.checkpoint.is_due()):
             self.checkpoint.choose(self.device, self.threads.count)
             self.checkpoint.keep(name, loop.state())
@@ -119,16 +123,17 @@ class _Setting:
 
 
 def fit(
-    train: Windows,
+    train: Windows | Streamed,
     validation: Windows | None,
     *,
     plan: Plan,
     scaler: Scaler,
     device: DeviceChoice,
-    newest: Windows | None = None,
+    newest: Windows | Streamed | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     parent: Parent | None = None,
     checkpoint: Checkpoint | None = None,
+    world: World = ALONE,
 ) -> Fitted:
     """Train the network of `plan.model` with `plan.training`, going on from `parent` and from `checkpoint` if given.
 
@@ -137,6 +142,10 @@ def fit(
     The same seed on the same device and thread count gives the same weights, bit by bit on a CPU, however often the
     training was killed and begun again with its checkpoint. Torch's global random state and thread count are left as
     they were. An interrupt ends the training at once and leaves nothing but the checkpoint.
+
+    Several processes, each with its `world`, take the steps that one would have taken, up to rounding and dropout. What
+    they leave is the checkpoint, which the first of them writes: the same call in one process finds every stage
+    finished there and puts the result together, calibrated. It goes on from theirs and they from its.
 
     Raises:
         ValueError: there are no training windows, or the loss is no longer a number.
@@ -148,8 +157,8 @@ def fit(
     device = checkpoint.as_chosen(device) if checkpoint else device
     with _own_random_state(device), restored_threads():
         threads = Threads(plan.training.threads or device.threads, on_cpu=device.torch_device.type == "cpu")
-        setting = _Setting(plan, scaler, device, Reporter(on_progress), threads, checkpoint)
-        if plan.model.kind == "tutorial" and plan.training.batch_size >= len(train):
+        setting = _Setting(plan, scaler, device, Reporter(on_progress), threads, checkpoint, world=world)
+        if isinstance(train, Windows) and plan.model.kind == "tutorial" and plan.training.batch_size >= len(train):
             fitted = _fit_tutorial(train, setting)
         else:
             fitted = _fit_direct(train, validation, setting, parent, newest)
@@ -160,17 +169,23 @@ def fit(
 
 
 def _fit_direct(
-    train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None, newest: Windows | None
+    train: Windows | Streamed,
+    validation: Windows | None,
+    setting: _Setting,
+    parent: Parent | None,
+    newest: Windows | Streamed | None,
 ) -> Fitted:
     fitted, setting = _search(train, validation, setting, parent)
     if validation is None:
         fitted.notes.append("no validation windows: all steps were taken, intervals are not calibrated")
         return fitted
-    found, note = calibration(fitted.forecaster, validation)
-    fitted.notes.append(note)
+    found = None
+    if setting.world.size == 1:
+        found, note = calibration(fitted.forecaster, validation)
+        fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
-        every = concat(train, newest or validation)
+        every = joined(train, newest or validation)
         refitted = _run(every, None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
@@ -179,7 +194,7 @@ def _fit_direct(
 
 
 def _search(
-    train: Windows, validation: Windows | None, setting: _Setting, parent: Parent | None
+    train: Windows | Streamed, validation: Windows | None, setting: _Setting, parent: Parent | None
 ) -> tuple[Fitted, _Setting]:
     """The search that goes on, and the setting that the refit shares with it."""
     if parent is None:
@@ -199,10 +214,11 @@ def _search(
 
 
 def _run(
-    train: Windows, validation: Windows | None, setting: _Setting, *, steps: int, stage: Stage = "search"
+    train: Windows | Streamed, validation: Windows | None, setting: _Setting, *, steps: int, stage: Stage = "search"
 ) -> Fitted:
     """One stage, or what the checkpoint kept of it: `steps` steps, or fewer where `validation` no longer improves."""
-    spec, model, shape = setting.plan.training, setting.plan.model, shape_of(train, season=setting.plan.window.season)
+    spec, model = setting.plan.training, setting.plan.model
+    shape = shape_of(train.outline, season=setting.plan.window.season)
     torch.manual_seed(spec.seed)
     network = build_network(model, shape, setting.scaler).to(setting.device.torch_device)
     if setting.parent is not None:
@@ -216,7 +232,13 @@ def _run(
             network=network,
             average=average,
             optimiser=_optimiser(network, weight_decay=spec.weight_decay),
-            gradient=MicroBatches(network, setting.loss_of(network), horizon=shape.horizon, transform=model.transform),
+            gradient=MicroBatches(
+                network,
+                setting.loss_of(network),
+                horizon=shape.horizon,
+                transform=model.transform,
+                world=setting.world,
+            ),
             steps=steps,
         )
         _train(loop, train, setting, score=score, stage=stage)
@@ -226,21 +248,23 @@ def _run(
     return Fitted(Forecaster(average, model, shape, setting.scaler), **kept)
 
 
-def _train(loop: Loop, train: Windows, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage) -> None:
+def _train(
+    loop: Loop, train: Windows | Streamed, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage
+) -> None:
     """The loop itself, from wherever `loop` is."""
-    spec, device, name = setting.plan.training, setting.device.torch_device, setting.name(stage)
-    resident, every = placed(train, setting.device), max(1, spec.max_steps // EVALUATIONS)
+    spec, world, name = setting.plan.training, setting.world, setting.name(stage)
+    every = max(1, spec.max_steps // EVALUATIONS)
     if setting.resumes(loop, name):
         logger.info("%s goes on after step %d of %d", name, loop.step, loop.steps)
     elif score is not None and setting.parent is not None:
         loop.judge(score())  # the parent's own weights stay where no step improves on them
-    batches = shuffled(len(train), spec.batch_size, seed=spec.seed, steps=loop.steps)
     loop.network.train()
-    for index_B in islice(batches, loop.step, None):
+    for batch in drawn(train, spec, setting.device, world, first=loop.step, steps=loop.steps):
         loop.step += 1
+        world.draw(spec.seed, loop.step)
         rate = learning_rate(loop.step, spec.max_steps, spec.learning_rate)
         with setting.threads.step():
-            loop.losses.append(loop.gradient.backward(gathered(resident, index_B, device)))
+            loop.losses.append(loop.gradient.backward(batch))
             nn.utils.clip_grad_norm_(loop.network.parameters(), spec.gradient_clip)
             for group in loop.optimiser.param_groups:
                 group["lr"] = rate

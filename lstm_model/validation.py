@@ -21,6 +21,7 @@ from lstm_model.models import forecast_batch
 from lstm_model.normalise import transformed
 from lstm_model.sampling import gathered, placed, spread
 from lstm_model.windows import Batch, Windows
+from lstm_model.world import ALONE, World
 
 VALIDATION_WINDOWS = 2048
 """A look takes at most this many windows, evenly spread; calibration takes `CALIBRATION_WINDOWS`."""
@@ -28,15 +29,25 @@ CALIBRATION_WINDOWS = 20_000
 
 
 class Validation:
-    """Mean loss over an evenly spread part of the validation windows; infinite where no target counts."""
+    """Mean loss over an evenly spread part of the validation windows; infinite where no target counts.
+
+    Each of several processes takes its share of them, and all are told the same mean.
+    """
 
     def __init__(
-        self, windows: Windows, loss_sum: Callable[[Batch], Tensor], device: DeviceChoice, *, transform: str = "none"
+        self,
+        windows: Windows,
+        loss_sum: Callable[[Batch], Tensor],
+        device: DeviceChoice,
+        *,
+        transform: str = "none",
+        world: World = ALONE,
     ) -> None:
         self._windows = placed(windows, device)
         self._loss_sum, self._device = loss_sum, device.torch_device
         self._horizon, self._transform = windows.horizon, transform
-        self._index = spread(len(windows), VALIDATION_WINDOWS)
+        self._world = world
+        self._index = spread(len(windows), VALIDATION_WINDOWS)[world.rank :: world.size]
 
     def __call__(self) -> float:
         total, count = 0.0, 0
@@ -45,7 +56,8 @@ class Validation:
                 batch = gathered(self._windows, index_B, self._device)
                 total += float(self._loss_sum(batch))
                 count += int(count_targets(batch, self._horizon, transform=self._transform))
-        return total / count if count else math.inf
+        total, targets = self._world.total(total, count)
+        return total / targets if targets else math.inf
 
 
 def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:

@@ -72,6 +72,11 @@ class Windows:
     def nbytes(self) -> int:
         return sum(t.nbytes for t in vars(self).values() if isinstance(t, Tensor))
 
+    @property
+    def outline(self) -> Windows:
+        """What tells their geometry and what they cover: the windows themselves, where they are in memory."""
+        return self
+
     def to(self, device: torch.device | str) -> Windows:
         moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
@@ -199,15 +204,18 @@ def concat(a: Windows, b: Windows) -> Windows:
 def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
     """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
 
-    Args:
-        folders: the dataset, or those of its shards.
-        split: which part of it.
-        stride: steps between windows; that of the split when empty.
+    Several folders are read as one: they have the same geometry and differ in their series alone.
     """
-    folders = [folders] if isinstance(folders, Path) else folders
-    abouts = [json.loads((folder / ABOUT).read_text()) for folder in folders]
-    about = abouts[0]
-    layout = Layout(
+    each = [folders] if isinstance(folders, Path) else folders
+    abouts = [json.loads((folder / ABOUT).read_text()) for folder in each]
+    static = {name: row for about in abouts for name, row in about["static"].items()}
+    segments = [segment for folder in each for segment in read_segments(folder, split)]
+    return Windows.from_segments(segments, layout_in(abouts[0], split, stride=stride), static)
+
+
+def layout_in(about: dict[str, Any], split: Split, *, stride: int | None = None) -> Layout:
+    """The geometry of a split as `windows.json` tells it."""
+    return Layout(
         context=about["context"],
         horizon=about["horizon"],
         stride=stride or about["stride"][split],
@@ -215,9 +223,6 @@ def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | 
         lead=about["lead"][split],
         min_context=about["min_context"][split],
     )
-    segments = [segment for folder in folders for segment in read_segments(folder, split)]
-    static = {unique_id: row for about in abouts for unique_id, row in about["static"].items()}
-    return Windows.from_segments(segments, layout, static)
 
 
 def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:

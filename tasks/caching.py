@@ -34,7 +34,7 @@ from tasks.side_by_side import end_workers, one_server
 
 Outcome = Literal["cached", "computed", "repaired"]
 
-UNKEYED = frozenset({"parent"})
+UNKEYED = frozenset({"parent", "ray_address"})
 """Inputs that do not count: where a training starts changes how long it takes, not what is asked for. Were the champion
 in the key, each promotion would make the next run train again on the same data."""
 

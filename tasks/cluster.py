@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -56,33 +57,44 @@ def submitting(scaling: Scaling) -> Iterator[Submit]:
         yield submit
 
 
-def connect(address: str) -> None:
+def connect(address: str, *, cpus: int | None = None) -> None:
     """Join a Ray cluster, or start one on this machine (`local`), once in a process: that takes seconds.
+
+    Args:
+        address: local, auto, host:port or ray://host:port.
+        cpus: that a local one says it has; as many as there are when empty.
 
     Raises:
         ValueError: Ray is not installed.
         ConnectionError: there is no cluster at the address.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import prefect_ray  # noqa: F401 - what submits to it
         import ray
+        import ray.train
     except ImportError as error:
         raise ValueError(
-            f"scaling.runner is ray, which is not installed ({error}): pip install 'evergreen-forecast[ray]', or set "
-            "scaling.runner to threads"
+            f"scaling.runner or advanced.training.workers asks for Ray, which is not installed ({error}): "
+            "pip install 'evergreen-forecast[ray]', or go without: scaling.runner threads, training.workers 1"
         ) from error
     if ray.is_initialized():
         return
     # A local cluster needs no page of its own: Prefect's shows the tasks.
-    page: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    here: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpus} if address == "local" else {}
     try:
         _knock(address)
-        ray.init(address=address, namespace="prefect", log_to_driver=False, logging_level=logging.WARNING, **page)
+        ray.init(address=address, namespace="prefect", log_to_driver=False, logging_level=logging.WARNING, **here)
     except (OSError, ValueError) as error:
         raise ConnectionError(
             f"no Ray cluster at scaling.ray_address {address!r}: {error}. Start one with ray start --head, or set it "
             "to local"
         ) from error
+
+
+def is_connected() -> bool:
+    """Whether this process is with a cluster; says so without importing Ray."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _knock(address: str) -> None:

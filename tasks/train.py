@@ -6,9 +6,11 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +25,16 @@ from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.registry import BUNDLE
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY, stage_key
+from tasks.distributed import Job, fit_on_workers
 from tasks.kept import HISTORY, folders_of
 from tasks.logs import forwarded_logs
 from tasks.progress import shown_progress
 
 if TYPE_CHECKING:
+    from lstm_model.checkpoint import Checkpoint
+    from lstm_model.dataset import TrainingData
     from lstm_model.device import DeviceChoice
+    from lstm_model.progress import Progress
     from lstm_model.train import Fitted
     from lstm_model.warm import Parent, Start
     from lstm_model.windows import Windows
@@ -48,6 +54,7 @@ def train(
     training: TrainingSpec,
     store: Store,
     parent: Artifact | None = None,
+    ray_address: str = "local",
 ) -> Artifact:
     """A model as an Artifact, with the loss curve beside it; `num_rows` is the number of training windows.
 
@@ -58,41 +65,86 @@ def train(
         training: the loop.
         store: of this problem.
         parent: the bundle to go on from where it fits; outside the cache key.
+        ray_address: of the cluster where `training.workers` run, or local; outside the cache key.
     """
     from lstm_model.checkpoint import open_checkpoint
-    from lstm_model.device import exclusive, select_device
+    from lstm_model.dataset import load_training
+    from lstm_model.device import select_device
     from lstm_model.layout import ABOUT
     from lstm_model.seen import Seen
-    from lstm_model.train import fit
-    from lstm_model.windows import load_newest, load_windows
 
     folders, plan = folders_of([windows], store), Plan(window=spec, model=model, training=training)
     about = json.loads((store.path(windows) / ABOUT).read_text())
-    learned, validation = load_windows(folders, "train"), load_windows(folders, "validation")
-    newest = load_newest(folders, spec) if training.refit else None
-    splits = learned, newest or validation
-    key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": training})
+    data = load_training(folders, spec, training)
+    # However many processes train: a training that some began goes on in others.
+    alone = training.model_copy(update={"workers": 1})
+    key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": alone})
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
     with forwarded_logs("lstm_model"):
         parent = _before(parent, windows, plan, store)
-        origin, start = _origin(parent, store, plan=plan, about=about, splits=splits)
+        origin, start = _origin(parent, store, plan=plan, about=about, splits=data.covers)
         device = select_device(training.device, training.precision, lock_folder=LOCKS)
-        with exclusive(device, LOCKS), shown_progress("training") as on_progress:
+        with _held(device, training), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            fitting = partial(fit, learned, validation, newest=newest, plan=plan, scaler=about["scaler"], device=device)
-            fitted = listening(partial(fitting, on_progress=on_progress, parent=origin, checkpoint=checkpoint), stop)
+            job = Job(tuple(folders), plan, about["scaler"], device, checkpoint.path, checkpoint.key, origin)
+            fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address), stop)
+    fitted.notes += data.notes
     start = fitted.start if origin else start
     fitted.notes += [start.in_words()] if parent else []
     with store.create("model") as draft:
         ancestor = origin.seen if origin and start.parent else None
-        seen = Seen.in_windows(*splits, by_series=spec.align == "end", ancestor=ancestor)
+        seen = Seen.in_windows(*data.covers, by_series=spec.align == "end", ancestor=ancestor)
         card = {**card_of(windows, about, fitted, device), **seen.card(), **start.card()}
         _save(draft.folder, fitted, card)
-        draft.num_rows = len(splits[0])
+        draft.num_rows = len(data.train)
         draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
     checkpoint.remove()
     return draft.artifact
+
+
+def _fit(
+    job: Job,
+    data: TrainingData,
+    checkpoint: Checkpoint,
+    on_progress: Callable[[Progress], None],
+    stop: Event,
+    ray_address: str,
+) -> Fitted:
+    """Train here; where several processes share the training, put together what they have left in the checkpoint."""
+    from lstm_model.checkpoint import Checkpoint
+    from lstm_model.train import fit
+
+    # The tutorial's own loop takes whole epochs as one batch, one after the other.
+    if job.plan.training.workers > 1 and job.plan.model.kind != "tutorial":
+        fit_on_workers(job, stop=stop, on_progress=on_progress, address=ray_address)
+        checkpoint = Checkpoint(job.path, job.key, should_stop=stop.is_set)
+    return fit(
+        data.train,
+        data.validation,
+        newest=data.newest,
+        plan=job.plan,
+        scaler=job.scaler,
+        device=job.device,
+        on_progress=on_progress,
+        parent=job.parent,
+        checkpoint=checkpoint,
+    )
+
+
+@contextmanager
+def _held(device: DeviceChoice, training: TrainingSpec) -> Iterator[None]:
+    """The GPU that trains; all of this machine's, in one order, where several processes train."""
+    import torch
+
+    from lstm_model.device import exclusive
+
+    several = training.workers > 1 and device.torch_device.type == "cuda"
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if several else [device.device]
+    with ExitStack() as locks:
+        for name in names:
+            locks.enter_context(exclusive(replace(device, device=name), LOCKS))
+        yield
 
 
 def listening(work: Callable[[], Result], stop: Event) -> Result:

@@ -189,10 +189,10 @@ def test_out_of_memory_in_training_leads_to_the_same_losses(monkeypatch):
     whole = fit(train, None, plan=settings, scaler={}, device=CPU)
     accumulate = MicroBatches._accumulate
 
-    def limited(self, batch):
+    def limited(self, batch, count):
         if (self.size or 32) > 10:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return accumulate(self, batch)
+        return accumulate(self, batch, count)
 
     monkeypatch.setattr(MicroBatches, "_accumulate", limited)
     parts = fit(train, None, plan=settings, scaler={}, device=CPU)
