@@ -94,7 +94,8 @@ def connect(address: str, *, cpus: int | None = None) -> None:
 
 def is_connected() -> bool:
     """Whether this process is with a cluster; says so without importing Ray."""
-    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _knock(address: str) -> None:
