@@ -92,7 +92,7 @@ def ray():
 
 @pytest.mark.slow
 def test_two_workers_train_as_one_process_and_survive_that_one_is_killed(ray, tmp_path):
-    told, seen, killed = job(tmp_path, max_steps=400), [], []
+    told, seen, killed = job(tmp_path, max_steps=150), [], []
 
     def kill(progress) -> None:
         """Once the training is well under way."""
