@@ -214,7 +214,7 @@ def peak(folder: Path, mib: int) -> tuple[str, int, float]:
     return tuple(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
-CONSTANT_MIB = 150
+CONSTANT_MIB = 64
 """Beyond the limit: the network's step, the sample of the validation, and what the allocator keeps."""
 
 
@@ -233,4 +233,4 @@ def test_memory_stays_under_the_limit_while_rows_grow_a_hundredfold(tmp_path):
     assert sizes[1000][1] > 99 * sizes[10][1] > 10**7
     for _, _, peak_mib in sizes.values():
         assert peak_mib - base < limit + CONSTANT_MIB
-    assert sizes[1000][2] - sizes[100][2] < limit, "in memory, the tenfold windows would take 600 MiB more"
+    assert sizes[1000][2] - sizes[100][2] < 0.5 * limit, "in memory, the tenfold windows would take 600 MiB more"
