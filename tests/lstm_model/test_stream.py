@@ -189,7 +189,7 @@ def test_a_streamed_training_learns_as_well_as_one_in_memory(tmp_path, monkeypat
 
 
 MEASURE = f"""
-import json, resource, sys
+import json, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
 import test_stream as here
 folder, mib = here.Path(sys.argv[1]), int(sys.argv[2])
@@ -201,7 +201,9 @@ if isinstance(data.train, here.Streamed):
     for _ in data.train.batches(4096, seed=0, first=0, steps=steps):
         pass
 here.fit(data.train, data.validation, newest=data.newest, plan=settings, scaler={{}}, device=here.CPU)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss: a child begins with that of the process that started it.
+status = here.Path("/proc/self/status").read_text()
+peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps([type(data.train).__name__, windows, peak]))
 """
 
@@ -212,11 +214,12 @@ def peak(folder: Path, mib: int) -> tuple[str, int, float]:
     return tuple(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
-CONSTANT_MIB = 150
+CONSTANT_MIB = 64
 """Beyond the limit: the network's step, the sample of the validation, and what the allocator keeps."""
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_memory_stays_under_the_limit_while_rows_grow_a_hundredfold(tmp_path):
     limit, steps = 48, 20_000
     sizes = {}
@@ -230,4 +233,4 @@ def test_memory_stays_under_the_limit_while_rows_grow_a_hundredfold(tmp_path):
     assert sizes[1000][1] > 99 * sizes[10][1] > 10**7
     for _, _, peak_mib in sizes.values():
         assert peak_mib - base < limit + CONSTANT_MIB
-    assert sizes[1000][2] - sizes[100][2] < limit, "in memory, the tenfold windows would take 600 MiB more"
+    assert sizes[1000][2] - sizes[100][2] < 0.5 * limit, "in memory, the tenfold windows would take 600 MiB more"
