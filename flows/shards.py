@@ -11,10 +11,10 @@ from lstm_model.store import Artifact
 from tasks.caching import StageRunner
 from tasks.divide import count_shards, divide
 from tasks.evaluate import evaluate, evaluate_shard
-from tasks.forecast import predict
 from tasks.gather import gather_series, gather_windows, score_shards
 from tasks.ingest import ingest
 from tasks.kept import frame_of
+from tasks.predict import predict
 from tasks.source import look
 from tasks.survey import shards_of, survey
 from tasks.window import window

@@ -8,6 +8,7 @@ Two runs of one key: the second waits on a lock that the operating system frees 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import time
 from collections.abc import Sequence
@@ -77,8 +78,13 @@ def together(records: Sequence[StageRecord]) -> list[Together]:
 
 
 def stage_key(stage: Task[..., Any], inputs: dict[str, Any]) -> str:
-    """The cache key of a stage for these inputs; where the store lies does not count, nor do `UNKEYED` inputs."""
-    counted = {k: value for k, value in inputs.items() if k not in UNKEYED and not isinstance(value, Store)}
+    """The cache key of a stage for these inputs; where the store lies does not count, nor do `UNKEYED` inputs.
+
+    What is not given counts as its default: Prefect asks with all of them, a flow with those that it names.
+    """
+    given = inspect.signature(stage.fn).bind_partial(**inputs)
+    given.apply_defaults()
+    counted = {k: value for k, value in given.arguments.items() if k not in UNKEYED and not isinstance(value, Store)}
     text = json.dumps(to_jsonable_python(counted), sort_keys=True)
     module = stage.fn.__module__
     digest = hashlib.sha256("\0".join([module, stage.fn.__qualname__, text, closure_hash(module)]).encode())

@@ -22,13 +22,12 @@ from lstm_model.figures import to_png
 from lstm_model.findings import DataError, left_out_notes
 from lstm_model.ledger import Ledger
 from lstm_model.markdown import escape_markdown
-from lstm_model.panel import Frame
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import Picture
 from lstm_model.retention import remember
 from lstm_model.store import Artifact, Store
-from tasks.caching import STAGE_POLICY, StageRecord
-from tasks.kept import FORECASTS, TABLE, forecasts_of, series_of, target_of
+from tasks.caching import StageRecord
+from tasks.kept import FORECASTS, forecasts_of, series_of, target_of
 from tasks.pins import drop
 from tasks.publish import clean_up, from_here
 from tasks.retrying import IO_RETRIES
@@ -90,18 +89,6 @@ def require_champion(store: Store, name: str) -> Artifact:
             "flows.retrain. Where a model was trained and not promoted, its report says why"
         )
     return champion
-
-
-@task(name="forecast", task_run_name="forecast", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
-def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | None = None) -> Artifact:
-    """The next horizon of every series. `frame`: of the panel that `series` is a shard of."""
-    from lstm_model.forecast import forecast
-
-    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
-    with store.create("forecasts") as draft:
-        found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
-        draft.num_rows, draft.meta = len(found.table), {"left_out": found.left_out}
-    return draft.artifact
 
 
 @task(name="issue", task_run_name="issue", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
