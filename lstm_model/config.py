@@ -356,7 +356,10 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
         """This config with all at its default that does not shape the model: how it is called, run and watched."""
         default = PipelineConfig(name="any")
         beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
-        return self.model_copy(update={name: getattr(default, name) for name in beside})
+        means = {"workers": 1, "memory_mib": None}
+        training = self.advanced.training.model_copy(update=means)
+        advanced = self.advanced.model_copy(update={"training": training})
+        return self.model_copy(update={"advanced": advanced, **{name: getattr(default, name) for name in beside}})
 
     def data_section(self) -> PipelineConfig:
         """This config with all that ingest does not use at its default: what counts as a change of its data."""

@@ -53,12 +53,14 @@ def load_training(
     limit = memory_limit(training)
     needed = bytes_in_memory(folders, "train", stride=spec.stride)
     needed += bytes_in_memory(folders, "validation", stride=min(spec.stride, spec.evaluation_stride))
-    if needed * training.workers <= limit:
+    # Each process, and the one that waits for several, joins train and validation for the refit beside what it has.
+    copies = (training.workers + (training.workers > 1)) * (1 + training.refit)
+    if needed * copies <= limit:
         return _in_memory(folders, spec, training)
     data = _streamed(folders, spec, training, limit // training.workers, world)
     data.notes.append(
-        f"streamed from disk: the windows need up to {needed // 2**20:,} MiB in each of {training.workers} processes, "
-        f"training.memory_mib allows {limit // 2**20:,} MiB in all"
+        f"streamed from disk: in memory the windows would need up to {needed * copies // 2**20:,} MiB in all "
+        f"({copies} copies), training.memory_mib allows {limit // 2**20:,}"
     )
     return data
 

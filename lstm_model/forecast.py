@@ -113,7 +113,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
         found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
-    return Forecasts(pd.concat(found, ignore_index=True), left_out)
+    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
 
 
 def _end(table: Path, frame: Frame | None) -> Any:

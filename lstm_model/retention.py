@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from lstm_model.home import Entry
 from lstm_model.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
-from lstm_model.store import Artifact, Kept, Store
+from lstm_model.store import Artifact, DamagedArtifactError, Kept, Store
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
@@ -30,7 +30,8 @@ GRACE_SECONDS = 24 * 3600.0
 def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
     note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
-    store.home.write(note, json.dumps([artifact.sha256 for artifact in artifacts]))
+    pieces = [*artifacts, *(shard for artifact in artifacts for shard in _shards(store, artifact))]
+    store.home.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
         store.home.remove(old.name)
 
@@ -91,7 +92,16 @@ def _noted(store: Store, runs: int) -> set[str]:
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
     pins = [_read_pin(store, entry) for entry in store.home.entries("pins")]
-    return {artifact["sha256"] for pin in pins for artifact in pin.values() if artifact}
+    pinned = [Artifact.model_validate(artifact) for pin in pins for artifact in pin.values() if artifact]
+    return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
+
+
+def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
+    """Of what a pin names; it may be gone, which its run will say."""
+    try:
+        return store.shards(artifact)
+    except DamagedArtifactError:
+        return []
 
 
 def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:

@@ -185,7 +185,7 @@ def _fit_direct(
         fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
-        every = joined(train, newest or validation)
+        every = joined(train, validation if newest is None else newest)
         refitted = _run(every, None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")

@@ -12,7 +12,7 @@ import inspect
 import json
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from typing import Any, Literal
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
-from prefect.futures import wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.results import ResultStore
 from pydantic import BaseModel
@@ -127,7 +127,8 @@ class StageRunner:
         An error is raised when all have ended, so that what was finished is kept. Where less than two are unknown to
         the cache, they are run here, one after another: a process of its own takes seconds to start.
         """
-        if self._count_unknown(stage, inputs) < 2:
+        known = [self._is_known(stage, one) for one in inputs]
+        if known.count(False) < 2:
             return [self(stage, **one) for one in inputs]
         began = time.monotonic()
         with ExitStack() as locks:
@@ -136,22 +137,44 @@ class StageRunner:
             locks.enter_context(one_server())
             submit = locks.enter_context(submitting(self.scaling))
             here = self._here(stage, refresh=self.refresh)
-            futures = [submit(here, {**one, "store": self.store}) for one in inputs]
+            # What is known is not submitted: another machine would not find the record of it.
+            futures = [
+                None if found else submit(here, {**one, "store": self.store})
+                for one, found in zip(inputs, known, strict=True)
+            ]
             try:
-                wait(futures)
-            except BaseException:
+                done = self._collect(stage, inputs, futures)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C, or a cancellation
                 end_workers()
                 raise
-            ended = [(future.result(), future.state.name == "Cached") for future in futures]
-            done = [self._checked(stage, one, *end) for one, end in zip(inputs, ended, strict=True)]
         seconds = round(time.monotonic() - began, 2)
         for artifact, outcome in done:
             self.records.append(StageRecord(stage=stage.name, outcome=outcome, seconds=seconds, artifact=artifact))
         return [artifact for artifact, _ in done]
 
-    def _count_unknown(self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]]) -> int:
-        records = [self._record(stage, one) for one in inputs]
-        return len(records) if self.refresh else sum(not record.exists() for record in records)
+    def _collect(
+        self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]], futures: Sequence[PrefectFuture[Any] | None]
+    ) -> list[tuple[Artifact, Outcome]]:
+        """Wait for all; each result is kept as soon as it is there, also where another one failed."""
+        done: list[tuple[Artifact, Outcome]] = []
+        failed: list[Exception] = []
+        for one, future in zip(inputs, futures, strict=True):
+            try:
+                if future is None:
+                    done.append(self._run(stage, one))
+                else:
+                    artifact: Artifact = future.result()
+                    done.append(self._checked(stage, one, artifact, future.state.name == "Cached"))
+            except Exception as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return done
+
+    def _is_known(self, stage: Task[..., Any], inputs: dict[str, Any]) -> bool:
+        return not self.refresh and self._record(stage, inputs).exists()
 
     def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
         self._record(stage, inputs)
@@ -176,10 +199,8 @@ class StageRunner:
         name = f"results/{stage_key(stage, inputs)}"
         path = self.store.root / name
         if self.store.home.is_shared:
-            try:
+            with suppress(FileNotFoundError):  # what this machine knows alone is verified like any hit
                 write_atomically(path, self.store.home.read(name))
-            except FileNotFoundError:
-                path.unlink(missing_ok=True)
         return path
 
     def _share(self, stage: Task[..., Any], inputs: dict[str, Any], artifact: Artifact, *, replace: bool) -> Artifact:
@@ -188,7 +209,7 @@ class StageRunner:
             return artifact
         name = f"results/{stage_key(stage, inputs)}"
         path = self.store.root / name
-        if not path.exists():  # another machine computed it, and kept the record to itself
+        if replace or not path.exists():  # another machine computed it, and kept the record to itself
             results: Any = ResultStore().update_for_task(self._here(stage, refresh=False))
             results.write(artifact, key=path.name)
         record = path.read_bytes()

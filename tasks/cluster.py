@@ -7,14 +7,14 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import Task
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from lstm_model.config import Scaling
+from lstm_model.config import Scaling, TrainingSpec
 
 Submit = Callable[[Task[..., Any], dict[str, Any]], PrefectFuture[Any]]
 
@@ -49,12 +49,22 @@ def submitting(scaling: Scaling) -> Iterator[Submit]:
     with RayTaskRunner() as runner:
 
         def submit(task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-            on_gpu = "GPU" in resources and task.fn.__name__ in ON_GPU
-            with remote_options(num_gpus=1) if on_gpu else nullcontext():
+            with remote_options(**_wanted(task, parameters, resources)):
                 future: PrefectFuture[Any] = runner.submit(task, parameters)
                 return future
 
         yield submit
+
+
+def _wanted(task: Task[..., Any], parameters: dict[str, Any], resources: dict[str, float]) -> dict[str, int]:
+    """What a task asks of the cluster; one that only waits for the processes that share its training, nothing.
+
+    It would hold what they wait for.
+    """
+    training = parameters.get("training")
+    if isinstance(training, TrainingSpec) and training.workers > 1:
+        return {"num_cpus": 0}
+    return {"num_gpus": 1} if "GPU" in resources and task.fn.__name__ in ON_GPU else {}
 
 
 def connect(address: str, *, cpus: int | None = None) -> None:

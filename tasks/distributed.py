@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 2
 """So often a group of processes is started anew after one of them died."""
+MAX_STARTS = 5
+"""So often the processes may find no room in the cluster, each time for half a minute."""
 STOP, PROGRESS = "stop", "progress.json"
 """In the folder of a shared training: asks it to stop; says how far it is."""
 LOOK_SECONDS = 1.0
@@ -77,7 +79,7 @@ def fit_on_workers(
     job = _resolved(job)
     folder = Path(tempfile.mkdtemp(prefix=f".ray-{job.key[:8]}-", dir=_made(job.path.parent)))
     try:
-        with _ray(job.plan.training.workers, address), _watching(folder, stop, on_progress):
+        with _ray(job, address), _watching(folder, stop, on_progress):
             _run(job, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +109,10 @@ def _run(job: Job, folder: Path) -> None:
         train_loop_config={"job": job, "folder": folder},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=job.device.torch_device.type == "cuda"),
         run_config=RunConfig(
-            name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=MAX_FAILURES)
+            name="ray",
+            storage_path=str(folder),
+            # Left out, Ray waits for ever for processes that the cluster has no room for.
+            failure_config=FailureConfig(max_failures=MAX_FAILURES, **{"controller_failure_limit": MAX_STARTS}),
         ),
     )
     try:
@@ -176,8 +181,11 @@ def _watching(folder: Path, stop: Event, on_progress: Callable[[Progress], None]
                 (folder / STOP).touch()
             text = (folder / PROGRESS).read_text() if (folder / PROGRESS).exists() else ""
             if on_progress is not None and text != shown:
-                on_progress(Progress(**json.loads(text)))
                 shown = text
+                try:
+                    on_progress(Progress(**json.loads(text)))
+                except Exception as error:  # a server that is away must not make the training deaf to `stop`
+                    logger.warning("the progress could not be shown: %s", error)
 
     watcher = Thread(target=watch, name="shared training", daemon=True)
     watcher.start()
@@ -189,22 +197,24 @@ def _watching(folder: Path, stop: Event, on_progress: Callable[[Progress], None]
 
 
 @contextmanager
-def _ray(workers: int, address: str) -> Iterator[None]:
-    """Ray, connected, with a CPU for each process: it would wait for one for ever.
+def _ray(job: Job, address: str) -> Iterator[None]:
+    """Ray, connected, with a CPU for each process, and a GPU where they train on GPUs: it would wait for them.
 
     A cluster that was started for this training ends with it; one that the flow's stages use stays.
     """
-    before = is_connected()
+    workers, before = job.plan.training.workers, is_connected()
+    kinds = ("CPU", "GPU") if job.device.torch_device.type == "cuda" else ("CPU",)
     connect(address, cpus=max(workers, os.cpu_count() or 1))
     import ray
 
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if resources.get("CPU", 0) < workers:
-            raise DistributedTrainingError(
-                f"training.workers is {workers}, but the Ray cluster has {resources.get('CPU', 0):g} CPUs; use fewer, "
-                "or add a node"
-            )
+        for kind in kinds:
+            if resources.get(kind, 0) < workers:
+                raise DistributedTrainingError(
+                    f"training.workers is {workers}, but the Ray cluster has {resources.get(kind, 0):g} {kind}s; use "
+                    "fewer, or add a node"
+                )
         yield
     finally:
         if not before:

@@ -99,10 +99,11 @@ def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
     """
     version, ledger = version_of(champion), Ledger(store)
-    table = pd.concat([forecasts_of(one, store) for one in forecasts], ignore_index=True)
+    tables = [forecasts_of(one, store) for one in forecasts if one.num_rows]
     notes = left_out_notes(store.meta(one)["left_out"] for one in forecasts)
-    if not len(table):
+    if not tables:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
+    table = pd.concat(tables, ignore_index=True)
     new_rows = ledger.append(table, model_version=version)
     issued = ledger.read(cutoffs=table["cutoff"], model_version=version)
     latest = table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])

@@ -32,6 +32,7 @@ def recall(run: StageRunner) -> Pin | None:
     try:
         pin = Pin.model_validate_json(run.store.home.read(_file()))
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
+            run.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             run.store.verify(artifact)
     except FileNotFoundError:
         return None
@@ -52,6 +53,7 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
     champion = Registry(run.store).get("champion")
     if champion is not None:
         try:
+            run.store.touch(champion)
             run.store.verify(champion)
         except DamagedArtifactError as error:
             name, store = run.store.home.name, run.store.home.parent

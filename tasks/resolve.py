@@ -57,7 +57,7 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Prof
                 f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
             )
         get_run_logger().info("settings as chosen at the first run of this config; --refresh chooses again")
-        return resolved
+        return _on_this_machine(resolved, config)
     from lstm_model import infer
 
     source = source_of(series, store)
@@ -68,6 +68,14 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Prof
     for name, value, reason in reasons:
         get_run_logger().info("%-18s %s (%s)", name, value, reason)
     return resolved
+
+
+def _on_this_machine(resolved: Resolved, config: PipelineConfig) -> Resolved:
+    """The same choices, computed with the means that the config names now."""
+    asked = config.advanced.training
+    means = {"workers": asked.workers, "memory_mib": asked.memory_mib}
+    training = resolved.plan.training.model_copy(update=means)
+    return resolved.model_copy(update={"plan": resolved.plan.model_copy(update={"training": training})})
 
 
 def _after_drift(resolved: Resolved) -> Resolved:
