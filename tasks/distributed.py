@@ -104,6 +104,7 @@ def _run(job: Job, folder: Path) -> None:
     from ray.train.torch import TorchTrainer
 
     workers = job.plan.training.workers
+    patience: dict[str, Any] = {"controller_failure_limit": MAX_STARTS}
     trainer = TorchTrainer(
         train_on_worker,
         train_loop_config={"job": job, "folder": folder},
@@ -112,7 +113,7 @@ def _run(job: Job, folder: Path) -> None:
             name="ray",
             storage_path=str(folder),
             # Left out, Ray waits for ever for processes that the cluster has no room for.
-            failure_config=FailureConfig(max_failures=MAX_FAILURES, **{"controller_failure_limit": MAX_STARTS}),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES, **patience),
         ),
     )
     try:
