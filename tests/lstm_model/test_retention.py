@@ -40,6 +40,22 @@ def test_many_runs_stay_within_bounds(tmp_path):
     assert len(list((tmp_path / "runs" / "retrain").iterdir())) == KEEP_RUNS
 
 
+def test_shards_stay_as_long_as_what_was_gathered_from_them(tmp_path):
+    store = Store(tmp_path)
+    shards = [write(store, text) for text in ("one", "two")]
+    for number, by in enumerate(("note", "pin")):
+        with store.create("note") as draft:
+            draft.meta = {"shards": [shards[number].model_dump()]}
+        os.utime(store.path(draft.artifact), (0, 0))
+        if by == "note":
+            remember(store, [draft.artifact], flow="retrain")
+        else:
+            store.home.write("pins/a.json", json.dumps({"series": draft.artifact.model_dump()}))
+    write(store, "unused")
+    assert forget(store) == 1
+    assert {shard.sha256 for shard in shards} <= kept(store)[0]
+
+
 def test_what_is_in_use_stays_although_no_finished_run_names_it(tmp_path):
     store = Store(tmp_path)
     in_use, unused = write(store, "in use"), write(store, "unused")
