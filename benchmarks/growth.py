@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
+from benchmarks.machine import Clock, Result, in_a_process, in_words, parser, spread
 
 CONTEXT, HORIZON, SEASON = 168, 24, 24
 SHORT, FEW = 500, 10
@@ -59,7 +57,7 @@ def measure(series: int, steps: int, rounds: int) -> list[dict[str, Any]]:
         make_source(folder, series, steps)
         for _ in range(rounds):
             for stage in STAGES:
-                for name, figures in in_a_process(stage, folder).items():
+                for name, figures in in_a_process("benchmarks.growth", stage, folder).items():
                     found.setdefault(name, []).append(figures)
     return [
         {
@@ -72,16 +70,6 @@ def measure(series: int, steps: int, rounds: int) -> list[dict[str, Any]]:
         }
         for name, taken in found.items()
     ]
-
-
-def in_a_process(stage: str, folder: Path) -> Figures:
-    """What one stage says of itself."""
-    command = [sys.executable, "-m", "benchmarks.growth", "--stage", stage, "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{stage} ended badly:\n{done.stderr[-2000:]}")
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    return figures
 
 
 def make_source(folder: Path, series: int, steps: int) -> None:

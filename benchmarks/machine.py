@@ -13,6 +13,7 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -91,6 +92,16 @@ def spread(values: Sequence[float], digits: int = 2) -> Spread:
 def in_words(found: Spread, form: str = ".2f") -> str:
     """Median and range, for a table."""
     return f"{found['median']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+
+
+def in_a_process(module: str, stage: str, folder: Path) -> dict[str, Any]:
+    """What one stage of a script says of itself, in a process whose peak memory is its own."""
+    command = [sys.executable, "-m", module, "--stage", stage, "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{stage} ended badly:\n{done.stderr[-3000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 class Clock:

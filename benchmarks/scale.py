@@ -16,14 +16,12 @@ import argparse
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, Clock, Result, parser
+from benchmarks.machine import Clock, Result, in_a_process, parser
 from deployments.server import running_server
 
 PORT = 4598
@@ -72,22 +70,12 @@ def measure(series: int, home: Path, runner: str) -> list[Figures]:
         (folder / "runner").write_text(runner)
         for stage in STAGES:
             before, disk = database_rows(home), disk_bytes(folder / "store")
-            figures = in_a_process(stage, folder)
+            figures = in_a_process("benchmarks.scale", stage, folder)
             after = database_rows(home)
             added = {name: after[name] - before[name] for name in TABLES}
             figures["disk_bytes"] = disk_bytes(folder / "store") - disk
             rows.append({"series": series, "stage": stage, **figures, "task_runs": added["task_run"], "rows": added})
     return [row for row in rows if row["stage"] != "teach"]
-
-
-def in_a_process(stage: str, folder: Path) -> Figures:
-    """What one stage says of itself."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--stage", stage, "--folder", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{stage} ended badly:\n{done.stderr[-3000:]}")
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    return figures
 
 
 def make_source(path: Path, series: int) -> None:

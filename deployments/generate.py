@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from deployments.catalog import ANCHOR, CONCURRENCY, PIPELINES, SCHEDULE_SLUG, CatalogError, Job, Pipeline, read_catalog
+from lstm_model.home import is_url
 
 ROOT = Path(__file__).parent.parent
 TARGET = Path(__file__).parent / "prefect.yaml"
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=TARGET, help="file to write (default: deployments/prefect.yaml)")
     options = parser.parse_args(arguments)
-    if options.store and "://" not in options.store and not Path(options.store).is_absolute():
+    if options.store and not is_url(options.store) and not Path(options.store).is_absolute():
         parser.error(
             f"--store is {options.store!r}, relative to wherever a worker runs; give an absolute path or a URL"
         )

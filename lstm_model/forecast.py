@@ -102,7 +102,8 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     _check_columns(table, covariates)
     known = card["covariates"]["static_categories"]
     static = encode_static(table, covariates.static, known=known)["rows"]
-    reader = _Reader(forecaster, covariates, card["frequency"], static, _end(table, frame))
+    end = frame.last_observed() if frame else last_observed(table)
+    reader = _Reader(forecaster, covariates, card["frequency"], static, end)
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
         raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
     left_out = dict[str, list[str]]()
@@ -114,10 +115,6 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
-
-
-def _end(table: Path, frame: Frame | None) -> Any:
-    return frame.last_observed() if frame else last_observed(table)
 
 
 def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:

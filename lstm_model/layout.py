@@ -9,7 +9,7 @@ Nothing here needs torch, so that cutting costs a process neither its import nor
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -87,6 +87,12 @@ class Segment:
 
 def no_covariates(num_steps: int) -> NDArray[np.float32]:
     return np.zeros((num_steps, 0), np.float32)
+
+
+def read_about(folders: Sequence[Path]) -> dict[str, Any]:
+    """`windows.json` of datasets that have one geometry and differ in their series alone."""
+    each: list[dict[str, Any]] = [json.loads((folder / ABOUT).read_text()) for folder in folders]
+    return {**each[0], "static": {name: row for about in each for name, row in about["static"].items()}}
 
 
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:

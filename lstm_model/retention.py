@@ -97,7 +97,7 @@ def _pinned(store: Store) -> set[str]:
 
 
 def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
-    """Of what a pin names; it may be gone, which its run will say."""
+    """Of what a note or a pin names; it may be gone, which its run will say."""
     try:
         return store.shards(artifact)
     except DamagedArtifactError:

@@ -13,6 +13,11 @@ from lstm_model.findings import DataError, Finding, number
 from lstm_model.panel import IdRange
 
 
+def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
+    """How many shards so many rows make, asked for as in `divide`."""
+    return min(shards or math.ceil(rows / (shard_rows or rows)), series)
+
+
 def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
     """Ranges of names with about equally many rows each; never more than there are series.
 
@@ -24,7 +29,7 @@ def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | Non
     ids = sorted(rows)
     ends = np.cumsum([rows[unique_id] for unique_id in ids])
     total = int(ends[-1])
-    wanted = min(shards or math.ceil(total / (shard_rows or total)), len(ids))
+    wanted = count_shards(total, len(ids), shards=shards, shard_rows=shard_rows)
     firsts = np.searchsorted(ends, total * np.arange(1, wanted) / wanted) + 1
     rank = np.arange(1, wanted)
     firsts = rank + np.maximum.accumulate(firsts - rank) if wanted > 1 else rank  # no range without a series

@@ -9,7 +9,6 @@ Shapes: B windows of a batch, G row groups, N steps, W windows, K series.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lstm_model.layout import ABOUT, Layout, Segment, Split, segments_of
+from lstm_model.layout import Layout, Segment, Split, read_about, segments_of
 from lstm_model.prefetch import prefetch
 from lstm_model.windows import Batch, Windows, concat, layout_in, static_rows
 from lstm_model.world import ALONE, World
@@ -133,7 +132,7 @@ def open_stream(
     Raises:
         StreamError: a row group is too large for the limit, or there are fewer of them than processes.
     """
-    about = _about(folders)
+    about = read_about(folders)
     layout = layout_in(about, split, stride=stride)
     files = [path for folder in folders for path in sorted((folder / f"split={split}").glob("*.parquet"))]
     numbered = [(path, number) for path in files for number in range(pq.ParquetFile(path).num_row_groups)]
@@ -164,7 +163,7 @@ def joined(a: Windows | Streamed, b: Windows | Streamed) -> Windows | Streamed:
 
 def bytes_in_memory(folders: Sequence[Path], split: Split, *, stride: int) -> int:
     """What the windows of a split would take at most, by the files' footers alone."""
-    about, steps = _about(folders), 0
+    about, steps = read_about(folders), 0
     for folder in folders:
         for path in (folder / f"split={split}").glob("*.parquet"):
             metadata = pq.ParquetFile(path).metadata
@@ -232,12 +231,6 @@ def _cut(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
 
 def _together(parts: Sequence[Batch]) -> Batch:
     return Batch(*(torch.cat(tensors) for tensors in zip(*(vars(part).values() for part in parts), strict=True)))
-
-
-def _about(folders: Sequence[Path]) -> dict[str, Any]:
-    """`windows.json` of datasets that differ in their series alone."""
-    each: list[dict[str, Any]] = [json.loads((folder / ABOUT).read_text()) for folder in folders]
-    return {**each[0], "static": {name: row for about in each for name, row in about["static"].items()}}
 
 
 def _segments(group: Group, about: dict[str, Any]) -> Iterator[Segment]:

@@ -8,7 +8,6 @@ Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lstm_model.config import WindowSpec
-from lstm_model.layout import ABOUT, Layout, Segment, Split, no_covariates, read_segments
+from lstm_model.layout import Layout, Segment, Split, no_covariates, read_about, read_segments
 from lstm_model.time_axis import INTEGER, advance
 
 
@@ -207,10 +206,9 @@ def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | 
     Several folders are read as one: they have the same geometry and differ in their series alone.
     """
     each = [folders] if isinstance(folders, Path) else folders
-    abouts = [json.loads((folder / ABOUT).read_text()) for folder in each]
-    static = {name: row for about in abouts for name, row in about["static"].items()}
+    about = read_about(each)
     segments = [segment for folder in each for segment in read_segments(folder, split)]
-    return Windows.from_segments(segments, layout_in(abouts[0], split, stride=stride), static)
+    return Windows.from_segments(segments, layout_in(about, split, stride=stride), about["static"])
 
 
 def layout_in(about: dict[str, Any], split: Split, *, stride: int | None = None) -> Layout:

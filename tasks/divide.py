@@ -25,5 +25,7 @@ def divide(series: Artifact, shard: int, of: int, store: Store) -> Artifact:
 
 def count_shards(series: Artifact, scaling: Scaling, store: Store) -> int:
     """How many shards a table is divided into: never more than it has series."""
-    wanted = scaling.shards or -(-series.num_rows // (scaling.shard_rows or series.num_rows))
-    return min(wanted, profile_of(series, store).num_series)
+    from lstm_model import shards
+
+    num_series, wanted = profile_of(series, store).num_series, scaling.model_dump(include={"shards", "shard_rows"})
+    return shards.count_shards(series.num_rows, num_series, **wanted)

@@ -10,7 +10,7 @@ from lstm_model.config import Covariates
 from lstm_model.findings import DataError
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
-from tasks.kept import FACTS, FORECASTS, SCALES, TABLE, folders_of
+from tasks.kept import FACTS, FORECASTS, SCALES, TABLE
 
 
 @task(name="gather series", task_run_name="gather series", cache_policy=STAGE_POLICY, timeout_seconds=3600)
@@ -61,7 +61,7 @@ def score_shards(shards: list[Artifact], store: Store) -> Artifact:
     from lstm_model.evaluate import score
 
     with store.create("scores") as draft:
-        tested = [folder for folder in folders_of(shards, store) if (folder / FORECASTS).is_file()]
+        tested = [store.path(shard) for shard in shards if shard.num_rows]
         if tested:
             table = pd.concat([pd.read_parquet(folder / FORECASTS).astype({"unique_id": "str"}) for folder in tested])
             table = table.astype({"unique_id": "category"}).reset_index(drop=True)

@@ -7,7 +7,6 @@ imported where it is needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +51,14 @@ def series_of(series: Artifact, store: Store) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     columns = ["unique_id", "ds", "y", "observed"]
-    found = [pq.read_table(folder / TABLE, columns=columns) for folder in folders_of([series], store)]
+    found = [pq.read_table(folder / TABLE, columns=columns) for folder in folders_of(series, store)]
     table: pd.DataFrame = pa.concat_tables(found).to_pandas()
     return table
 
 
-def folders_of(artifacts: Sequence[Artifact], store: Store) -> list[Path]:
-    """Where the files of artifacts lie, or those of their shards."""
-    return [store.path(shard) for artifact in artifacts for shard in store.shards(artifact)]
+def folders_of(artifact: Artifact, store: Store) -> list[Path]:
+    """Where the files of an artifact lie, or those of its shards."""
+    return [store.path(shard) for shard in store.shards(artifact)]
 
 
 def frame_of(series: Artifact, store: Store) -> Frame | None:

@@ -166,7 +166,7 @@ def _span(usual: Mapping[str, Any], champion: str, store: Store, series: Artifac
 
 
 def _end(series: Artifact, store: Store) -> Any:
-    return max(last_observed(folder / TABLE) for folder in folders_of([series], store))
+    return max(last_observed(folder / TABLE) for folder in folders_of(series, store))
 
 
 def _earlier(end: Any, steps: int, frequency: str) -> Any:

@@ -23,7 +23,7 @@ def plot(about: Subject, store: Store) -> Artifact:
     from lstm_model.gallery import Training, draw
     from lstm_model.windows import load_windows
 
-    folders = folders_of([about.windows], store)
+    folders = folders_of(about.windows, store)
     training = Training(
         forecaster=load_bundle(store.path(about.model)),
         history=json.loads((store.path(about.model) / HISTORY).read_text()),

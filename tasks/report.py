@@ -18,10 +18,11 @@ from tasks.resolve import Resolved
 @task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
+    from lstm_model.layout import ABOUT
     from lstm_model.report import Report, Setting, picture, render_html, render_markdown
 
     facts, trained = store.meta(about.series), store.meta(about.model)
-    cut = json.loads((store.path(about.windows) / "windows.json").read_text())
+    cut = json.loads((store.path(about.windows) / ABOUT).read_text())
     content = Report(
         name=resolved.config.name,
         scores=scores_of(about.scores, store),

@@ -73,7 +73,7 @@ def train(
     from lstm_model.layout import ABOUT
     from lstm_model.seen import Seen
 
-    folders, plan = folders_of([windows], store), Plan(window=spec, model=model, training=training)
+    folders, plan = folders_of(windows, store), Plan(window=spec, model=model, training=training)
     about = json.loads((store.path(windows) / ABOUT).read_text())
     data = load_training(folders, spec, training)
     # However many processes train: a training that some began goes on in others.

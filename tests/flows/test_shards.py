@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from tests.deployments.conftest import free_port, wait_for
 
 PIPELINE = """
 name: load
@@ -67,19 +68,9 @@ def check_same(one, other):
     np.testing.assert_allclose(forecasts[numbers], forecasts_too[numbers], rtol=1e-6, atol=1e-6)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for_port(port, *, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"nobody listens on port {port} after {seconds} s")
+def listens(port):
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
 
 
 def names(outcome):
@@ -161,7 +152,7 @@ def test_machines_that_share_nothing_but_a_bucket(cli, load, monkeypatch, bucket
     hidden = f"mount -t tmpfs tmpfs {caches} && exec {' '.join(ray)} --address=127.0.0.1:{port} --num-cpus=2"
     nodes = [start(head)]
     try:
-        wait_for_port(port)
+        wait_for("the head", partial(listens, port))
         nodes.append(start(["unshare", "--mount", "sh", "-c", hidden]))
         address = [f"scaling.ray_address=127.0.0.1:{port}", "scaling.runner=ray", "scaling.shards=3"]
         settings = [part for setting in address for part in ("--set", setting)]

@@ -71,6 +71,7 @@ try:
     here.train(checkpoint, world, dropout)
 except here.TrainingStopped as stopped:
     print(stopped)
+torch.distributed.destroy_process_group()  # its threads would abort the interpreter, now and then, on its way out
 """
 
 
