@@ -58,7 +58,7 @@ def stops_at(step: int | None):
 
 
 RANK = f"""
-import sys
+import os, sys
 sys.path[:0] = [{str(HERE.parent)!r}, {str(HERE.parents[2])!r}]
 import torch, {HERE.stem} as here
 rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), here.Path(sys.argv[3])
@@ -71,7 +71,9 @@ try:
     here.train(checkpoint, world, dropout)
 except here.TrainingStopped as stopped:
     print(stopped)
-torch.distributed.destroy_process_group()  # its threads would abort the interpreter, now and then, on its way out
+torch.distributed.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)  # destructors of torch abort a process that used gloo, now and then, once its work is done
 """
 
 
