@@ -1,13 +1,13 @@
 """How a panel in shards grows with its number of series: time, memory, disk, and rows in Prefect's database.
 
-    python -m benchmarks.scale                      # 10 to 100,000 series of 60 months
-    python -m benchmarks.scale --counts 1000000     # as far as this machine goes; merged into the same result
-    python -m benchmarks.scale --runner ray
+    python -m benchmarks.scale                      # 10 to 1,000,000 series of 60 months, about 20 minutes
+    python -m benchmarks.scale --counts 1000 100000 --runner ray
 
 Monthly series from one Parquet file, a year ahead, through the stages as the flows run them, against a Prefect server
-with a SQLite database of its own: `ingest` (survey, shards, gathered), `windows`, `training step` (the mean of some, of
-256 windows, streamed or in memory as the pipeline chooses), `forecast` (to artifacts; `issue` then puts them into the
-ledger). Each runs in a process of its own, whose peak memory is its own. The network is trained on 1,000 series once.
+with a SQLite database of its own: `ingest` (survey, shards, gathered), `windows`, `train` (twenty steps, with all that
+is read and judged around them), `step` (one step of 256 windows, batches' reading in it), `forecast` (to artifacts),
+`issue` (of those into the ledger). Each runs in a process of its own, whose peak memory is its own, and in a flow of
+its own, which takes a second to end. The network that forecasts is trained on 1,000 series once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,16 @@ from benchmarks.machine import Clock, Result, in_a_process, parser
 from deployments.server import running_server
 
 PORT = 4598
-COUNTS = (10, 100, 1000, 10_000, 100_000)
+COUNTS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 MONTHS, HORIZON, CONTEXT = 60, 12, 24
 SHARD_ROWS = 1_000_000
-TAUGHT, TAUGHT_STEPS = 1000, 20
+TAUGHT, STEPS = 1000, 20
+MORE_STEPS = 120
 BLOCK = 10_000
 """Series that are made at once."""
-TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "events", "artifact")
-LOOKS = ("drift", "window_average", "naive", "lstm", "seasonal_naive")
+TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "events", "event_resources", "artifact")
+SETTLED_SECONDS = 6.0
+"""Longer than the server keeps events back before it writes them."""
 Figures = dict[str, Any]
 
 
@@ -48,7 +51,8 @@ def main() -> None:
         print(json.dumps(STAGES[options.stage](options.folder)))
         return
     counts = options.counts or ((4, 8) if options.quick else COUNTS)
-    result = Result("scale", "torch", "pandas", "pyarrow", "prefect", quick=options.quick)
+    name = "scale" if options.runner == "threads" else f"scale_{options.runner}"
+    result = Result(name, "torch", "pandas", "pyarrow", "prefect", quick=options.quick)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         os.environ["PREFECT_HOME"] = scratch
         with running_server(PORT) as server:
@@ -68,10 +72,11 @@ def measure(series: int, home: Path, runner: str) -> list[Figures]:
         make_source(folder / "source.parquet", series)
         make_source(folder / "taught.parquet", min(TAUGHT, series))
         (folder / "runner").write_text(runner)
+        after = settled_rows(home)
         for stage in STAGES:
-            before, disk = database_rows(home), disk_bytes(folder / "store")
+            before, disk = after, disk_bytes(folder / "store")
             figures = in_a_process("benchmarks.scale", stage, folder)
-            after = database_rows(home)
+            after = settled_rows(home)
             added = {name: after[name] - before[name] for name in TABLES}
             figures["disk_bytes"] = disk_bytes(folder / "store") - disk
             rows.append({"series": series, "stage": stage, **figures, "task_runs": added["task_run"], "rows": added})
@@ -108,6 +113,15 @@ def database_rows(home: Path) -> dict[str, int]:
         return {name: database.execute(f"select count(*) from {name}").fetchone()[0] for name in TABLES}
 
 
+def settled_rows(home: Path) -> dict[str, int]:
+    """How many there are once the server has written all that it was told."""
+    before: dict[str, int] = {}
+    while before != (now := database_rows(home)):
+        before = now
+        time.sleep(SETTLED_SECONDS)
+    return now
+
+
 def config_of(folder: Path, source: str = "source.parquet") -> Any:
     """One network for all sizes, so that what differs is the data."""
     from lstm_model.config import PipelineConfig
@@ -123,7 +137,7 @@ def config_of(folder: Path, source: str = "source.parquet") -> Any:
             "scaling": {"shard_rows": SHARD_ROWS, "runner": (folder / "runner").read_text()},
             "advanced": {
                 "model": {"hidden_dim": 64, "layer_dim": 2, "segment": 12},
-                "training": {"max_steps": TAUGHT_STEPS, "batch_size": 256, "threads": 1, "device": "cpu"},
+                "training": {"max_steps": STEPS, "batch_size": 256, "threads": 1, "device": "cpu"},
             },
         }
     )
@@ -185,28 +199,50 @@ def windows(folder: Path) -> Figures:
     import lstm_model.segments  # noqa: F401
     from flows.shards import cut
     from lstm_model.config import Covariates
-    from lstm_model.infer import resolve
-    from tasks.kept import profile_of
 
-    (series,), run = kept(folder, "series"), run_of(folder)
-    spec = resolve(config_of(folder), profile_of(series, run.store))[1].window
+    (series,), run, spec = kept(folder, "series"), run_of(folder), plan_of(folder).window
     made, taken = in_a_flow(lambda: cut(run, series, spec, Covariates()))
     keep(folder, "windows", *made)
     return taken
 
 
 def train(folder: Path) -> Figures:
-    """The time of a step, the data's loading in it; peak memory is of the whole training."""
-    from flows.shards import read  # noqa: F401
-    from lstm_model.infer import resolve
-    from tasks.kept import profile_of
+    """As the task does, data loaded, judged, refitted and kept."""
     from tasks.train import train as task
 
-    ((series,), (cut,)), run = (kept(folder, name) for name in ("series", "windows")), run_of(folder)
-    plan = resolve(config_of(folder), profile_of(series, run.store))[1]
+    ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
     settings = {"spec": plan.window, "model": plan.model, "training": plan.training}
     _, taken = in_a_flow(lambda: run(task, windows=cut, **settings))
     return taken
+
+
+def step(folder: Path) -> Figures:
+    """One step: what some more of them take, through that many."""
+    from lstm_model.dataset import load_training
+    from lstm_model.device import select_device
+    from lstm_model.train import fit
+    from tasks.kept import folders_of
+
+    ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
+    data = load_training(folders_of(cut, run.store), plan.window, plan.training)
+    device, read = select_device("cpu"), []
+    for steps in (1, STEPS, MORE_STEPS):  # the first one's time is that of a process that has just begun
+        training = plan.training.model_copy(update={"max_steps": steps})
+        clock = Clock()
+        fit(data.train, None, plan=plan.model_copy(update={"training": training}), scaler={}, device=device)
+        read.append(clock.read())
+    _, few, many = read
+    each = {name: (many[name] - few[name]) / (MORE_STEPS - STEPS) for name in ("seconds", "cpu_seconds")}
+    return {**each, "peak_mebibytes": many["peak_mebibytes"]}
+
+
+def plan_of(folder: Path) -> Any:
+    """What the pipeline chooses for these series."""
+    from lstm_model.infer import resolve
+    from tasks.kept import profile_of
+
+    (series,) = kept(folder, "series")
+    return resolve(config_of(folder), profile_of(series, run_of(folder).store))[1]
 
 
 def forecast(folder: Path) -> Figures:
@@ -243,6 +279,7 @@ STAGES: dict[str, Callable[[Path], Figures]] = {
     "ingest": ingest,
     "windows": windows,
     "train": train,
+    "step": step,
     "forecast": forecast,
     "issue": issue,
 }
@@ -255,7 +292,7 @@ def table(rows: list[Figures]) -> str:
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        cells = [f"{row['seconds']:.1f}", f"{row['cpu_seconds']:.1f}", f"{row['peak_mebibytes']:.0f}"]
+        cells = [f"{row['seconds']:.3g}", f"{row['cpu_seconds']:.3g}", f"{row['peak_mebibytes']:.0f}"]
         cells += [f"{row['disk_bytes'] / 1e6:.1f}", str(row["task_runs"]), str(sum(row["rows"].values()))]
         lines.append(f"| {row['series']:,} | {row['stage']} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -265,7 +302,7 @@ def plot(rows: list[Figures], path: Path) -> None:
     """Seconds, memory, disk and rows in Prefect's database over the number of series."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from lstm_model.figures import COLOURS, DASHES, grid_of_axes, legend_above, name_axes, save
+    from lstm_model.figures import COLOURS, DASHES, INK, grid_of_axes, legend_above, name_axes, save
 
     figure, axes = grid_of_axes(2, 2, height=6.4, sharex=True)
     panels: list[tuple[str, str, Callable[[Figures], float]]] = [
@@ -275,12 +312,11 @@ def plot(rows: list[Figures], path: Path) -> None:
         ("rows in Prefect's database", "linear", lambda row: sum(row["rows"].values())),
     ]
     for axis, (label, scale, value) in zip(axes.flat, panels, strict=True):
-        for stage, look in zip(dict.fromkeys(row["stage"] for row in rows), LOOKS, strict=True):
+        stages = dict.fromkeys(row["stage"] for row in rows)
+        for stage, colour, dashes in zip(stages, [*COLOURS.values(), INK], [*DASHES.values(), "-"], strict=True):
             found = sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["series"])
             sizes = [row["series"] for row in found]
-            axis.plot(
-                sizes, list(map(value, found)), label=stage, color=COLOURS[look], ls=DASHES[look], marker="o", ms=3
-            )
+            axis.plot(sizes, list(map(value, found)), label=stage, color=colour, ls=dashes, marker="o", ms=3)
         axis.set(xscale="log", yscale=scale)
         for ticks in (axis.xaxis, axis.yaxis):
             ticks.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))

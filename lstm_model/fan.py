@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,16 +16,23 @@ from lstm_model.scores import MODEL
 SHOWN = 3
 
 
+def largest(forecasts: pa.Table) -> list[str]:
+    """The series that a plot shows, since those are what people know by heart."""
+    size = pa.table({"unique_id": forecasts["unique_id"], "median": pc.abs(forecasts["median"])})
+    means = size.group_by("unique_id", use_threads=False).aggregate([("median", "mean")])
+    names: list[str] = means.sort_by([("median_mean", "descending")])["unique_id"][:SHOWN].to_pylist()
+    return names
+
+
 def plot_upcoming(table: pd.DataFrame, history: pd.DataFrame, *, target: str = "y") -> Figure:
-    """The next horizon of the largest series, since those are what people know by heart.
+    """The next horizon of the largest series.
 
     Args:
         table: forecasts, see `lstm_model.forecast`; one cutoff a series.
         history: the series table: unique_id, ds, y.
         target: what y is called on the axis.
     """
-    size = table["median"].abs().groupby(table["unique_id"]).mean()
-    chosen = size.sort_values(ascending=False, kind="stable").index[:SHOWN]
+    chosen = largest(pa.Table.from_pandas(table, columns=["unique_id", "median"]))
     figure, axes = grid_of_axes(len(chosen), height=0.7 + 2.1 * len(chosen))
     label = ""
     for one, unique_id in zip(axes[:, 0], chosen, strict=True):

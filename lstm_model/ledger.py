@@ -18,7 +18,7 @@ import io
 import operator
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -39,6 +39,7 @@ Found = TypeVar("Found")
 
 FOLDER = "ledger"
 KEY = ("unique_id", "cutoff", "model_version")
+ORDER = [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
 FIXED = ("unique_id", "cutoff", "ds", "step", "mean", "median")
 FANOUT = 32
 """So many files in a row that hold equally many issues are merged."""
@@ -76,11 +77,12 @@ class Ledger:
         self._store, self._home = store, store.home
         self.folder = store.root / FOLDER
 
-    def append(self, table: pd.DataFrame, *, model_version: str) -> int:
-        """Add the forecasts that are not there yet; one is known by its series, cutoff and model.
+    def append(self, tables: pd.DataFrame | Iterable[pd.DataFrame], *, model_version: str) -> int:
+        """Add the forecasts that are not there yet, as one issue; one is known by its series, cutoff and model.
 
         Args:
-            table: unique_id, cutoff, ds, step, mean, median and the bounds of intervals, see `lstm_model.forecast`.
+            tables: unique_id, cutoff, ds, step, mean, median and the bounds of intervals, see `lstm_model.forecast`;
+                several have different series, and are looked at one after another.
             model_version: of the bundle that made them.
 
         Returns:
@@ -89,9 +91,8 @@ class Ledger:
         Raises:
             ValueError: a forecast is in the table twice, or its timestamps are of another type than the ledger's.
         """
-        if table.duplicated(["unique_id", "cutoff", "step"]).any():
-            raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
-        issue = _to_arrow(table.assign(model_version=model_version))
+        each = [tables] if isinstance(tables, pd.DataFrame) else tables
+        issue = _oldest_first(pa.concat_tables([_to_arrow(table, model_version) for table in each]))
         with self._store.lock("ledger"):
             self._again(self._sweep)
             written = self._until_it_counts(issue)
@@ -99,13 +100,19 @@ class Ledger:
         return written
 
     def read(
-        self, *, since: Any = None, cutoffs: pd.Series | None = None, model_version: str | None = None
+        self,
+        *,
+        since: Any = None,
+        cutoffs: pd.Series | None = None,
+        ids: tuple[str, str] | None = None,
+        model_version: str | None = None,
     ) -> pd.DataFrame:
         """Forecasts as they were issued, the oldest first; all of them, or a part.
 
         Args:
             since: only cutoffs from this one on.
             cutoffs: only these, of the type that appended forecasts have; a value may occur often.
+            ids: only series whose names are not before the first of these and not after the last.
             model_version: only those of one bundle.
 
         Raises:
@@ -116,6 +123,8 @@ class Ledger:
             tests.append(pads.field("cutoff") >= _moment(since))
         if cutoffs is not None:
             tests.append(_among(pa.array(cutoffs.unique(), _moment_type(cutoffs))))
+        if ids is not None:
+            tests.append((pads.field("unique_id") >= ids[0]) & (pads.field("unique_id") <= ids[1]))
         if model_version is not None:
             tests.append(pads.field("model_version") == model_version)
         condition = functools.reduce(operator.and_, tests) if tests else None
@@ -208,9 +217,9 @@ class Ledger:
         version = pads.field("model_version") == issue.column("model_version")[0]
         condition = version & _among(pc.unique(issue.column("cutoff")))
         known = self._read(parts, condition, columns=[*KEY, "step"])
-        return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(
-            [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
-        )
+        if not known.num_rows:
+            return issue
+        return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(ORDER)
 
     def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
@@ -349,11 +358,19 @@ def _moment_type(cutoffs: pd.Series) -> pa.DataType:
     return pa.int64() if cutoffs.dtype.kind == "i" else pa.timestamp("us")
 
 
-def _to_arrow(table: pd.DataFrame) -> pa.Table:
-    moment = _moment_type(table["cutoff"])
+def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
+    if table.duplicated(["unique_id", "cutoff", "step"]).any():
+        raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
+    table, moment = table.assign(model_version=model_version), _moment_type(table["cutoff"])
     bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
     arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
     return arrow.replace_schema_metadata(None)
+
+
+def _oldest_first(issue: pa.Table) -> pa.Table:
+    """Almost always all series end together, and nothing is moved."""
+    span = pc.min_max(issue.column("cutoff"))
+    return issue if span["min"] == span["max"] else issue.sort_by("cutoff")
 
 
 def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:

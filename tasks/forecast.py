@@ -10,14 +10,16 @@ from __future__ import annotations
 import io
 from typing import Any, Literal
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.config import Forecasting
-from lstm_model.fan import plot_upcoming
+from lstm_model.fan import largest, plot_upcoming
 from lstm_model.figures import to_png
 from lstm_model.findings import DataError, left_out_notes
 from lstm_model.ledger import Ledger
@@ -99,24 +101,22 @@ def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
     """
     version, ledger = version_of(champion), Ledger(store)
-    tables = [forecasts_of(one, store) for one in forecasts if one.num_rows]
+    made = [one for one in forecasts if one.num_rows]
     notes = left_out_notes(store.meta(one)["left_out"] for one in forecasts)
-    if not tables:
+    if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
-    table = pd.concat(tables, ignore_index=True)
-    new_rows = ledger.append(table, model_version=version)
-    issued = ledger.read(cutoffs=table["cutoff"], model_version=version)
-    latest = table[["unique_id", "cutoff", "step"]].merge(issued, on=["unique_id", "cutoff", "step"])
+    new_rows = ledger.append((forecasts_of(one, store) for one in made), model_version=version)
+    latest = pa.concat_tables([_as_issued(one, ledger, version, store) for one in made])
     buffer = io.BytesIO()
-    latest[issued.columns].to_parquet(buffer, index=False)
+    pq.write_table(latest, buffer, compression="zstd")
     store.home.write(FORECASTS, buffer.getvalue(), durable=True)
     for note in notes:
         get_run_logger().warning("%s", note)
     return Issue(
         model_version=version,
         new_rows=new_rows,
-        num_series=latest["unique_id"].nunique(),
-        cutoff=str(latest["cutoff"].max()),
+        num_series=pc.count_distinct(latest["unique_id"]).as_py(),
+        cutoff=str(pc.max(latest["cutoff"]).as_py()),
         notes=notes,
     )
 
@@ -149,7 +149,7 @@ def show(
     name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
 ) -> Issued:
     """The forecasts in the UI: a plot of a few series and the first rows."""
-    latest = pd.read_parquet(io.BytesIO(store.home.read(FORECASTS)))
+    latest = pq.read_table(io.BytesIO(store.home.read(FORECASTS)))
     issued = Issued(
         status="issued" if issue.new_rows else "unchanged",
         name=name,
@@ -180,16 +180,26 @@ def _handed_over(ledger: Ledger, database: dict[str, Any]) -> int:
     return -1
 
 
-def _picture(latest: pd.DataFrame, series: Artifact, store: Store) -> Picture:
-    figure = plot_upcoming(latest, series_of(series, store), target=target_of(series, store))
+def _as_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) -> pa.Table:
+    """A shard's forecasts as the ledger has them."""
+    asked = forecasts_of(forecasts, store, ["unique_id", "cutoff", "step"])
+    ids = asked["unique_id"].min(), asked["unique_id"].max()
+    issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
+    return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)
+
+
+def _picture(latest: pa.Table, series: Artifact, store: Store) -> Picture:
+    chosen = largest(latest)
+    ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
+    figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))
     return Picture("forecasts", "", to_png(figure))
 
 
-def _table(latest: pd.DataFrame) -> str:
-    shown = latest.head(ROWS_SHOWN)
+def _table(latest: pa.Table) -> str:
+    shown = latest.slice(0, ROWS_SHOWN).to_pandas()
     head = f"| {' | '.join(shown.columns)} |\n|{' --- |' * len(shown.columns)}"
     rows = [f"| {' | '.join(escape_markdown(_short(v)) for v in row)} |" for row in shown.itertuples(index=False)]
-    more = f"\n\n… and {len(latest) - len(shown):,} rows more." if len(latest) > len(shown) else ""
+    more = f"\n\n… and {latest.num_rows - len(shown):,} rows more." if latest.num_rows > len(shown) else ""
     return "\n".join([head, *rows]) + more
 
 

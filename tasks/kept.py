@@ -7,6 +7,7 @@ imported where it is needed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,14 @@ class Subject(BaseModel):
     scores: Artifact
 
 
-def series_of(series: Artifact, store: Store) -> pd.DataFrame:
-    """unique_id, ds, y and observed of the series table."""
+def series_of(series: Artifact, store: Store, only: Sequence[str] | None = None) -> pd.DataFrame:
+    """unique_id, ds, y and observed of the series table, or of some series of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["unique_id", "ds", "y", "observed"]
-    found = [pq.read_table(folder / TABLE, columns=columns) for folder in folders_of(series, store)]
+    rows = None if only is None else [("unique_id", "in", list(only))]
+    found = [pq.read_table(folder / TABLE, columns=columns, filters=rows) for folder in folders_of(series, store)]
     table: pd.DataFrame = pa.concat_tables(found).to_pandas()
     return table
 
@@ -110,11 +112,11 @@ def verdict_of(scores: Artifact, store: Store) -> Verdict | None:
     return Verdict(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
 
 
-def forecasts_of(scores: Artifact, store: Store) -> pd.DataFrame:
-    """Every test forecast, see `lstm_model.evaluate.forecast_table`."""
+def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:
+    """Every test forecast of scores, see `lstm_model.evaluate.forecast_table`, or what a champion forecasts next."""
     import pandas as pd
 
-    return pd.read_parquet(store.path(scores) / FORECASTS)
+    return pd.read_parquet(store.path(artifact) / FORECASTS, columns=columns)
 
 
 def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:

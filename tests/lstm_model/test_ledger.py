@@ -57,6 +57,15 @@ def test_what_was_appended_is_read_and_a_repetition_adds_nothing(ledger):
     assert len(ledger.read(model_version="n")) == 6 and ledger.model_versions() == {"m", "n"}
 
 
+def test_shards_are_one_issue_oldest_first(ledger):
+    ledger.append(issue(1, ids="c"), model_version="m")
+    shards = [pd.concat([issue(1, ids="a"), issue(0, ids="b")]), issue(1, ids="cd"), issue(0, ids="e")]
+    assert ledger.append(iter(shards), model_version="m") == 12, "c was there"
+    assert len(list(ledger.folder.glob("*.parquet"))) == 2
+    assert "".join(ledger.read()["unique_id"][::HORIZON]) == "cbead"
+    assert set(ledger.read(ids=("b", "d"))["unique_id"]) == set("bcd")
+
+
 def test_cutoffs_are_counted_over_all_files(ledger):
     assert ledger.cutoffs().empty
     for hour, ids, version in ((1, "ab", "m"), (1, "bc", "m"), (0, "a", "n")):
