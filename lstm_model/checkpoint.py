@@ -59,6 +59,8 @@ class Checkpoint:
         self.path, self.key, self.should_stop, self._writes = path, key, should_stop, writes
         self._state: State = {"finished": {}, "running": {}, "chosen": {}}
         self._rested_at = 0.0
+        self.is_written = True
+        """Whether the last write has succeeded; where another process writes, that is its matter."""
         if path.is_file():
             self._read()
 
@@ -77,6 +79,11 @@ class Checkpoint:
         """What a finished stage gave."""
         result: State | None = self._state["finished"].get(stage)
         return result
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there are results and no stage is under way."""
+        return bool(self._state["finished"]) and not self._state["running"]
 
     def progress(self, stage: str) -> State | None:
         """How far a stage was."""
@@ -111,7 +118,9 @@ class Checkpoint:
         header = {"format": FORMAT, "key": self.key, "state": rest, "sha256": _digest(rest, tensors)}
         try:
             write_atomically(self.path, save(tensors, header), durable=True)
+            self.is_written = True
         except OSError as error:  # a full disk: the training itself is well
+            self.is_written = False
             logger.warning("the checkpoint could not be written: %s", error)
         ended = time.monotonic()
         self._rested_at = ended + SPARING * (ended - began)

@@ -65,8 +65,7 @@ def drawn(
     In memory, the ranks share one order of all windows; streamed, each has an order of its own row groups.
     """
     if isinstance(windows, Streamed):
-        share = len(range(world.rank, spec.batch_size, world.size))
-        for batch in windows.batches(share, seed=spec.seed, first=first, steps=steps):
+        for batch in windows.batches(len(world.places(spec.batch_size)), seed=spec.seed, first=first, steps=steps):
             yield _moved(batch, choice.torch_device)
         return
     resident = placed(windows, choice)

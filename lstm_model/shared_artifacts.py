@@ -14,7 +14,7 @@ from pathlib import Path
 from lstm_model.home import Entry
 from lstm_model.object_home import ObjectHome
 
-MANIFEST, GONE = "manifest.json", "gone.json"
+MANIFEST, GONE, DAMAGED = "manifest.json", "gone.json", "damaged"
 
 
 def upload(home: ObjectHome, folder: Path, name: str) -> None:
@@ -23,6 +23,12 @@ def upload(home: ObjectHome, folder: Path, name: str) -> None:
     for file in files:
         home.upload(f"{name}/{file.relative_to(folder).as_posix()}", file)
     home.write(f"{name}/{MANIFEST}", (folder / MANIFEST).read_bytes())
+    home.remove(f"{name}/{DAMAGED}")
+
+
+def mark(home: ObjectHome, name: str) -> None:
+    """Have all machines know that its content is not what was written, until it is uploaded again."""
+    home.write(f"{name}/{DAMAGED}", b"")
 
 
 def download(home: ObjectHome, name: str, folder: Path) -> None:
@@ -31,8 +37,9 @@ def download(home: ObjectHome, name: str, folder: Path) -> None:
     if not any(entry.name == f"{name}/{MANIFEST}" for entry in entries):
         raise FileNotFoundError(f"{home.shown(name)} does not exist")
     for entry in entries:
-        if entry.name != f"{name}/{GONE}":
-            home.download(entry, folder / entry.name.removeprefix(f"{name}/"))
+        file = entry.name.removeprefix(f"{name}/")
+        if file not in (GONE, DAMAGED):
+            home.download(entry, folder / file)
 
 
 def sizes(home: ObjectHome, name: str) -> dict[str, int]:

@@ -112,11 +112,18 @@ class Store:
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
         """Write an artifact: on success `draft.artifact` names it; on any error nothing is left behind."""
-        folder = self._draft(kind)
-        draft = Draft(kind, folder)
-        try:
+        with self.scratch(kind) as folder:
+            draft = Draft(kind, folder)
             yield draft
             draft._artifact = self._publish(draft)
+
+    @contextmanager
+    def scratch(self, what: str) -> Iterator[Path]:
+        """A folder on the store's disk that goes at the end, or in a later `sweep` where this process is killed."""
+        folder = self.root / "tmp" / f"{what}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -139,7 +146,7 @@ class Store:
         Nothing is fetched to be verified: that would bring every shard to whoever looks whether they are there. What
         is fetched is verified then.
         """
-        from lstm_model.shared_artifacts import sizes
+        from lstm_model.shared_artifacts import DAMAGED, sizes
 
         folder = self._folder(artifact)
         if folder.exists():
@@ -148,6 +155,8 @@ class Store:
             except DamagedArtifactError:
                 shutil.rmtree(folder, ignore_errors=True)
         name, found = _name(artifact), sizes(home, _name(artifact))
+        if DAMAGED in found:
+            raise DamagedArtifactError(f"{home.shown(name)} was not what was written when it was fetched")
         wanted = {file: facts["bytes"] for file, facts in self._manifest(artifact)["files"].items()}
         for file in (MANIFEST, *wanted):
             if file not in found or found[file] != wanted.get(file, found[file]):
@@ -282,26 +291,30 @@ class Store:
         return self.root / _name(artifact)
 
     def _fetch(self, artifact: Artifact, home: ObjectHome) -> None:
-        """Copy an artifact to this machine, whole and as it was written, or not at all."""
-        from lstm_model.shared_artifacts import download
+        """Copy an artifact to this machine, whole and as it was written, or not at all.
 
-        draft = self._draft(artifact.kind)
+        What does not arrive as it was written is fetched once more. If that is no better, it is marked in the home:
+        nothing else would tell, where its size is right, and the next run that asks for it makes it again.
+        """
+        from lstm_model.shared_artifacts import mark
+
         try:
-            download(home, _name(artifact), draft)
-            self._verify(artifact, draft)
-            with self.lock(f"publish {artifact.sha256}"):
-                if not self._folder(artifact).exists():
-                    self._folder(artifact).parent.mkdir(parents=True, exist_ok=True)
-                    draft.replace(self._folder(artifact))
+            with suppress(DamagedArtifactError):
+                return self._copy(artifact, home)
+            return self._copy(artifact, home)
         except FileNotFoundError as error:
             raise DamagedArtifactError(str(error)) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        except DamagedArtifactError as error:
+            mark(home, _name(artifact))
+            raise DamagedArtifactError(f"{home.shown(_name(artifact))} is damaged; run again: {error}") from error
 
-    def _draft(self, kind: str) -> Path:
-        folder = self.root / "tmp" / f"{kind}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
-        return folder
+    def _copy(self, artifact: Artifact, home: ObjectHome) -> None:
+        from lstm_model.shared_artifacts import download
+
+        with self.scratch(artifact.kind) as draft:
+            download(home, _name(artifact), draft)
+            self._verify(artifact, draft)
+            self._move_into_place(draft, artifact)
 
     def _publish(self, draft: Draft) -> Artifact:
         files = {

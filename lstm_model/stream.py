@@ -130,7 +130,7 @@ def open_stream(
         world: who else reads.
 
     Raises:
-        StreamError: a row group is too large for the limit, or there are fewer of them than processes.
+        StreamError: a row group is too large for the limit, or there are none for one of the processes.
     """
     about = read_about(folders)
     layout = layout_in(about, split, stride=stride)
@@ -150,6 +150,11 @@ def open_stream(
         if len(windows):
             groups.append(replace(group, windows=len(windows), nbytes=nbytes))
     _check(groups, limit)
+    if split == "train" and world.size > 1 and not groups:
+        raise StreamError(
+            f"the row groups of process {world.rank + 1} of {world.size} hold no window to train on; set "
+            "training.workers to 1 or raise training.memory_mib"
+        )
     return Streamed(ends.outline(layout, about), tuple(groups), limit, world.rank, about)
 
 

@@ -36,12 +36,21 @@ class World:
         Raises:
             WorldError: there are fewer windows than processes.
         """
-        if len(index_B) < self.size:
+        share = self.places(len(index_B))
+        return index_B if self.size == 1 else index_B[share.start :: share.step]
+
+    def places(self, batch_size: int) -> range:
+        """Which of a batch's windows are this rank's.
+
+        Raises:
+            WorldError: there are fewer windows than processes.
+        """
+        if batch_size < self.size:
             raise WorldError(
-                f"a batch of {len(index_B)} windows cannot be shared by {self.size} processes; use fewer "
+                f"a batch of {batch_size} windows cannot be shared by {self.size} processes; use fewer "
                 "(training.workers) or a larger training.batch_size"
             )
-        return index_B if self.size == 1 else index_B[self.rank :: self.size]
+        return range(self.rank, batch_size, self.size)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks: one call, however many they are."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -58,33 +56,42 @@ class Job:
 
 
 def fit_on_workers(
-    job: Job, *, stop: Event, on_progress: Callable[[Progress], None] | None = None, address: str = "local"
+    job: Job,
+    folder: Path,
+    *,
+    stop: Event,
+    on_progress: Callable[[Progress], None] | None = None,
+    address: str = "local",
 ) -> None:
     """Train in `job.plan.training.workers` processes, until the checkpoint holds every stage's result.
 
     Args:
         job: the training.
+        folder: for what they tell each other; on all machines that take part.
         stop: set, the processes keep where they are and end.
         on_progress: told how far they are.
         address: of a Ray cluster; local starts one on this machine, for as long as the training takes.
 
     Raises:
         TrainingStopped: `stop` was set.
-        DistributedTrainingError: too few CPUs, or the processes died too often; the checkpoint stays.
+        DistributedTrainingError: too few CPUs, the processes died too often, or what they made is not where this
+            process looks for it; the checkpoint stays.
         ValueError: Ray is not installed.
         ConnectionError: there is no cluster at the address.
     """
-    from lstm_model.checkpoint import TrainingStopped
+    from lstm_model.checkpoint import Checkpoint, TrainingStopped
 
     job = _resolved(job)
-    folder = Path(tempfile.mkdtemp(prefix=f".ray-{job.key[:8]}-", dir=_made(job.path.parent)))
-    try:
-        with _ray(job, address), _watching(folder, stop, on_progress):
-            _run(job, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _ray(job, address), _watching(folder, stop, on_progress):
+        _run(job, folder)
     if stop.is_set():
         raise TrainingStopped("the shared training was stopped; its checkpoint is of the last step")
+    if not Checkpoint(job.path, job.key).is_finished:
+        raise DistributedTrainingError(
+            f"the training in {job.plan.training.workers} processes has ended, but {job.path} does not hold its "
+            "result: they ran on machines that do not share this folder. Keep the store where all machines reach it "
+            "under this path, or set training.workers to 1"
+        )
 
 
 def _resolved(job: Job) -> Job:
@@ -156,6 +163,8 @@ def train_on_worker(told: dict[str, Any]) -> None:
         )
     except TrainingStopped as stopped:
         logger.info("%s", stopped)
+    if not checkpoint.is_written:
+        raise OSError(f"the result of the training could not be written to {job.path}; free some space on its disk")
 
 
 class _Written:
@@ -220,8 +229,3 @@ def _ray(job: Job, address: str) -> Iterator[None]:
     finally:
         if not before:
             ray.shutdown()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

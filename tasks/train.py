@@ -88,7 +88,7 @@ def train(
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
             job = Job(tuple(folders), plan, about["scaler"], device, checkpoint.path, checkpoint.key, origin)
-            fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address), stop)
+            fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop)
     fitted.notes += data.notes
     start = fitted.start if origin else start
     fitted.notes += [start.in_words()] if parent else []
@@ -110,6 +110,7 @@ def _fit(
     on_progress: Callable[[Progress], None],
     stop: Event,
     ray_address: str,
+    store: Store,
 ) -> Fitted:
     """Train here; where several processes share the training, put together what they have left in the checkpoint."""
     from lstm_model.checkpoint import Checkpoint
@@ -117,7 +118,8 @@ def _fit(
 
     # The tutorial's own loop takes whole epochs as one batch, one after the other.
     if job.plan.training.workers > 1 and job.plan.model.kind != "tutorial":
-        fit_on_workers(job, stop=stop, on_progress=on_progress, address=ray_address)
+        with store.scratch("ray") as folder:
+            fit_on_workers(job, folder, stop=stop, on_progress=on_progress, address=ray_address)
         checkpoint = Checkpoint(job.path, job.key, should_stop=stop.is_set)
     return fit(
         data.train,

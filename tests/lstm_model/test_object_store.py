@@ -118,6 +118,19 @@ def test_other_bytes_are_told_and_a_damaged_copy_is_fetched_again(bucket_store):
     with pytest.raises(DamagedArtifactError, match="differs from the manifest"):
         elsewhere.path(artifact)
     assert not (elsewhere.root / "artifacts" / "note" / artifact.sha256).exists()
+    for store in (here, elsewhere):
+        with pytest.raises(DamagedArtifactError, match="was not what was written when it was fetched"):
+            store.verify(artifact)
+    assert write(here) == artifact
+    elsewhere.verify(artifact)
+    assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello"
+
+
+def test_what_lies_half_where_a_copy_belongs_is_replaced(bucket_store):
+    artifact, elsewhere = write(bucket_store()), bucket_store()
+    half = elsewhere.root / "artifacts" / "note" / artifact.sha256
+    (half / "sub").mkdir(parents=True)
+    assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello"
 
 
 def test_what_is_unused_goes_in_two_steps_and_comes_back_when_it_is_touched_between(bucket_store):

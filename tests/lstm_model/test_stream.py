@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lstm_model import segments, stream
+from lstm_model.checkpoint import Checkpoint
 from lstm_model.config import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.dataset import load_training
 from lstm_model.device import DeviceChoice
@@ -186,6 +187,44 @@ def test_a_streamed_training_learns_as_well_as_one_in_memory(tmp_path, monkeypat
     assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[1] < 0.9 * fitted[1].history[0]["train_loss"]
     assert any("refitted through validation" in note for note in fitted[1].notes)
     assert fitted[1].forecaster.calibration is not None
+
+
+TOGETHER = f"""
+import os, sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
+import torch, test_stream as here
+rank, folder = int(sys.argv[1]), here.Path(sys.argv[2])
+torch.distributed.init_process_group("gloo", init_method=f"file://{{folder}}/meet", rank=rank, world_size=2)
+world, settings = here.World(rank, 2), here.plan(memory_mib=2, workers=2)
+data = here.load_training([folder], settings.window, settings.training, world=world)
+assert isinstance(data.train, here.Streamed) and bool(len(data.newest)) == world.leads
+checkpoint = here.Checkpoint(folder / "a.safetensors", "a", writes=world.leads)
+given = {{"checkpoint": checkpoint, "world": world, "device": here.CPU, "newest": data.newest}}
+here.fit(data.train, data.validation, plan=settings, scaler={{}}, **given)
+torch.distributed.destroy_process_group()
+os._exit(0)  # destructors of torch abort a process that used gloo, now and then, once its work is done
+"""
+
+
+def test_two_processes_stream_and_one_has_nothing_of_the_validation(tmp_path):
+    """Its single row group is the other's; both refit."""
+    folder = write(tmp_path, seasonal(count=40, steps=600), row_group_steps=2000)
+    commands = [[sys.executable, "-c", TOGETHER, str(rank), str(folder)] for rank in range(2)]
+    ranks = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    errors = [rank.communicate(timeout=120)[1][-2000:] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    kept = Checkpoint(folder / "a.safetensors", "a")
+    assert kept.is_finished and kept.result("refit from scratch")
+    memory = load_training([folder], plan().window, plan().training)
+    alone = fit(memory.train, memory.validation, newest=memory.newest, plan=plan(), scaler={}, device=CPU)
+    assert kept.result("search from scratch")["best_loss"] == pytest.approx(alone.best_loss, rel=0.05)
+
+
+def test_a_process_without_windows_is_told_so(tmp_path):
+    short = {"a": np.full(100, np.nan), "b": np.arange(400.0)}
+    folder = write(tmp_path, short, row_group_steps=1)
+    with pytest.raises(StreamError, match=r"process 1 of 2 hold no window to train on; set training.workers to 1"):
+        open_stream([folder], "train", limit=2**30, world=World(0, 2))
 
 
 MEASURE = f"""

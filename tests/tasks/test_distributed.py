@@ -102,13 +102,12 @@ def test_two_workers_train_as_one_process_and_survive_that_one_is_killed(ray, tm
             os.kill(killed[0], signal.SIGKILL)
 
     began = time.monotonic()
-    fit_on_workers(told, stop=threading.Event(), on_progress=kill)
+    fit_on_workers(told, tmp_path, stop=threading.Event(), on_progress=kill)
     print(f"{time.monotonic() - began:.1f} s with a killed worker; killed {killed}")
     assert killed and seen[-1] > 0
     checkpoint = Checkpoint(told.path, told.key)
     assert checkpoint.result("search from scratch") and checkpoint.result("refit from scratch")
     np.testing.assert_allclose(curve(fitted(told, checkpoint)), curve(fitted(told)), rtol=0.02)
-    assert [file.name for file in told.path.parent.iterdir() if file.name.startswith(".ray-")] == []
     assert not ray.is_initialized()
 
 
@@ -116,7 +115,7 @@ def test_two_workers_train_as_one_process_and_survive_that_one_is_killed(ray, tm
 def test_asked_to_stop_they_keep_where_they_are(ray, tmp_path):
     told, stop = job(tmp_path, max_steps=100_000), threading.Event()
     with pytest.raises(TrainingStopped, match="the shared training was stopped"):
-        fit_on_workers(told, stop=stop, on_progress=lambda progress: stop.set())
+        fit_on_workers(told, tmp_path, stop=stop, on_progress=lambda progress: stop.set())
     assert Checkpoint(told.path, told.key).progress("search from scratch")["step"] > 0
 
 
@@ -124,10 +123,10 @@ def test_asked_to_stop_they_keep_where_they_are(ray, tmp_path):
 def test_what_fails_again_and_again_is_an_error_that_says_where_all_is_kept(ray, tmp_path):
     told = job(tmp_path, batch_size=1)
     with pytest.raises(DistributedTrainingError, match=r"(?s)failed 3 times.*1 windows cannot be shared.*is kept in"):
-        fit_on_workers(told, stop=threading.Event())
+        fit_on_workers(told, tmp_path, stop=threading.Event())
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ValueError, match=r"training.workers asks for Ray.*pip install 'evergreen-forecast\[ray\]'"):
-        fit_on_workers(job(tmp_path), stop=threading.Event())
+        fit_on_workers(job(tmp_path), tmp_path, stop=threading.Event())
