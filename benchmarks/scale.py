@@ -28,7 +28,7 @@ from deployments.server import running_server
 PORT = 4598
 COUNTS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 MONTHS, HORIZON, CONTEXT = 60, 12, 24
-SHARD_ROWS = 1_000_000
+SHARD_ROWS, MEMORY_MIB = 1_000_000, 1024
 TAUGHT, STEPS = 1000, 20
 MORE_STEPS = 120
 BLOCK = 10_000
@@ -60,7 +60,13 @@ def main() -> None:
             rows = [row for count in counts for row in measure(count, Path(scratch), options.runner)]
     print(table(rows))
     plot(rows, result.picture)
-    setting = {"months": MONTHS, "context": CONTEXT, "horizon": HORIZON, "shard_rows": SHARD_ROWS}
+    setting = {
+        "months": MONTHS,
+        "context": CONTEXT,
+        "horizon": HORIZON,
+        "shard_rows": SHARD_ROWS,
+        "memory_mib": MEMORY_MIB,
+    }
     result.keep(rows, seeds=[0], setting={**setting, "runner": options.runner})
 
 
@@ -137,7 +143,13 @@ def config_of(folder: Path, source: str = "source.parquet") -> Any:
             "scaling": {"shard_rows": SHARD_ROWS, "runner": (folder / "runner").read_text()},
             "advanced": {
                 "model": {"hidden_dim": 64, "layer_dim": 2, "segment": 12},
-                "training": {"max_steps": STEPS, "batch_size": 256, "threads": 1, "device": "cpu"},
+                "training": {
+                    "max_steps": STEPS,
+                    "batch_size": 256,
+                    "threads": 1,
+                    "device": "cpu",
+                    "memory_mib": MEMORY_MIB,
+                },
             },
         }
     )
