@@ -30,7 +30,7 @@ COUNTS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 MONTHS, HORIZON, CONTEXT = 60, 12, 24
 SHARD_ROWS, MEMORY_MIB = 1_000_000, 1024
 TAUGHT, STEPS = 1000, 20
-MORE_STEPS = 120
+MORE_STEPS = 1020
 BLOCK = 10_000
 """Series that are made at once."""
 TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "events", "event_resources", "artifact")
@@ -67,7 +67,8 @@ def main() -> None:
         "shard_rows": SHARD_ROWS,
         "memory_mib": MEMORY_MIB,
     }
-    result.keep(rows, seeds=[0], setting={**setting, "runner": options.runner})
+    settled = {"shard_rows": SHARD_ROWS, "memory_mib": MEMORY_MIB, "runner": options.runner}
+    result.keep(rows, seeds=[0], setting={**setting, **settled})
 
 
 def measure(series: int, home: Path, runner: str) -> list[Figures]:

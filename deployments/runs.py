@@ -51,11 +51,11 @@ async def find_runs(
             return found
 
 
-async def last_heartbeat(client: PrefectClient, run: FlowRun, *, since: datetime) -> datetime | None:
-    """When the process of a run last said that it lives; None: not since then."""
+async def last_heartbeat(client: PrefectClient, run: FlowRun | None = None, *, since: datetime) -> datetime | None:
+    """When the process of a run, or of any, last said that it lives; None: not since then."""
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
-        resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]) if run else None,
         # Workers tell the time by their own clocks, which may be ahead of this one.
         occurred=EventOccurredFilter(since=since, until=datetime.now(UTC) + timedelta(hours=1)),
     )

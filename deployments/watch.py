@@ -137,12 +137,15 @@ class Watch:
             return False
         if self.all_here and alive is not None and not run.work_pool_name:
             return not (run.state.is_pending() and now - run.state.timestamp < STARTING)
-        # Before its start a run has no heartbeat. One that runs without any has them turned off: nothing can be told.
-        heard = run.state.timestamp if run.state.is_pending() else await self._last_heartbeat(run)
-        return heard is not None and now - max(heard, self.listening_since, run.state.timestamp) > self.patience
-
-    async def _last_heartbeat(self, run: FlowRun) -> datetime | None:
-        return await last_heartbeat(self.client, run, since=datetime.now(UTC) - MEMORY)
+        silent_since = max(self.listening_since, run.state.timestamp)
+        if now - silent_since <= self.patience:
+            return False
+        if run.state.is_pending():  # before its start a run has no heartbeat
+            return True
+        heard = await last_heartbeat(self.client, run, since=now - MEMORY)
+        if heard is None:  # it died before its first, unless nobody has any: where they are turned off, who can tell?
+            return await last_heartbeat(self.client, since=now - MEMORY) is not None
+        return now - heard > self.patience
 
     async def _end(self, run: FlowRun) -> None:
         """Mark it as what it is; that frees its place."""

@@ -50,12 +50,14 @@ def watch(server, tmp_path):
 
 @pytest.fixture
 def leave_running(server, client):
-    """A run that a worker says it runs, and the time of its last heartbeat."""
+    """A run that a worker says it runs, and how long ago its last heartbeat was, if there was one."""
 
     def leave(deployment, heartbeat, **parameters):
         run = client.create_flow_run_from_deployment(deployment.id, **parameters)
         client.set_flow_run_state(run.id, Pending())
         client.set_flow_run_state(run.id, Running())
+        if heartbeat is None:
+            return run
         event = {"id": str(uuid4()), "event": HEARTBEAT, "occurred": (datetime.now(UTC) - heartbeat).isoformat()}
         resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
         httpx.post(f"{server.api_url}/events", json=[{**event, "resource": resource}]).raise_for_status()
@@ -91,9 +93,15 @@ def test_deploy_pause_deploy_again_and_work(prefect, client, tmp_path, leave_run
     parameters = {"config": {**sales.parameters["config"], "advanced": quick}, "store": str(tmp_path / "store")}
     run = leave_running(sales, timedelta(minutes=20), parameters=parameters)  # its worker was killed
     alive = leave_running(panel, timedelta(seconds=-60))
-    wait_for("the search", lambda: client.read_flow_run(run.id).state.name == "AwaitingRetry", seconds=60)
+    early = leave_running(client.read_deployment_by_name("retrain/tutorial"), None)  # killed before its first
+
+    def found():
+        return all(client.read_flow_run(dead.id).state.name == "AwaitingRetry" for dead in (run, early))
+
+    wait_for("the search", found, seconds=60)
     assert client.read_flow_run(alive.id).state.is_running(), watch.read_text()
-    client.set_flow_run_state(alive.id, Cancelled(), force=True)
+    for other in (alive, early):
+        client.set_flow_run_state(other.id, Cancelled(), force=True)
     output = prefect("worker", "start", "--pool", "evergreen", "--run-once")
     done = client.read_flow_run(run.id)
     assert done.state.is_completed() and done.run_count == 2, output

@@ -1,14 +1,11 @@
-"""One Prefect server a session; flows run against it in processes of their own, as users run them."""
+"""Flows run in processes of their own, as users run them, against one Prefect server a session."""
 
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -24,45 +21,6 @@ advanced:
   training: {max_steps: 20, threads: 1}
 """
 """A whole run takes a few seconds."""
-
-
-@pytest.fixture(scope="session")
-def api_url(tmp_path_factory):
-    """A real server with a database of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
-    }
-    environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-def _wait_until_healthy(url, server, log, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"no Prefect server after {seconds} s:\n{log.read_text()}")
 
 
 def hear_ctrl_c():

@@ -87,6 +87,20 @@ def test_shards_change_nothing(cli, load):
 
 
 @pytest.mark.slow
+def test_calendar_cutoffs_future_covariates_and_several_files(cli, load):
+    """A series may lie in two of the files."""
+    frame = pd.read_parquet(load.parent / "load.parquet")
+    last = frame.drop_duplicates("meter", keep="last")
+    ahead = [last.assign(when=last["when"] + pd.Timedelta(hours=h), kwh=np.nan, wind=np.nan) for h in range(1, 7)]
+    frame = pd.concat([frame, *ahead]).assign(mild=lambda rows: np.cos(rows["when"].dt.hour / 4))
+    (load.parent / "many").mkdir()
+    for number, part in enumerate(np.array_split(np.arange(len(frame)), 3)):
+        frame.iloc[part].to_parquet(load.parent / "many" / f"{number}.parquet", index=False, row_group_size=300)
+    settings = ["source.path=many", "covariates.future=[mild]", "advanced.window.align=calendar"]
+    check_same(run_all(cli, *settings), run_all(cli, *settings, "scaling.shards=3"))
+
+
+@pytest.mark.slow
 def test_a_table_that_was_read_as_a_whole_is_divided(cli, load):
     whole = run_all(cli)
     text = run_all(cli, "scaling.shard_rows=900", "source.path=load.csv")
