@@ -11,7 +11,7 @@ help:
 	@echo "make run          train, evaluate and report on the embedded example"
 	@echo "make serve        Prefect server, UI and schedules on this machine"
 	@echo "make test         fast tests;  make test-all  slow ones too"
-	@echo "make bench        speed, beside the peers that make bench-peers installs; about 35 minutes on two quiet cores"
+	@echo "make bench        speed, beside the peers that make bench-peers installs; about 55 minutes on two quiet cores"
 	@echo "make accuracy     M4-Hourly, M3, ETTh1, GEFCom2012, whose files FORECAST_DATA names; about two hours"
 	@echo "make defaults     25 data sets of strangers with the defaults alone (PART=development, held-out or all)"
 	@echo "make check        lint, types, import rules"

@@ -1,7 +1,7 @@
 """All benchmarks of speed, one after another, each a process of its own: `make bench`.
 
-python -m benchmarks                              # about 35 minutes on two quiet cores
-python -m benchmarks --quick                      # smallest sizes, two minutes: do they all run?
+python -m benchmarks                              # about 55 minutes on two quiet cores
+python -m benchmarks --quick                      # smallest sizes, five minutes: do they all run?
 python -m benchmarks --only windows growth
 """
 
@@ -14,7 +14,7 @@ import time
 
 from benchmarks.machine import PEERS, ROOT
 
-SCRIPTS = ("windows", "growth", "overhead", "tutorial", "throughput", "time_to_accuracy")
+SCRIPTS = ("windows", "growth", "overhead", "tutorial", "throughput", "time_to_accuracy", "scale", "ray_cost")
 
 
 def main() -> int:

@@ -34,8 +34,8 @@ MORE_STEPS = 1020
 BLOCK = 10_000
 """Series that are made at once."""
 TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "events", "event_resources", "artifact")
-SETTLED_SECONDS = 6.0
-"""Longer than the server keeps events back before it writes them."""
+SETTLED_SECONDS = 4.0
+"""Twice this is longer than the server keeps events back before it writes them."""
 Figures = dict[str, Any]
 
 
@@ -313,7 +313,7 @@ def table(rows: list[Figures]) -> str:
 
 def plot(rows: list[Figures], path: Path) -> None:
     """Seconds, memory, disk and rows in Prefect's database over the number of series."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
     from lstm_model.figures import COLOURS, DASHES, INK, grid_of_axes, legend_above, name_axes, save
 
@@ -321,18 +321,21 @@ def plot(rows: list[Figures], path: Path) -> None:
     panels: list[tuple[str, str, Callable[[Figures], float]]] = [
         ("seconds", "log", lambda row: row["seconds"]),
         ("peak memory, MiB", "linear", lambda row: row["peak_mebibytes"]),
-        ("MB on disk", "log", lambda row: max(row["disk_bytes"] / 1e6, 1e-3)),
+        ("MB on disk", "log", lambda row: row["disk_bytes"] / 1e6),
         ("rows in Prefect's database", "linear", lambda row: sum(row["rows"].values())),
     ]
     for axis, (label, scale, value) in zip(axes.flat, panels, strict=True):
         stages = dict.fromkeys(row["stage"] for row in rows)
         for stage, colour, dashes in zip(stages, [*COLOURS.values(), INK], [*DASHES.values(), "-"], strict=True):
             found = sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["series"])
+            if not any(map(value, found)):
+                continue
             sizes = [row["series"] for row in found]
             axis.plot(sizes, list(map(value, found)), label=stage, color=colour, ls=dashes, marker="o", ms=3)
         axis.set(xscale="log", yscale=scale)
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
         for ticks in (axis.xaxis, axis.yaxis):
-            ticks.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
             ticks.set_minor_formatter(NullFormatter())
         if scale == "linear":
             axis.set_ylim(0)

@@ -9,6 +9,7 @@ Shapes: B windows of a batch, G row groups, N steps, W windows, K series.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -182,22 +183,33 @@ def bytes_in_memory(folders: Sequence[Path], split: Split, *, stride: int) -> in
 
 
 class _Ends:
-    """The first and the last cutoff of each series."""
+    """The first and the last cutoff of each series, as arrays: there may be millions."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, tuple[Any, Any]] = {}
+        self._parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
 
     def add(self, windows: Windows) -> None:
+        if not len(windows):
+            return
         order = np.lexsort((windows.cutoff_W, windows.series_W.numpy()))
         series, cutoffs = windows.series_W.numpy()[order], windows.cutoff_W[order]
-        edges = np.flatnonzero(np.diff(series, prepend=-1))
-        for first, last in zip(edges, [*(edges[1:] - 1), len(series) - 1], strict=False):
-            name, ends = windows.unique_ids[series[first]], (cutoffs[first], cutoffs[last])
-            known = self._ends.get(name, ends)
-            self._ends[name] = (min(known[0], ends[0]), max(known[1], ends[1]))
+        firsts = np.flatnonzero(np.diff(series, prepend=-1))
+        names = np.array([sys.intern(windows.unique_ids[k]) for k in series[firsts]], object)
+        self._parts.append((names, cutoffs[firsts], cutoffs[np.append(firsts[1:], len(series)) - 1]))
+
+    def found(self) -> tuple[list[str], NDArray[Any]]:
+        """Names, ascending, and their cutoffs: (K, 2)."""
+        if not self._parts:
+            return [], np.empty((0, 2))
+        names, low, high = map(np.concatenate, zip(*self._parts, strict=True))
+        order = np.argsort(names, kind="stable")  # almost sorted: row groups follow the series
+        names, low, high = names[order], low[order], high[order]
+        firsts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+        ends = np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
+        return names[firsts].tolist(), np.stack(ends, axis=1)
 
     def outline(self, layout: Layout, about: dict[str, Any]) -> Windows:
-        ids = sorted(self._ends)
+        ids, cutoffs = self.found()
         empty = Windows.from_segments([], layout, {})
         return replace(
             empty,
@@ -207,7 +219,7 @@ class _Ends:
             static_KS=static_rows(ids, about["static"]),
             starts_W=torch.zeros(2 * len(ids), dtype=torch.int64),
             series_W=torch.arange(len(ids)).repeat_interleave(2),
-            cutoff_W=np.array([end for name in ids for end in self._ends[name]], empty.cutoff_W.dtype),
+            cutoff_W=cutoffs.reshape(-1).astype(empty.cutoff_W.dtype),
         )
 
 
