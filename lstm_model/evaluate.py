@@ -90,10 +90,13 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
     chosen = levels_of(table) if levels is None else tuple(sorted(levels))
     _check_levels(table, chosen)
     scored, notes = _observed_rows(table, scale)
-    cells = pd.concat(_cell_losses(scored, chosen), ignore_index=True)
-    wide, scale_notes = _with_scale(cells, scale)
+    notes += _scale_notes(scored, scale)
+    cells = (
+        one.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
+        for one in _cell_losses(scored, chosen)
+    )
     num_windows = len(scored[["unique_id", "cutoff"]].drop_duplicates())
-    return summarise(wide, levels=chosen, num_windows=num_windows, notes=[*notes, *scale_notes])
+    return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes)
 
 
 def _check_forecast(forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...], windows: Windows) -> None:
@@ -229,14 +232,13 @@ def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, 
     return result
 
 
-def _with_scale(cells: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    wide = cells.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
-    notes = []
-    if "basis" in scale:
-        other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(wide["unique_id"].unique())]
-        for basis, group in other.groupby("basis"):
-            ids = _named(list(group["unique_id"]))
-            notes.append(
-                f"{len(group)} series are scaled by {basis} instead of seasonal naive's in-sample error: {ids}."
-            )
-    return wide, notes
+def _scale_notes(scored: pd.DataFrame, scale: pd.DataFrame) -> list[str]:
+    """Which scales are not those of seasonal naive."""
+    if "basis" not in scale:
+        return []
+    other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(scored["unique_id"].unique())]
+    return [
+        f"{len(group)} series are scaled by {basis} instead of seasonal naive's in-sample error: "
+        f"{_named(list(group['unique_id']))}."
+        for basis, group in other.groupby("basis")
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -120,20 +120,24 @@ def levels_of(table: pd.DataFrame) -> tuple[float, ...]:
     return tuple(sorted(round(float(match[1]) / 100, 6) for match in found if match))
 
 
-def summarise(cells: pd.DataFrame, *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
+def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
     """Roll cells up into scores.
 
     Args:
-        cells: one row for each (unique_id, step, model): count (points), size (mean |y|), mase_scale, rmsse_scale, and
-            the means mae, mse, smape (share), pinball, coverage-…, width-….
+        cells: of one model after another, so that those of all need not be in memory together: a row for each
+            (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
+            mse, smape (share), pinball, coverage-…, width-….
     """
-    per_series = _finish(_pool(cells, ["unique_id", "model"]))
-    total = _average(cells, ["model"])
+    parts = [
+        (_average(one, ["model"]), _finish(_pool(one, ["unique_id", "model"])), _average(one, ["step", "model"]))
+        for one in cells
+    ]
+    total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     return Scores(
         headline=headline(total, per_series),
         total=_in_model_order(total, []),
         per_series=_in_model_order(per_series, ["unique_id"]),
-        per_step=_in_model_order(_average(cells, ["step", "model"]), ["step"]),
+        per_step=_in_model_order(per_step, ["step"]),
         levels=tuple(levels),
         num_windows=num_windows,
         notes=notes,
