@@ -63,8 +63,10 @@ def locate(path: str) -> Located:
     if not found:
         raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
     if not is_glob and filesystem.isdir(root):
+        inside = [PurePosixPath(str(file)).suffix for file in filesystem.ls(root, detail=False)]
+        ending = max(filter(None, inside), key=inside.count, default=".csv")
         raise DataError(
-            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*.csv"
+            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
         )
     if not is_glob and not filesystem.exists(root):
         raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")

@@ -313,8 +313,11 @@ def test_places_that_hold_nothing_say_what_exists(tmp_path):
     for path in (tmp_path / "sale.csv", tmp_path / "x-*.csv", tmp_path / "deep" / "er" / "a.csv"):
         with pytest.raises(DataError, match=r"sales\.csv"):
             read(path)
-    with pytest.raises(DataError, match=r"is a folder.*\*\.csv"):
-        read(tmp_path)
+    for name, ending in (("", "csv"), ("sales.parquet/", "parquet")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        write(tmp_path / name / f"part-0.{ending}", "")
+        with pytest.raises(DataError, match=rf"is a folder.*\*\.{ending}"):
+            read(tmp_path / name)
     with pytest.raises(DataError, match=r"kind of file.*\.csv.*\.parquet"):
         read(write(tmp_path / "a.xlsx", "x"))
     with pytest.raises(DataError, match=r"cannot be read as Parquet"):
