@@ -208,8 +208,8 @@ def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.D
     cell["size"] = frame["y"].abs().groupby(frame["cell"]).mean()
     cell.insert(0, "unique_id", codes.categories.to_numpy()[cell.index // horizon])
     cell.insert(1, "step", cell.index % horizon + 1)
-    point = {name: getattr(losses, name)(frame, list(MODELS), id_col="cell") for name in ("mae", "mse", "smape")}
     for model in MODELS:
+        point = {name: getattr(losses, name)(frame, [model], id_col="cell") for name in ("mae", "mse", "smape")}
         columns = {name: loss.set_index("cell")[model] for name, loss in point.items()}
         # Every quantile of a baseline is its one forecast; over mirrored quantiles that is half the absolute error.
         quantile = _quantile_losses(frame, levels) if model == MODEL else {"pinball": columns["mae"] / 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,13 +27,14 @@ class Training:
     forecaster: Forecaster
     history: Sequence[Mapping[str, Any]]
     best_step: int
-    train: Windows
+    train: Callable[[], Windows]
+    """Loads them: they may be many, and most models are shown by their test alone."""
     test: Windows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was scored: the forecast table, its scores, the error scales and the series before the test."""
+    """What was scored: the forecast table, its scores, the error scales, and the series that are drawn."""
 
     table: pd.DataFrame
     scores: Scores
@@ -70,7 +71,7 @@ def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> I
 
 def draw_gates(training: Training) -> Figure:
     """The gates over the latest window: of the test, or of training where there is no test."""
-    windows = training.test if len(training.test) else training.train
+    windows = training.test if len(training.test) else training.train()
     latest = int(np.argmax(windows.cutoff_W))
     input_TI = lstm_input(training.forecaster, windows, latest)
     layers = [
@@ -105,7 +106,7 @@ def one_window(windows: Windows, index: int) -> Windows:
 
 def predicted(training: Training, split: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Time, original and prediction of the first step of each window, for the tutorial's picture."""
-    windows = training.train if split == "train" else training.test
+    windows = training.train() if split == "train" else training.test
     forecast = training.forecaster.predict(windows)
     middle = forecast.shape[2] // 2
     original = windows.batch(torch.arange(len(windows))).target_BW[:, windows.context].numpy()

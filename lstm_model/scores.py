@@ -128,10 +128,7 @@ def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_win
             (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
             mse, smape (share), pinball, coverage-…, width-….
     """
-    parts = [
-        (_average(one, ["model"]), _finish(_pool(one, ["unique_id", "model"])), _average(one, ["step", "model"]))
-        for one in cells
-    ]
+    parts = [_views(one) for one in cells]
     total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     return Scores(
         headline=headline(total, per_series),
@@ -210,10 +207,16 @@ def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _average(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _views(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Total, per series and per step, of one model."""
+    per_series = _finish(_pool(cells, ["unique_id", "model"]))
+    total = _average(cells, ["model"], of_series=per_series)
+    return total, per_series, _average(cells, ["step", "model"], of_series=_finish(cells))
+
+
+def _average(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
     """Scores over several series: points pooled, except that those without units are means over series."""
     result = _finish(_pool(cells, by))
-    of_series = _finish(_pool(cells, ["unique_id", *by]))
     means = of_series.groupby(by, sort=False, observed=True)[SERIES_MEANS].mean().reset_index()
     return result.drop(columns=SERIES_MEANS).merge(means, on=by)
 

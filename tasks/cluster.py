@@ -15,6 +15,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from lstm_model.config import Scaling, TrainingSpec
+from tasks.logs import quiet_timeouts
 
 Submit = Callable[[Task[..., Any], dict[str, Any]], PrefectFuture[Any]]
 
@@ -38,7 +39,8 @@ def submitting(scaling: Scaling) -> Iterator[Submit]:
         ConnectionError: there is no cluster at the address.
     """
     if scaling.runner == "threads":
-        yield lambda task, parameters: task.submit(**parameters)
+        with quiet_timeouts():
+            yield lambda task, parameters: task.submit(**parameters)
         return
     connect(scaling.ray_address)
     import ray

@@ -46,14 +46,16 @@ class Subject(BaseModel):
     scores: Artifact
 
 
-def series_of(series: Artifact, store: Store, only: Sequence[str] | None = None) -> pd.DataFrame:
-    """unique_id, ds, y and observed of the series table, or of some series of it."""
+def series_of(series: Artifact, store: Store, *, only: Sequence[str] | None = None, since: Any = None) -> pd.DataFrame:
+    """unique_id, ds, y and observed of the series table, or of some series of it, or from a moment on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["unique_id", "ds", "y", "observed"]
-    rows = None if only is None else [("unique_id", "in", list(only))]
-    found = [pq.read_table(folder / TABLE, columns=columns, filters=rows) for folder in folders_of(series, store)]
+    rows = [("unique_id", "in", list(only))] if only is not None else []
+    rows += [("ds", ">=", since)] if since is not None else []
+    folders = folders_of(series, store)
+    found = [pq.read_table(folder / TABLE, columns=columns, filters=rows or None) for folder in folders]
     table: pd.DataFrame = pa.concat_tables(found).to_pandas()
     return table
 

@@ -1,4 +1,4 @@
-"""What `lstm_model` logs, shown where the run is: it knows only the standard library's loggers."""
+"""What a run's log shows: also what `lstm_model` logs, which knows only the standard library's loggers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._logger.log(record.levelno, "%s", record.getMessage())
+
+
+def _is_no_timeout_warning(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Timeout of %s seconds configured for this task")
+
+
+@contextmanager
+def quiet_timeouts() -> Iterator[None]:
+    """While inside, Prefect does not warn in the log of each task in a thread that nothing there can be interrupted.
+
+    The timeouts themselves stay: they end a loop, though not a read that hangs.
+    """
+    logger = logging.getLogger("prefect.task_runs")
+    logger.addFilter(_is_no_timeout_warning)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_timeout_warning)
 
 
 @contextmanager

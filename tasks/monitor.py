@@ -86,9 +86,11 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
     usual, basis = _usual(card, store, version=version_of(champion), series=series)
     since, origin = _span(usual, version_of(champion), store, series)
+    ledger = Ledger(store).read(since=since)
+    first = min([_end(series, store), *ledger["cutoff"].unique()])  # what was observed before is not compared
     found = watch(
-        Ledger(store).read(since=since),
-        series_of(series, store),
+        ledger,
+        series_of(series, store, since=first),
         scales=scales_of(champion, store),
         usual=usual,
         champion=version_of(champion),

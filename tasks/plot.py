@@ -28,7 +28,7 @@ def plot(about: Subject, store: Store) -> Artifact:
         forecaster=load_bundle(store.path(about.model)),
         history=json.loads((store.path(about.model) / HISTORY).read_text()),
         best_step=store.meta(about.model)["best_step"],
-        train=load_windows(folders, "train"),
+        train=lambda: load_windows(folders, "train"),
         test=load_windows(folders, "test"),
     )
     with store.create("plots") as draft:
@@ -43,6 +43,7 @@ def plot(about: Subject, store: Store) -> Artifact:
 
 def _evaluation(about: Subject, store: Store) -> Evaluation | None:
     from lstm_model.gallery import Evaluation
+    from lstm_model.plots import pick_series
 
     found = scores_of(about.scores, store)
     if found is None:
@@ -51,5 +52,5 @@ def _evaluation(about: Subject, store: Store) -> Evaluation | None:
         table=forecasts_of(about.scores, store),
         scores=found,
         scale=scales_of(about.scores, store),
-        series=series_of(about.series, store),
+        series=series_of(about.series, store, only=list(pick_series(found.per_series).values())),
     )

@@ -1,5 +1,6 @@
 """The same forecasts, whatever the number of shards and whatever works on them."""
 
+import json
 import os
 import shutil
 import socket
@@ -131,7 +132,9 @@ def test_a_shard_of_short_series_is_left_out_like_them(cli, load):
     short = frame[frame["meter"] == "m0"].tail(3).assign(kwh=1.0)
     many = [short.assign(meter=f"a{i:03}") for i in range(300)]
     pd.concat([*many, frame], ignore_index=True).to_parquet(load.parent / "load.parquet", index=False)
-    outcome = cli("--config", "load.yaml", "--set", "scaling.shards=6")
+    output, log = cli.start("--json", "--config", "load.yaml", "--set", "scaling.shards=6").communicate(timeout=300)
+    outcome = json.loads(output)
+    assert "Task run 'window' - Finished" in log and "Timeout of" not in log  # of each task, Prefect would say so
     ingested = [record["artifact"]["num_rows"] for record in outcome["stages"] if record["stage"] == "ingest"]
     assert len(ingested) == 6 and 0 in ingested
     report = (cli.folder / "store" / "load" / "report.html").read_text()
