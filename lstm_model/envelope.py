@@ -68,7 +68,7 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
         "num_series": len(of_series),
         "num_cutoffs": int(points["cutoff"].nunique()),
     }
-    values = period_values(_in_periods(points, spec), result)
+    values = period_values(period_sums(_in_periods(points, spec), result))
     log_error = values["log_error"].to_numpy()
     return result | {
         "num_periods": len(values),
@@ -96,17 +96,16 @@ def with_scale(points: pd.DataFrame, scales: pd.DataFrame) -> Points:
     return known.assign(scaled=(known["y"] - known["median"]).abs() / known["mase_scale"])
 
 
-def period_values(points: Points, usual: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a period: how the errors of its points compare with what is usual.
+def period_sums(points: Points, usual: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a period: what `period_values` is made of. The sums of different series may be added.
 
     Args:
         points: with a column `period`, from `with_scale`.
         usual: an envelope, or as much of it as `error`, `by_step` and `by_series`.
 
     Returns:
-        Indexed by period, ascending: error (ratio to what is usual; 1 is as in the test), log_error (its logarithm,
-        whose spread does not grow with it), coverage-… of each level, miss (the arc sine of the square root of the
-        mean share outside the intervals, whose spread does not depend on that share) and count of points.
+        Indexed by period, ascending: error and usual (of all series and their points), inside-… of each level and
+        count of points.
     """
     series = points["unique_id"].astype(str)
     own = usual["by_series"]
@@ -120,17 +119,30 @@ def period_values(points: Points, usual: Mapping[str, Any]) -> pd.DataFrame:
     sums = pd.DataFrame(
         {"error": weight * np.minimum(cells["scaled"], WORST * cells["usual"]), "usual": weight * cells["usual"]}
     )
-    total = sums.groupby("period").sum()
-    error = (total["error"] / total["usual"]).clip(lower=LEAST_RATIO)
-    outside, shares = [], {}
-    for level in levels_of_points(points):
-        share = covered(frame, level).groupby(frame["period"]).mean()
-        outside.append(1 - share)
-        shares[f"coverage-{level}"] = share
-    miss = sum(outside) / len(outside) if outside else 0 * error
+    inside = {
+        f"inside-{level}": covered(frame, level).groupby(frame["period"]).sum() for level in levels_of_points(points)
+    }
+    return sums.groupby("period").sum().assign(**inside, count=frame.groupby("period").size())
+
+
+def period_values(sums: pd.DataFrame) -> pd.DataFrame:
+    """One row a period: how the errors of its points compare with what is usual.
+
+    Args:
+        sums: from `period_sums`, of all series.
+
+    Returns:
+        Indexed by period, ascending: error (ratio to what is usual; 1 is as in the test), log_error (its logarithm,
+        whose spread does not grow with it), coverage-… of each level, miss (the arc sine of the square root of the
+        mean share outside the intervals, whose spread does not depend on that share) and count of points.
+    """
+    error = (sums["error"] / sums["usual"]).clip(lower=LEAST_RATIO)
+    inside = [str(name) for name in sums if str(name).startswith("inside-")]
+    shares = {name.replace("inside", "coverage"): sums[name] / sums["count"] for name in inside}
+    miss = sum(1 - share for share in shares.values()) / len(shares) if shares else 0 * error
     return pd.DataFrame(
         {"error": error, "log_error": np.log(error), "miss": np.arcsin(np.sqrt(miss)), **shares}
-    ).assign(count=frame.groupby("period").size())
+    ).assign(count=sums["count"])
 
 
 def covered(points: pd.DataFrame, level: str) -> pd.Series[bool]:

@@ -104,7 +104,7 @@ class Ledger:
         *,
         since: Any = None,
         cutoffs: pd.Series | None = None,
-        ids: tuple[str, str] | None = None,
+        ids: tuple[str, str | None] | None = None,
         model_version: str | None = None,
     ) -> pd.DataFrame:
         """Forecasts as they were issued, the oldest first; all of them, or a part.
@@ -112,7 +112,7 @@ class Ledger:
         Args:
             since: only cutoffs from this one on.
             cutoffs: only these, of the type that appended forecasts have; a value may occur often.
-            ids: only series whose names are not before the first of these and not after the last.
+            ids: only series whose names are not before the first of these and not after the last, if there is one.
             model_version: only those of one bundle.
 
         Raises:
@@ -124,7 +124,8 @@ class Ledger:
         if cutoffs is not None:
             tests.append(_among(pa.array(cutoffs.unique(), _moment_type(cutoffs))))
         if ids is not None:
-            tests.append((pads.field("unique_id") >= ids[0]) & (pads.field("unique_id") <= ids[1]))
+            tests.append(pads.field("unique_id") >= ids[0])
+            tests += [pads.field("unique_id") <= ids[1]] if ids[1] is not None else []
         if model_version is not None:
             tests.append(pads.field("model_version") == model_version)
         condition = functools.reduce(operator.and_, tests) if tests else None

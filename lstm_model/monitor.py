@@ -7,7 +7,7 @@ count, and nothing needs to be remembered between two looks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.chart import Run, Scale, allowed_for, run_chart, threshold
-from lstm_model.envelope import autocorrelation, levels_of_points, period_values, steps_since, with_scale
+from lstm_model.envelope import (
+    autocorrelation,
+    levels_of_points,
+    period_sums,
+    period_values,
+    steps_since,
+    with_scale,
+)
 from lstm_model.time_axis import advance
 
 Status = Literal["no forecasts", "waiting", "normal", "drift"]
@@ -35,6 +42,18 @@ RECENT = 10
 """Periods whose error is told where nothing is wrong."""
 SAME_ERROR = 0.1
 """Envelopes whose errors differ by less than a tenth are of the same errors, however well they are known."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of the series, so that those of a large panel need not be in memory together."""
+
+    ledger: pd.DataFrame
+    """unique_id, cutoff, ds, step, median, lo_…, hi_…, model_version; see `ledger`."""
+    series: pd.DataFrame
+    """The newest series table: unique_id, ds, y, observed; not less than what the ledger forecast."""
+    scales: pd.DataFrame
+    """unique_id and mase_scale, those of the champion."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +84,10 @@ CHARTS = {
 
 
 def watch(
-    ledger: pd.DataFrame,
-    series: pd.DataFrame,
+    pieces: Iterable[Piece],
     *,
-    scales: pd.DataFrame,
+    issued: pd.DataFrame,
+    end: Any,
     usual: Mapping[str, Any],
     champion: str,
     origin: Any = None,
@@ -77,19 +96,16 @@ def watch(
     """Compare what was forecast with what happened.
 
     Args:
-        ledger: unique_id, cutoff, ds, step, median, lo_…, hi_…, model_version; see `ledger`.
-        series: the newest series table: unique_id, ds, y, observed.
-        scales: unique_id and mase_scale, those of the champion.
+        pieces: each series in one of them; looked at one after another.
+        issued: what was forecast of all series, see `Ledger.cutoffs`; not more than the pieces hold.
+        end: the latest observed ds of all series.
         usual: the champion's envelope, see `envelope.envelope`.
         champion: the model_version whose forecasts since it came into its place raise the alarm.
         origin: see `origin_of`; where the ledger is whole it is not needed.
         periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
     """
-    # A model of an earlier config may have forecast further than the present envelope knows.
-    ledger = ledger[ledger["step"] <= usual["horizon"]]
-    ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str), counted=_counted(ledger, champion))
-    periods = realised(ledger, series, scales=scales, usual=usual, origin=origin)
-    if ledger.empty:
+    periods = realised(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
+    if issued.empty:
         return Watch("no forecasts", "No forecast has been issued yet.", None, periods, {})
     counted = periods["counted"]
     if not counted.any():
@@ -119,7 +135,7 @@ def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Mapping[s
         end: the latest observed ds.
         usual: the champion's envelope.
     """
-    counted = issued[_counted(issued, champion)]
+    counted = issued[_counted(issued, issued, champion)]
     if counted.empty:
         return None
     first = first_cutoff(counted)
@@ -152,55 +168,74 @@ def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> 
 
 
 def realised(
-    ledger: pd.DataFrame, series: pd.DataFrame, *, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any = None
+    pieces: Iterable[Piece],
+    *,
+    issued: pd.DataFrame,
+    end: Any,
+    usual: Mapping[str, Any],
+    champion: str,
+    origin: Any = None,
 ) -> pd.DataFrame:
-    """The periods of each model that are over, with their errors; see `Watch.periods` and `origin_of`."""
-    truth = series.loc[series["observed"], ["unique_id", "ds", "y"]]
-    truth = truth.assign(unique_id=truth["unique_id"].astype(str))
+    """The periods of each model that are over, with their errors; see `watch`, `Watch.periods` and `origin_of`."""
+    by = ["model_version", "counted"]
+    groups = issued.assign(counted=_counted(issued, issued, champion)).groupby(by, sort=False, observed=True)
+    # With the first cutoff a period is one forecast where possible.
+    origins = {key: origin if key[1] and origin is not None else first_cutoff(rows) for key, rows in groups}
+    sums: dict[Any, list[pd.DataFrame]] = {key: [] for key in origins}
+    for piece in pieces if origins else []:
+        ledger = piece.ledger.assign(counted=_counted(piece.ledger, issued, champion))
+        for key, rows in ledger.groupby(by, sort=False, observed=True):
+            if key in origins:  # or it was issued since `issued` was read
+                sums[key].append(_sums_of(rows, piece, usual, origins[key]))
     parts = [
-        _periods_of(rows, truth, scales, usual, origin if rows["counted"].iloc[0] else None).assign(
-            model_version=rows["model_version"].iloc[0], counted=rows["counted"].iloc[0]
-        )
-        for _, rows in ledger.groupby(["model_version", "counted"], sort=False, observed=True)
+        _periods_of(pd.concat(found), end, usual, origins[key]).assign(model_version=key[0], counted=key[1])
+        for key, found in sums.items()
+        if found
     ]
     if not parts:
         return pd.DataFrame({name: [] for name in ("model_version", "counted", "end", "error", "log_error", "count")})
     return pd.concat(parts, ignore_index=True).sort_values("end", kind="stable", ignore_index=True)
 
 
-def _periods_of(
-    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any
-) -> pd.DataFrame:
-    """The values of each period of one model that is over, and its last ds."""
-    steps, frequency = usual["period_steps"], usual["frequency"]
-    # Models of an earlier config may have had other intervals, or none.
+def _sums_of(rows: pd.DataFrame, piece: Piece, usual: Mapping[str, Any], origin: Any) -> pd.DataFrame:
+    """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
+    # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
+    rows = rows[rows["step"] <= usual["horizon"]]
     without = [
         level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
     ]
     rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
-    if origin is None:
-        # With the first cutoff a period is one forecast where possible.
-        origin = first_cutoff(rows.groupby("cutoff")["unique_id"].nunique().rename("num_series").reset_index())
-    rows = rows[rows["unique_id"].isin(scales["unique_id"])]
-    at = steps_since(rows["ds"].to_numpy(), origin, frequency) - 1
-    rows = rows.assign(period=at // steps)[at >= 0]
-    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), scales)
-    values = period_values(points, usual)
-    end = advance(np.repeat(origin, len(values)), (values.index.to_numpy(np.int64) + 1) * steps, frequency)
-    known = points.groupby("period").size() / rows.groupby("period").size()
-    over = (end <= truth["ds"].to_numpy().max()) & (known.reindex(values.index) >= ENOUGH_OBSERVED).to_numpy()
-    periods: pd.DataFrame = values.assign(end=end)[over].reset_index(drop=True)
+    rows = rows.assign(unique_id=rows["unique_id"].astype(str))
+    rows = rows[rows["unique_id"].isin(piece.scales["unique_id"])]
+    at = steps_since(rows["ds"].to_numpy(), origin, usual["frequency"]) - 1
+    rows = rows.assign(period=at // usual["period_steps"])[at >= 0]
+    truth = piece.series.loc[piece.series["observed"], ["unique_id", "ds", "y"]]
+    truth = truth.assign(unique_id=truth["unique_id"].astype(str))
+    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), piece.scales)
+    counts = {"issued": rows.groupby("period").size(), "known": points.groupby("period").size()}
+    return pd.DataFrame(counts).join(period_sums(points, usual))
+
+
+def _periods_of(sums: pd.DataFrame, end: Any, usual: Mapping[str, Any], origin: Any) -> pd.DataFrame:
+    """The values of each period of one model that is over, and its last ds."""
+    sums = sums.groupby("period").sum()
+    sums = sums[sums["count"] > 0].astype({"count": "int64"})
+    values = period_values(sums)
+    steps = (values.index.to_numpy(np.int64) + 1) * usual["period_steps"]
+    last = advance(np.repeat(origin, len(values)), steps, usual["frequency"])
+    over = (last <= end) & (sums["known"] >= ENOUGH_OBSERVED * sums["issued"]).to_numpy()
+    periods: pd.DataFrame = values.assign(end=last)[over].reset_index(drop=True)
     return periods
 
 
-def _counted(ledger: pd.DataFrame, champion: str) -> pd.Series[bool]:
+def _counted(rows: pd.DataFrame, issued: pd.DataFrame, champion: str) -> pd.Series[bool]:
     """Forecasts of the champion since it came into its place: another model's last forecast was at the same cutoff.
 
     A champion that was brought back is not blamed for what it did before.
     """
-    own: pd.Series[bool] = ledger["model_version"] == champion
-    others = ledger.loc[~own, "cutoff"]
-    return own if others.empty else own & (ledger["cutoff"] >= others.max())
+    own: pd.Series[bool] = rows["model_version"] == champion
+    others = issued.loc[issued["model_version"] != champion, "cutoff"]
+    return own if others.empty else own & (rows["cutoff"] >= others.max())
 
 
 def _charts(counted: pd.DataFrame, usual: Mapping[str, Any], periods_per_false_alarm: int) -> dict[str, Run]:

@@ -117,6 +117,13 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
     return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
 
 
+def first_name(table: Path) -> str:
+    """Of the first series: the table is in the order of their names."""
+    with pq.ParquetFile(table) as file:
+        name: str = file.read_row_group(0, columns=["unique_id"]).column(0)[0].as_py()
+    return name
+
+
 def last_observed(table: Path) -> Any:
     """The latest observed `ds` of the panel; of a block that cannot hold it, only the statistics are read."""
     file = pq.ParquetFile(table)

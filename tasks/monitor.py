@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Literal
 
@@ -25,11 +25,11 @@ from lstm_model.config import PipelineConfig, Plan
 from lstm_model.figures import to_png
 from lstm_model.ledger import Ledger
 from lstm_model.markdown import escape_markdown
-from lstm_model.monitor import LOOK_BACK, Status, Watch, better_known, first_cutoff, origin_of, watch
+from lstm_model.monitor import LOOK_BACK, Piece, Status, Watch, better_known, first_cutoff, origin_of, watch
 from lstm_model.monitor_plots import plot_watch
 from lstm_model.registry import Registry, version_of
 from lstm_model.report import digits
-from lstm_model.series_table import last_observed
+from lstm_model.series_table import first_name, last_observed
 from lstm_model.store import Artifact, Store
 from lstm_model.time_axis import advance
 from tasks.kept import ENVELOPE, TABLE, folders_of, scales_of, series_of
@@ -85,13 +85,14 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
     usual, basis = _usual(card, store, version=version_of(champion), series=series)
-    since, origin = _span(usual, version_of(champion), store, series)
-    ledger = Ledger(store).read(since=since)
-    first = min([_end(series, store), *ledger["cutoff"].unique()])  # what was observed before is not compared
+    end, issued = _end(series, store), Ledger(store).cutoffs()
+    since, origin = _span(usual, version_of(champion), end, issued)
+    if len(issued):  # an empty ledger does not know what its moments are
+        issued = issued[issued["cutoff"] >= since]
     found = watch(
-        ledger,
-        series_of(series, store, since=first),
-        scales=scales_of(champion, store),
+        _pieces(series, champion, store, since=min([end, *issued["cutoff"].to_numpy()])),
+        issued=issued,
+        end=end,
         usual=usual,
         champion=version_of(champion),
         origin=origin,
@@ -159,10 +160,28 @@ def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifa
     return own.empty or bool(first_cutoff(own) > recently)
 
 
-def _span(usual: Mapping[str, Any], champion: str, store: Store, series: Artifact) -> tuple[Any, Any]:
+def _pieces(series: Artifact, champion: Artifact, store: Store, *, since: Any) -> Iterator[Piece]:
+    """Shard by shard: what was forecast from cutoffs since then, whatever has become of the series, and what happened.
+
+    A shard's share of the ledger begins at the name of its first series.
+    """
+    shards, ledger, scales = store.shards(series), Ledger(store), scales_of(champion, store)
+    names = [first_name(store.path(shard) / TABLE) for shard in shards]
+    for shard, name, after in zip(shards, ["", *names[1:]], [*names[1:], None], strict=True):
+        tables = ledger.read(since=since, ids=(name, after)), scales
+        issued, scaled = (table[_is_between(table["unique_id"], name, after)] for table in tables)
+        yield Piece(issued, series_of(shard, store, since=since), scaled)
+
+
+def _is_between(ids: pd.Series[str], first: str, after: str | None) -> pd.Series[bool]:
+    """Not before the first, and before the name after the last, if there is one."""
+    found: pd.Series[bool] = ids >= first
+    return found if after is None else found & (ids < after)
+
+
+def _span(usual: Mapping[str, Any], champion: str, end: Any, issued: pd.DataFrame) -> tuple[Any, Any]:
     """The first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
-    end = _end(series, store)
-    origin = origin_of(Ledger(store).cutoffs(), champion=champion, end=end, usual=usual)
+    origin = origin_of(issued, champion=champion, end=end, usual=usual)
     since = _earlier(end, LOOK_BACK * usual["period_steps"] + usual["horizon"], usual["frequency"])
     return (since if origin is None else min(since, origin)), origin
 

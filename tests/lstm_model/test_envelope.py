@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lstm_model.config import WindowSpec
-from lstm_model.envelope import MAX_SERIES, envelope, period_steps, period_values, steps_since, with_scale
+from lstm_model.envelope import MAX_SERIES, envelope, period_steps, period_sums, period_values, steps_since, with_scale
 from lstm_model.time_axis import advance
 
 SPEC = WindowSpec(
@@ -77,7 +77,7 @@ def test_a_missing_series_and_a_missing_forecast_do_not_look_like_change():
         points[~(late & (points["step"] > 12))],
         points[~(late & (points["cutoff"] > START + np.timedelta64(120, "h")))],
     ):
-        values = period_values(left, found)
+        values = period_values(period_sums(left, found))
         assert len(left) < len(points)
         np.testing.assert_allclose(values["error"], 1, rtol=0.05)
 
@@ -88,7 +88,7 @@ def test_one_broken_sensor_moves_a_panel_little():
     found = envelope(table, scales=scales_of(table), spec=SPEC)
     table.loc[table["unique_id"] == "s3", "lstm"] = 1e9
     points = with_scale(table.rename(columns={"lstm": "median"}).assign(period=0), scales_of(table))
-    assert period_values(points, found)["error"].item() == pytest.approx((9 + 10) / 10)
+    assert period_values(period_sums(points, found))["error"].item() == pytest.approx((9 + 10) / 10)
 
 
 def test_short_tests_perfect_forecasts_and_large_panels_have_an_envelope():

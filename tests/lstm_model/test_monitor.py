@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from lstm_model.chart import CORRELATION, WIDER, Scale, run_chart, threshold
 from lstm_model.config import Monitoring, WindowSpec
 from lstm_model.envelope import envelope
-from lstm_model.monitor import origin_of, watch
+from lstm_model.monitor import Piece, origin_of, watch
 from lstm_model.scaling import scales
 
 STATED = Monitoring().periods_per_false_alarm
@@ -70,7 +70,13 @@ class World:
 
     def watch(self, ledger=None, series=None, **options):
         ledger, series = self.ledger() if ledger is None else ledger, self.series() if series is None else series
-        return watch(ledger, series, scales=self.scales, usual=self.usual, **{"champion": "a", **options})
+        pieces = [Piece(ledger, series, self.scales)]
+        return watch(pieces, **self.known(ledger, series), usual=self.usual, **{"champion": "a", **options})
+
+    def known(self, ledger, series):
+        """What is known of all series, whatever the pieces."""
+        first = ledger[ledger["step"] == 1].groupby(["cutoff", "model_version"]).size()
+        return {"issued": first.rename("num_series").reset_index(), "end": series.loc[series["observed"], "ds"].max()}
 
     def _tested(self, days):
         rows = self.forecasts(np.arange(BEGIN - days * DAY - 1, BEGIN - DAY)).drop(columns="model_version")
@@ -244,6 +250,22 @@ def test_a_test_that_ended_badly_is_no_alarm_until_forecasts_are_bad_too():
     ledger = world.ledger()
     assert not World(seed=5, days=8, changed_on=4).watch(series=worse).alarm, "one bad period alone"
     assert world.watch(ledger=ledger[ledger["cutoff"] >= BEGIN + 4 * DAY - 1], series=worse).alarm
+
+
+def test_pieces_of_a_panel_are_seen_as_one():
+    """Also a series that is no longer in the table, and a period that only some pieces have."""
+    world = World(seed=3, days=12, changed_on=8)
+    ledger, series = world.ledger(), world.series()
+    series = series[(series["unique_id"] != "s5") & ((series["unique_id"] != "s0") | (series["ds"] < BEGIN + 3 * DAY))]
+    one = world.watch(ledger=ledger, series=series)
+    pieces = [
+        Piece(*(table[table["unique_id"].isin(ids)] for table in (ledger, series, world.scales)))
+        for ids in (["s0"], ["s1", "s2", "s3"], ["s4"], ["s5"])
+    ]
+    other = watch(pieces, **world.known(ledger, series), usual=world.usual, champion="a")
+    assert one.alarm and len(one.periods) > 8
+    pd.testing.assert_frame_equal(one.periods, other.periods, rtol=1e-12)
+    assert (one.summary, one.evidence) == (other.summary, other.evidence)
 
 
 def test_nothing_to_compare_is_said():
