@@ -66,9 +66,9 @@ def main() -> None:
         "horizon": HORIZON,
         "shard_rows": SHARD_ROWS,
         "memory_mib": MEMORY_MIB,
+        "runner": options.runner,
     }
-    settled = {"shard_rows": SHARD_ROWS, "memory_mib": MEMORY_MIB, "runner": options.runner}
-    result.keep(rows, seeds=[0], setting={**setting, **settled})
+    result.keep(rows, seeds=[0], setting=setting)
 
 
 def measure(series: int, home: Path, runner: str) -> list[Figures]:

@@ -17,7 +17,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from prefect.events.filters import (
+    EventFilter,
+    EventNameFilter,
+    EventOccurredFilter,
+    EventRelatedFilter,
+    EventResourceFilter,
+)
 
 PAGE = 200
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -51,11 +57,14 @@ async def find_runs(
             return found
 
 
-async def last_heartbeat(client: PrefectClient, run: FlowRun | None = None, *, since: datetime) -> datetime | None:
-    """When the process of a run, or of any, last said that it lives; None: not since then."""
+async def last_heartbeat(
+    client: PrefectClient, *, since: datetime, run: FlowRun | None = None, deployments: Sequence[UUID] = ()
+) -> datetime | None:
+    """When the process of a run, or of any run of deployments, last said that it lives; None: not since then."""
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]) if run else None,
+        related=EventRelatedFilter(id=[f"prefect.deployment.{one}" for one in deployments]) if deployments else None,
         # Workers tell the time by their own clocks, which may be ahead of this one.
         occurred=EventOccurredFilter(since=since, until=datetime.now(UTC) + timedelta(hours=1)),
     )

@@ -142,9 +142,10 @@ class Watch:
             return False
         if run.state.is_pending():  # before its start a run has no heartbeat
             return True
-        heard = await last_heartbeat(self.client, run, since=now - MEMORY)
-        if heard is None:  # it died before its first, unless nobody has any: where they are turned off, who can tell?
-            return await last_heartbeat(self.client, since=now - MEMORY) is not None
+        heard = await last_heartbeat(self.client, run=run, since=now - MEMORY)
+        if heard is None:  # it died before its first, unless no run has any: where they are turned off, who can tell?
+            deployments = await self._deployments()
+            return await last_heartbeat(self.client, deployments=deployments, since=now - MEMORY) is not None
         return now - heard > self.patience
 
     async def _end(self, run: FlowRun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +14,9 @@ import fsspec
 
 from lstm_model.config import Source, SourceKind
 from lstm_model.findings import DataError, listed
+
+ENDINGS = (".csv", ".parquet", ".pq", ".tsv", ".txt", ".gz", ".zst")
+"""Of the files that a folder may be full of."""
 
 BLOCK_BYTES = 1 << 20
 
@@ -63,8 +67,8 @@ def locate(path: str) -> Located:
     if not found:
         raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
     if not is_glob and filesystem.isdir(root):
-        inside = [PurePosixPath(str(file)).suffix for file in filesystem.ls(root, detail=False)]
-        ending = max(filter(None, inside), key=inside.count, default=".csv")
+        inside = Counter(PurePosixPath(str(file)).suffix for file in filesystem.ls(root, detail=False))
+        ending = max(ENDINGS, key=lambda one: inside[one])
         raise DataError(
             f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
         )

@@ -89,10 +89,13 @@ class Ledger:
             The number of new rows.
 
         Raises:
-            ValueError: a forecast is in the table twice, or its timestamps are of another type than the ledger's.
+            ValueError: a forecast is in a table twice, a series in two tables, or timestamps are of another type than
+                the ledger's.
         """
         each = [tables] if isinstance(tables, pd.DataFrame) else tables
-        issue = _oldest_first(pa.concat_tables([_to_arrow(table, model_version) for table in each]))
+        parts = [_to_arrow(table, model_version) for table in each]
+        _check_apart(parts)
+        issue = _oldest_first(pa.concat_tables(parts))
         with self._store.lock("ledger"):
             self._again(self._sweep)
             written = self._until_it_counts(issue)
@@ -366,6 +369,16 @@ def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
     bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
     arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
     return arrow.replace_schema_metadata(None)
+
+
+def _check_apart(parts: list[pa.Table]) -> None:
+    """That tables which were checked one by one have no forecast in common."""
+    seen: set[str] = set()
+    for part in parts if len(parts) > 1 else []:
+        names = set(pc.unique(part.column("unique_id")).to_pylist())
+        if again := seen & names:
+            raise ValueError(f"two tables hold forecasts of the same series, such as {min(again)!r}")
+        seen |= names
 
 
 def _oldest_first(issue: pa.Table) -> pa.Table:

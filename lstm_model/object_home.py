@@ -256,7 +256,7 @@ def _refuses(store: Any, name: str, mode: Any) -> bool:
     except (AlreadyExistsError, PreconditionError):
         return True
     except NotSupportedError:
-        pass
+        return False
     return False
 
 

@@ -127,10 +127,15 @@ def _may_hold(parquet: pq.ParquetFile, group: int, column: str, only: IdRange) -
     """Whether a row group may have rows of the series: by its statistics where it has them, else by its names."""
     at = parquet.schema_arrow.get_field_index(column)
     found = parquet.metadata.row_group(group).column(at).statistics
-    if found is not None and found.has_min_max and isinstance(found.min, str) and found.min.lstrip() == found.min:
+    if found is not None and found.has_min_max and isinstance(found.min, str) and _is_plain(found.min, found.max):
         return only.may_hold(found.min, found.max)
     names = parquet.read_row_group(group, columns=[column]).column(0).unique()
     return any(map(only.holds, id_text(names.to_pandas())))
+
+
+def _is_plain(first: str, last: str) -> bool:
+    """Whether no name between them begins with a space, of any kind: names count without."""
+    return first.lstrip() == first and last[:1].isascii()
 
 
 def _held(names: pa.ChunkedArray, only: IdRange) -> pa.Array:

@@ -54,6 +54,11 @@ def scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> 
     )
 
 
+def no_scales() -> pd.DataFrame:
+    """Of no series, as `scales` returns them."""
+    return scales({"": np.ones(1)}, season=1).head(0)
+
+
 def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], list[str], NDArray[np.float64]]:
     """Flat float64 values, NaN where not observed, with the number of the series of each."""
     if not isinstance(train, pd.DataFrame):

@@ -23,12 +23,17 @@ def upload(home: ObjectHome, folder: Path, name: str) -> None:
     for file in files:
         home.upload(f"{name}/{file.relative_to(folder).as_posix()}", file)
     home.write(f"{name}/{MANIFEST}", (folder / MANIFEST).read_bytes())
-    home.remove(f"{name}/{DAMAGED}")
+    unmark(home, name)
 
 
 def mark(home: ObjectHome, name: str) -> None:
-    """Have all machines know that its content is not what was written, until it is uploaded again."""
+    """Have all machines know that its content is not what was written, until one finds it whole."""
     home.write(f"{name}/{DAMAGED}", b"")
+
+
+def unmark(home: ObjectHome, name: str) -> None:
+    """It is what was written."""
+    home.remove(f"{name}/{DAMAGED}")
 
 
 def download(home: ObjectHome, name: str, folder: Path) -> None:

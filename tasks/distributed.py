@@ -163,6 +163,7 @@ def train_on_worker(told: dict[str, Any]) -> None:
         )
     except TrainingStopped as stopped:
         logger.info("%s", stopped)
+        return
     if not checkpoint.is_written:
         raise OSError(f"the result of the training could not be written to {job.path}; free some space on its disk")
 
@@ -187,15 +188,15 @@ def _watching(folder: Path, stop: Event, on_progress: Callable[[Progress], None]
     def watch() -> None:
         shown = ""
         while not over.wait(LOOK_SECONDS):
-            if stop.is_set():
-                (folder / STOP).touch()
-            text = (folder / PROGRESS).read_text() if (folder / PROGRESS).exists() else ""
-            if on_progress is not None and text != shown:
-                shown = text
-                try:
+            try:
+                if stop.is_set():
+                    (folder / STOP).touch()
+                text = (folder / PROGRESS).read_text() if (folder / PROGRESS).exists() else ""
+                if on_progress is not None and text != shown:
+                    shown = text
                     on_progress(Progress(**json.loads(text)))
-                except Exception as error:  # a server that is away must not make the training deaf to `stop`
-                    logger.warning("the progress could not be shown: %s", error)
+            except Exception as error:  # a disk or a server that is away must not make the training deaf to `stop`
+                logger.warning("the progress could not be shown, or a stop not be told, and is tried again: %s", error)
 
     watcher = Thread(target=watch, name="shared training", daemon=True)
     watcher.start()

@@ -53,7 +53,7 @@ def _forecast(
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Every test forecast, and what its errors are measured against; None where there is no test window."""
     from lstm_model.bundle import load_bundle
-    from lstm_model.evaluate import forecast_table, scales
+    from lstm_model.evaluate import forecast_table, no_scales, scales
     from lstm_model.segments import rows_before_test
     from lstm_model.windows import load_windows
 
@@ -62,6 +62,8 @@ def _forecast(
         return None
     table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
     before = rows_before_test(series_of(series, store), spec, frame=frame)
+    if frame is not None and before.empty:  # series that begin in the test: with the rest they are not scored
+        return table, no_scales()
     return table, scales(before, season=spec.season)
 
 

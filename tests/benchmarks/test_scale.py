@@ -24,11 +24,12 @@ def test_every_stage_is_measured_and_drawn(panel, monkeypatch):
     rows = []
     for name, stage in scale.STAGES.items():
         before = scale.disk_bytes(panel / "store")
-        figures = {"series": 3, "stage": name, "disk_bytes": scale.disk_bytes(panel / "store") - before, **stage(panel)}
-        rows.append({**figures, "task_runs": 1, "rows": {"task_run": 1}})
+        figures = {"series": 3, "stage": name, **stage(panel), "task_runs": 1, "rows": {"task_run": 1}}
+        rows.append({**figures, "disk_bytes": scale.disk_bytes(panel / "store") - before})
     assert len(scale.kept(panel, "forecasts")) == 3, "a shard a series"
     del rows[0]
     assert all(row["peak_mebibytes"] > 50 for row in rows)
+    assert {row["stage"] for row in rows if row["disk_bytes"]} == {"ingest", "windows", "train", "forecast", "issue"}
     scale.plot([*rows, *({**row, "series": 30} for row in rows)], panel / "scale.png")
     assert Image.open(panel / "scale.png").width == 900
     assert "| 3 | forecast |" in scale.table(rows)

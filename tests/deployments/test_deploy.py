@@ -59,8 +59,9 @@ def leave_running(server, client):
         if heartbeat is None:
             return run
         event = {"id": str(uuid4()), "event": HEARTBEAT, "occurred": (datetime.now(UTC) - heartbeat).isoformat()}
-        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
-        httpx.post(f"{server.api_url}/events", json=[{**event, "resource": resource}]).raise_for_status()
+        event["resource"] = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+        of = {"prefect.resource.id": f"prefect.deployment.{deployment.id}", "prefect.resource.role": "deployment"}
+        httpx.post(f"{server.api_url}/events", json=[{**event, "related": [of]}]).raise_for_status()
         return run
 
     return leave

@@ -70,7 +70,7 @@ def test_two_who_see_one_crash_start_one_run(server, client):
 def heard(run):
     async def ask():
         async with get_client() as client:
-            return await last_heartbeat(client, run, since=datetime.now(UTC) - timedelta(hours=1))
+            return await last_heartbeat(client, run=run, since=datetime.now(UTC) - timedelta(hours=1))
 
     return asyncio.run(ask())
 

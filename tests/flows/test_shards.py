@@ -142,6 +142,19 @@ def test_the_monitor_looks_at_shards_as_at_one_table(cli, load):
 
 
 @pytest.mark.slow
+def test_a_shard_whose_series_begin_in_the_test_is_left_out_of_the_scores_like_them(cli, load):
+    frame = pd.read_parquet(load.parent / "load.parquet")
+    young = frame[frame["meter"] == "m1"].tail(12).assign(meter="m9")
+    pd.concat([frame, young]).to_parquet(load.parent / "load.parquet", index=False, row_group_size=100)
+    settings = ["--config", "load.yaml", "--set", "advanced.window.align=calendar"]
+    whole, shards = (cli(*settings, "--set", f"scaling.shards={n}") for n in (1, 10))
+    assert names(shards).count("ingest") == 10
+    assert any("1 series begin after the training data" in note for note in whole["notes"])
+    assert shards["notes"] == whole["notes"]
+    pd.testing.assert_frame_equal(pd.DataFrame(shards["scores"]), pd.DataFrame(whole["scores"]), rtol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_shard_of_short_series_is_left_out_like_them(cli, load):
     frame = pd.read_parquet(load.parent / "load.parquet")
     short = frame[frame["meter"] == "m0"].tail(3).assign(kwh=1.0)

@@ -64,6 +64,8 @@ def test_shards_are_one_issue_oldest_first(ledger):
     assert len(list(ledger.folder.glob("*.parquet"))) == 2
     assert "".join(ledger.read()["unique_id"][::HORIZON]) == "cbead"
     assert set(ledger.read(ids=("b", "d"))["unique_id"]) == set("bcd")
+    with pytest.raises(ValueError, match="two tables hold forecasts of the same series, such as 'a'"):
+        ledger.append([issue(2, ids="ba"), issue(2, ids="ca")], model_version="m")
 
 
 def test_cutoffs_are_counted_over_all_files(ledger):

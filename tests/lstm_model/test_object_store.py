@@ -1,6 +1,7 @@
 """A store in a bucket, on a real S3 server of this machine (moto's), through a line that can be made to fail."""
 
 import json
+import shutil
 import socket
 import threading
 import time
@@ -118,12 +119,45 @@ def test_other_bytes_are_told_and_a_damaged_copy_is_fetched_again(bucket_store):
     with pytest.raises(DamagedArtifactError, match="differs from the manifest"):
         elsewhere.path(artifact)
     assert not (elsewhere.root / "artifacts" / "note" / artifact.sha256).exists()
-    for store in (here, elsewhere):
-        with pytest.raises(DamagedArtifactError, match="was not what was written when it was fetched"):
-            store.verify(artifact)
-    assert write(here) == artifact
+    with pytest.raises(DamagedArtifactError, match="was not what was written when it was fetched"):
+        elsewhere.verify(artifact)
+    here.verify(artifact)  # its own copy is whole, and goes into the bucket
     elsewhere.verify(artifact)
     assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello"
+
+
+def test_what_was_damaged_counts_again_once_it_is_restored_or_made_again(bucket_store):
+    artifact, elsewhere = write(here := bucket_store()), bucket_store()
+    shutil.rmtree(here.root / "artifacts")
+    file = f"artifacts/note/{artifact.sha256}/sub/a.txt"
+    for mend in (lambda: here.home.write(file, "hello"), lambda: write(here)):
+        here.home.write(file, "hallo")
+        with pytest.raises(DamagedArtifactError):
+            elsewhere.path(artifact)
+        with pytest.raises(DamagedArtifactError):
+            elsewhere.verify(artifact)
+        mend()
+        elsewhere.verify(artifact)
+        elsewhere.path(artifact)
+        shutil.rmtree(elsewhere.root / "artifacts")
+        shutil.rmtree(here.root / "artifacts", ignore_errors=True)
+
+
+def test_what_arrives_damaged_once_is_fetched_again(bucket_store, monkeypatch):
+    from lstm_model import shared_artifacts
+
+    artifact, elsewhere, whole = write(bucket_store()), bucket_store(), shared_artifacts.download
+
+    def download(home, name, folder):
+        whole(home, name, folder)
+        if not seen:
+            (folder / "sub" / "a.txt").write_text("hallo")
+        seen.append(name)
+
+    seen = []
+    monkeypatch.setattr(shared_artifacts, "download", download)
+    assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello" and len(seen) == 2
+    elsewhere.verify(artifact)
 
 
 def test_what_lies_half_where_a_copy_belongs_is_replaced(bucket_store):

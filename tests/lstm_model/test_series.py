@@ -315,7 +315,8 @@ def test_places_that_hold_nothing_say_what_exists(tmp_path):
             read(path)
     for name, ending in (("", "csv"), ("sales.parquet/", "parquet")):
         (tmp_path / name).mkdir(exist_ok=True)
-        write(tmp_path / name / f"part-0.{ending}", "")
+        for file in (f"part-0.{ending}", f".part-0.{ending}.crc", "._SUCCESS.crc"):
+            write(tmp_path / name / file, "")
         with pytest.raises(DataError, match=rf"is a folder.*\*\.{ending}"):
             read(tmp_path / name)
     with pytest.raises(DataError, match=r"kind of file.*\.csv.*\.parquet"):
