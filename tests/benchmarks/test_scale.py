@@ -42,5 +42,6 @@ def test_tasks_and_training_are_measured(panel):
         {"stage": stage, **{name: ray_cost.spread([value]) for name, value in ray_cost.STAGES[stage](panel).items()}}
         for stage in ("tasks on threads", "training alone")
     ]
-    assert all(row["before_seconds"]["median"] > 0 for row in rows)
+    few = ray_cost.QUICK_STEPS[0]  # of so few, noise may make one of the two parts negative, but not the whole
+    assert all(row["before_seconds"]["median"] + few * row["each_seconds"]["median"] > 0 for row in rows)
     assert "| tasks on threads |" in ray_cost.table(rows)
