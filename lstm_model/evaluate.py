@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from utilsforecast import losses
 
 from lstm_model.baselines import BASELINES, forecast_baselines
-from lstm_model.scaling import no_scales as no_scales
-from lstm_model.scaling import scales as scales
 from lstm_model.scores import MODEL, MODELS, Scores, interval_columns, levels_of, summarise
 from lstm_model.windows import Windows
 

@@ -15,8 +15,8 @@ import fsspec
 from lstm_model.config import Source, SourceKind
 from lstm_model.findings import DataError, listed
 
-ENDINGS = (".csv", ".parquet", ".pq", ".tsv", ".txt", ".gz", ".zst")
-"""Of the files that a folder may be full of."""
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
 
 BLOCK_BYTES = 1 << 20
 
@@ -67,8 +67,9 @@ def locate(path: str) -> Located:
     if not found:
         raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
     if not is_glob and filesystem.isdir(root):
-        inside = Counter(PurePosixPath(str(file)).suffix for file in filesystem.ls(root, detail=False))
-        ending = max(ENDINGS, key=lambda one: inside[one])
+        kinds = CSV_SUFFIXES + PARQUET_SUFFIXES
+        inside = Counter(k for file in filesystem.ls(root, detail=False) for k in kinds if str(file).endswith(k))
+        ending = max(kinds, key=lambda kind: inside[kind])
         raise DataError(
             f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
         )

@@ -373,12 +373,10 @@ def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
 
 def _check_apart(parts: list[pa.Table]) -> None:
     """That tables which were checked one by one have no forecast in common."""
-    seen: set[str] = set()
-    for part in parts if len(parts) > 1 else []:
-        names = set(pc.unique(part.column("unique_id")).to_pylist())
-        if again := seen & names:
-            raise ValueError(f"two tables hold forecasts of the same series, such as {min(again)!r}")
-        seen |= names
+    names = pa.chunked_array([pc.unique(part.column("unique_id")) for part in parts], pa.string())
+    if pc.count_distinct(names).as_py() < len(names):
+        again = next(one["values"].as_py() for one in names.value_counts() if one["counts"].as_py() > 1)
+        raise ValueError(f"two tables hold forecasts of the same series, such as {again!r}")
 
 
 def _oldest_first(issue: pa.Table) -> pa.Table:

@@ -183,10 +183,13 @@ def realised(
     origins = {key: origin if key[1] and origin is not None else first_cutoff(rows) for key, rows in groups}
     sums: dict[Any, list[pd.DataFrame]] = {key: [] for key in origins}
     for piece in pieces if origins else []:
+        truth = piece.series.loc[piece.series["observed"], ["unique_id", "ds", "y"]]
+        truth = truth.assign(unique_id=truth["unique_id"].astype(str))
         ledger = piece.ledger.assign(counted=_counted(piece.ledger, issued, champion))
+        ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str))
         for key, rows in ledger.groupby(by, sort=False, observed=True):
             if key in origins:  # or it was issued since `issued` was read
-                sums[key].append(_sums_of(rows, piece, usual, origins[key]))
+                sums[key].append(_sums_of(rows, truth, piece.scales, usual, origins[key]))
     parts = [
         _periods_of(pd.concat(found), end, usual, origins[key]).assign(model_version=key[0], counted=key[1])
         for key, found in sums.items()
@@ -197,7 +200,9 @@ def realised(
     return pd.concat(parts, ignore_index=True).sort_values("end", kind="stable", ignore_index=True)
 
 
-def _sums_of(rows: pd.DataFrame, piece: Piece, usual: Mapping[str, Any], origin: Any) -> pd.DataFrame:
+def _sums_of(
+    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any
+) -> pd.DataFrame:
     """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
     # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
     rows = rows[rows["step"] <= usual["horizon"]]
@@ -205,13 +210,10 @@ def _sums_of(rows: pd.DataFrame, piece: Piece, usual: Mapping[str, Any], origin:
         level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
     ]
     rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
-    rows = rows.assign(unique_id=rows["unique_id"].astype(str))
-    rows = rows[rows["unique_id"].isin(piece.scales["unique_id"])]
+    rows = rows[rows["unique_id"].isin(scales["unique_id"])]
     at = steps_since(rows["ds"].to_numpy(), origin, usual["frequency"]) - 1
     rows = rows.assign(period=at // usual["period_steps"])[at >= 0]
-    truth = piece.series.loc[piece.series["observed"], ["unique_id", "ds", "y"]]
-    truth = truth.assign(unique_id=truth["unique_id"].astype(str))
-    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), piece.scales)
+    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), scales)
     counts = {"issued": rows.groupby("period").size(), "known": points.groupby("period").size()}
     return pd.DataFrame(counts).join(period_sums(points, usual))
 

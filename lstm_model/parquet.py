@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 
 from lstm_model.columns import infer_roles
 from lstm_model.config import Covariates, FileLayout, Source, SourceKind
-from lstm_model.files import locate
+from lstm_model.files import PARQUET_SUFFIXES, locate
 from lstm_model.findings import DataError
 from lstm_model.panel import IdRange
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
 SAMPLE_GROUPS, SAMPLE_ROWS = 16, 5_000
 """Roles are inferred from the first rows of so many row groups, evenly spread."""
 

@@ -15,14 +15,13 @@ import pandas as pd
 
 from lstm_model.config import Source
 from lstm_model.database import connected
-from lstm_model.files import locate
+from lstm_model.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate
 from lstm_model.findings import DataError, listed
 from lstm_model.panel import IdRange
-from lstm_model.parquet import PARQUET_SUFFIXES, opened_parquet, read_series_of
+from lstm_model.parquet import opened_parquet, read_series_of
 from lstm_model.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
-CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
 
 
 @dataclass(frozen=True)

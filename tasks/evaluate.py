@@ -53,7 +53,8 @@ def _forecast(
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Every test forecast, and what its errors are measured against; None where there is no test window."""
     from lstm_model.bundle import load_bundle
-    from lstm_model.evaluate import forecast_table, no_scales, scales
+    from lstm_model.evaluate import forecast_table
+    from lstm_model.scaling import no_scales, scales
     from lstm_model.segments import rows_before_test
     from lstm_model.windows import load_windows
 

@@ -84,8 +84,8 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
     if card["envelope"] is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
-    usual, basis = _usual(card, store, version=version_of(champion), series=series)
     end, issued = _end(series, store), Ledger(store).cutoffs()
+    usual, basis = _usual(card, store, issued[issued["model_version"] == version_of(champion)], end)
     since, origin = _span(usual, version_of(champion), end, issued)
     if len(issued):  # an empty ledger does not know what its moments are
         issued = issued[issued["cutoff"] >= since]
@@ -131,14 +131,14 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
     return seen
 
 
-def _usual(card: dict[str, Any], store: Store, *, version: str, series: Artifact) -> tuple[Mapping[str, Any], str]:
+def _usual(card: dict[str, Any], store: Store, issued: pd.DataFrame, end: Any) -> tuple[Mapping[str, Any], str]:
     """The envelope to compare with, and where it comes from.
 
     A champion that was trained because of drift is measured by the errors before it for a while: its own test may show
     no more than that it is better than nothing, and the search for one that repairs the error would end there.
     """
     before = card.get("envelope_before_drift")
-    if before is not None and _is_new(version, before, store, series):
+    if before is not None and _is_new(issued, before, end):
         return before, "the champion's test before the drift"
     try:
         kept = json.loads(store.home.read(ENVELOPE))
@@ -151,13 +151,10 @@ def _usual(card: dict[str, Any], store: Store, *, version: str, series: Artifact
     return usual, f"{origin}, {usual['num_periods']} periods of {usual['period_steps']} steps"
 
 
-def _is_new(version: str, usual: Mapping[str, Any], store: Store, series: Artifact) -> bool:
-    """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`."""
-    issued = Ledger(store).cutoffs()
-    own = issued[issued["model_version"] == version]
-    end = _end(series, store)
+def _is_new(issued: pd.DataFrame, usual: Mapping[str, Any], end: Any) -> bool:
+    """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`, by what was issued of it."""
     recently = _earlier(end, RECOVERY_PERIODS * usual["period_steps"], usual["frequency"])
-    return own.empty or bool(first_cutoff(own) > recently)
+    return issued.empty or bool(first_cutoff(issued) > recently)
 
 
 def _pieces(series: Artifact, champion: Artifact, store: Store, *, since: Any) -> Iterator[Piece]:

@@ -11,7 +11,8 @@ import torch
 from utilsforecast import losses
 
 from lstm_model.baselines import BASELINES, forecast_baselines
-from lstm_model.evaluate import forecast_table, scales, score
+from lstm_model.evaluate import forecast_table, score
+from lstm_model.scaling import scales
 from lstm_model.scores import MODELS, Scores
 from lstm_model.windows import Windows
 

@@ -11,10 +11,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lstm_model.evaluate import scales, score
+from lstm_model.evaluate import score
 from lstm_model.figures import save, to_png
 from lstm_model.model_plots import GATES, MAX_STEPS, plot_gates, plot_loss, plot_tutorial
 from lstm_model.plots import pick_series, plot_calibration, plot_error_by_step, plot_forecasts, plot_residuals
+from lstm_model.scaling import scales
 from lstm_model.scores import MODELS, Scores, interval_columns
 from lstm_model.time_axis import advance
 
