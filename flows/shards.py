@@ -6,12 +6,13 @@ from typing import Any
 
 from prefect import Task
 
-from lstm_model.config import Covariates, PipelineConfig, WindowSpec
+from lstm_model.config import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
 from lstm_model.store import Artifact
 from tasks.caching import StageRunner
 from tasks.divide import count_shards, divide
 from tasks.evaluate import evaluate, evaluate_shard
 from tasks.gather import gather_series, gather_windows, score_shards
+from tasks.generate import generate
 from tasks.ingest import ingest
 from tasks.kept import frame_of
 from tasks.predict import predict
@@ -22,8 +23,7 @@ from tasks.window import window
 
 def read(run: StageRunner, config: PipelineConfig) -> Artifact:
     """The series of a problem, as they are now."""
-    asked: dict[str, Any] = {"request": config.data_section(), "fingerprint": look(config.source)}
-    scaling = config.scaling
+    asked, scaling = {"request": config.data_section(), **_found(run, config.source)}, config.scaling
     if not scaling.divides:
         return run(ingest, **asked)
     found = run(survey, **asked, shards=scaling.shards, shard_rows=scaling.shard_rows)
@@ -37,6 +37,14 @@ def read(run: StageRunner, config: PipelineConfig) -> Artifact:
         return whole
     shards = run.each(divide, [{"series": whole, "shard": shard, "of": count} for shard in range(count)])
     return run(gather_series, shards=shards, whole=whole, covariates=config.covariates)
+
+
+def _found(run: StageRunner, source: Source) -> dict[str, Any]:
+    """What ingest is told of the source, beside its settings: the bytes that are there now."""
+    if source.kind is not SourceKind.synthetic:
+        return {"fingerprint": look(source)}
+    made = run(generate, **source.model_dump(include={"dataset", "num_series", "num_steps", "seed"}))
+    return {"fingerprint": made.sha256, "generated": made}
 
 
 def predict_next(run: StageRunner, series: Artifact, champion: Artifact) -> list[Artifact]:

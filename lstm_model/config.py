@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 Level = Annotated[float, Field(gt=0, lt=1)]
+Dataset = Literal["panel", "sine"]
 
 
 CREDENTIALS = re.compile(r"://[^?@]*:[^?@]*@|[?&][^=&]*(password|passwd|pwd|secret|token)[^=&]*=", re.IGNORECASE)
@@ -70,7 +71,7 @@ class Source(ConfigModel, title="Source"):
     """Where the series come from."""
 
     kind: SourceKind = SourceKind.synthetic
-    """synthetic: made here. files: CSV or Parquet. sql: a database query."""
+    """synthetic: generated. files: CSV or Parquet. sql: a database query."""
     path: str | None = None
     """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
     layout: FileLayout = FileLayout.auto
@@ -89,7 +90,7 @@ class Source(ConfigModel, title="Source"):
     """sql: the query that returns the rows."""
     password_from: str | None = None
     """sql: where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
-    dataset: Literal["panel", "sine"] = "panel"
+    dataset: Dataset = "panel"
     """synthetic: a realistic hourly panel, or the tutorial's sine wave."""
     num_series: int = Field(12, ge=1)
     """synthetic: how many series (panel)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -24,17 +23,13 @@ BLOCK_BYTES = 1 << 20
 def fingerprint(source: Source, *, password: str | None = None) -> str:
     """Hex sha256 that changes when the source's data does.
 
-    Files: names relative to the glob, and bytes. SQL: the rows of the query. Synthetic: its settings.
+    Files: names relative to the glob, and bytes. SQL: the rows of the query.
     """
-    if source.kind is SourceKind.files:
-        return hash_files(source)
     if source.kind is SourceKind.sql:
         from lstm_model.readers import hash_query  # pandas and SQLAlchemy, for those who have a query
 
         return hash_query(source, password)
-    fields = {"dataset", "num_steps"} | ({"num_series", "seed"} if source.dataset == "panel" else set())
-    settings = source.model_dump(mode="json", include=fields)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return hash_files(source)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from lstm_model.forecaster import Forecaster
 from lstm_model.gates import gate_activations
-from lstm_model.model_plots import plot_gates, plot_loss, plot_tutorial
+from lstm_model.model_plots import plot_further_points, plot_gates, plot_loss, plot_tutorial, plot_units
 from lstm_model.plots import plot_calibration, plot_error_by_step, plot_forecasts, plot_residuals
 from lstm_model.scores import Scores
 from lstm_model.windows import Windows
+
+UNITS_OF_A_WAVE = 5
+"""Lines that can still be told apart."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> I
         target: what y is called on the axes.
     """
     context = training.forecaster.context
-    if training.forecaster.spec.kind == "tutorial" and len(training.test):
-        yield "tutorial", plot_tutorial(predicted(training, "train"), predicted(training, "test"))
+    if training.forecaster.spec.kind == "tutorial":
+        yield "tutorial", plot_tutorial(*predicted(training))
+        if evaluation is not None:
+            yield "further_points", plot_further_points(evaluation.table)
     if evaluation is not None:
         history = evaluation.series
         yield (
@@ -66,7 +71,10 @@ def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> I
         if calibration is not None:
             yield "calibration", calibration
         yield "residuals", plot_residuals(evaluation.table, scale=evaluation.scale, target=target)
-    yield "gates", draw_gates(training)
+    if training.forecaster.spec.kind == "tutorial":
+        yield "gates_over_a_wave", draw_gates_over_a_wave(training)
+    else:
+        yield "gates", draw_gates(training)
 
 
 def draw_gates(training: Training) -> Figure:
@@ -83,6 +91,25 @@ def draw_gates(training: Training) -> Figure:
     pad = steps * -(-windows.context // steps) - windows.context
     padded = np.ma.masked_invalid(np.concatenate([np.full(pad, np.nan, np.float32), context]))
     return plot_gates(padded.reshape(steps, -1).mean(axis=1).filled(np.nan), layers)
+
+
+def draw_gates_over_a_wave(training: Training) -> Figure:
+    """Draw the units that move the tutorial's forecast most over the latest season, each window's last step a column.
+
+    A unit moves it by the change of its output times its weight in the linear layer.
+    """
+    forecaster, windows = training.forecaster, training.test if len(training.test) else training.train()
+    latest = np.argsort(windows.cutoff_W, kind="stable")[-max(2, forecaster.shape.season) :]
+    network: Any = forecaster.network
+    ends = [gate_activations(network.lstm, lstm_input(forecaster, windows, int(index)))[-1] for index in latest]
+    gates_TD = {
+        name: np.stack([getattr(end, f"{name}_TD")[-1] for end in ends])
+        for name in ("input", "forget", "output", "cell", "hidden")
+    }
+    weight_D = network.fc.weight.detach().abs().sum(dim=0).cpu().numpy()
+    units = np.argsort(-gates_TD.pop("hidden").std(axis=0) * weight_D, kind="stable")[:UNITS_OF_A_WAVE].tolist()
+    last_read = windows.batch(torch.from_numpy(latest)).target_BW[:, windows.context - 1].numpy()
+    return plot_units(windows.cutoff_W[latest], last_read, gates_TD, units=units)
 
 
 def lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> torch.Tensor:
@@ -104,10 +131,9 @@ def one_window(windows: Windows, index: int) -> Windows:
     return replace(windows, starts_W=windows.starts_W[at], series_W=windows.series_W[at], cutoff_W=windows.cutoff_W[at])
 
 
-def predicted(training: Training, split: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Time, original and prediction of the first step of each window, for the tutorial's picture."""
-    windows = training.train() if split == "train" else training.test
+def predicted(training: Training) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return time, original and prediction of the first step of each training window, for the tutorial's picture."""
+    windows = training.train()
     forecast = training.forecaster.predict(windows)
-    middle = forecast.shape[2] // 2
     original = windows.batch(torch.arange(len(windows))).target_BW[:, windows.context].numpy()
-    return windows.ds_WH()[:, 0], original, forecast[:, 0, middle]
+    return windows.ds_WH()[:, 0], original, forecast[:, 0, forecast.shape[2] // 2]

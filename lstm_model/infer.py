@@ -44,6 +44,7 @@ RICH_WINDOWS = 500
 """Windows without overlap from which a higher rate pays, or a larger batch."""
 EVALUATED_POINTS = 2_000_000
 """Most forecast points that a test scores, where the stride is ours to choose."""
+NOT_IN_TUTORIAL = "the tutorial's network has none"
 
 
 @dataclass
@@ -183,7 +184,7 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
         ),
         levels=settings.levels,
         transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
-        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(cyclical, window, facts)),
+        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(config, cyclical, window, facts)),
     )
 
 
@@ -195,7 +196,9 @@ def _segment(window: WindowSpec) -> int:
     return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
 
 
-def _linear_skip(cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bool, str]:
+def _linear_skip(config: PipelineConfig, cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bool, str]:
+    if config.advanced.model.kind == "tutorial":
+        return False, NOT_IN_TUTORIAL
     if not cyclical and facts.length_median < LONG_HISTORY * (window.context + window.horizon):
         return False, f"a history of {facts.length_median} is too short to learn one of {window.context} steps"
     few = facts.num_series <= FEW_SERIES
@@ -204,7 +207,7 @@ def _linear_skip(cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bo
 
 def _transform(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
     if config.advanced.model.kind == "tutorial":
-        return "none", "the tutorial's network has none"
+        return "none", NOT_IN_TUTORIAL
     if facts.lowest >= POSITIVE:
         return "log", "all values are positive: their changes are relative"
     return "none", "values are not all positive, or nearly zero"

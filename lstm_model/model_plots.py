@@ -17,7 +17,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_model.figures import COLOURS, INK, MUTED, grid_of_axes, legend_above, name_axes, time_axis
+from lstm_model.figures import COLOURS, DASHES, INK, MUTED, grid_of_axes, label_of, legend_above, name_axes, time_axis
+from lstm_model.scores import MODELS
 
 ACCENT = COLOURS["seasonal_naive"]
 GATES = {
@@ -72,29 +73,43 @@ def plot_loss(history: Sequence[Mapping[str, Any]], *, best_step: int | None = N
     return figure
 
 
-def plot_tutorial(
-    seen: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], unseen: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-) -> Figure:
-    """The tutorial's picture, and beside it what it does not show: the same model on points that it has never seen.
+def plot_tutorial(step: NDArray[Any], original: NDArray[Any], predicted: NDArray[Any]) -> Figure:
+    """Draw the tutorial's own picture, pixel for pixel: the model on its training data. All arrays are (T,)."""
+    figure = Figure(figsize=(12, 6))
+    axes = figure.subplots()
+    axes.plot(step, original, label="Original Data")
+    axes.plot(step, predicted, label="Predicted Data", linestyle="--")
+    axes.set_title("LSTM Model Predictions vs. Original Data")
+    axes.set_xlabel("Time Step")
+    axes.set_ylabel("Value")
+    axes.legend()
+    return figure
+
+
+def plot_further_points(table: pd.DataFrame) -> Figure:
+    """Draw what the tutorial does not show: points after its training data, and how far every model is off.
 
     Args:
-        seen: time, original and prediction over the training data, 1-D arrays of one length.
-        unseen: the same over the held-out points.
+        table: forecasts one step ahead, as `forecast_table` makes them: ds, y, and a column for each model.
     """
-    figure, axes = grid_of_axes(
-        2, 2, height=4.8, width_ratios=[1.9, 1], height_ratios=[2.2, 1], sharex="col", sharey="row"
-    )
-    for column, (time, original, predicted) in enumerate((seen, unseen)):
-        top, bottom = axes[:, column]
-        top.plot(time, original, color=INK, linewidth=1.4, label="original data")
-        top.plot(time, predicted, color=ACCENT, linewidth=1.8, linestyle=(0, (4, 1.5)), label="predictions")
-        bottom.axhline(0, color=INK, linewidth=1)
-        bottom.plot(time, predicted - original, color=ACCENT, linewidth=1.3)
-        name_axes(bottom, x=time_axis(bottom.xaxis, time) if time.dtype.kind == "M" else "time", y="")
-    name_axes(axes[0, 0], x="", y="value", title=f"LSTM Model Predictions vs. Original Data\nRMSE {_rmse(seen):.3g}")
-    name_axes(axes[0, 1], x="", y="", title=f"{len(unseen[0])} points that it has not seen\nRMSE {_rmse(unseen):.3g}")
-    axes[1, 0].set_ylabel("error", fontsize=9, color=MUTED)
-    legend_above(figure, axes[0, 0])
+    figure, axes = grid_of_axes(2, height=5.4, height_ratios=[1, 1.3], sharex=True)
+    top, bottom = axes[:, 0]
+    step, y = table["ds"].to_numpy(), table["y"].to_numpy()
+    top.plot(step, y, color=INK, linewidth=1.4, label="original")
+    top.plot(step, table["lstm"], color=COLOURS["lstm"], linewidth=1.8, linestyle=(0, (4, 2)))
+    errors = []
+    for model in MODELS:
+        if table[model].notna().any():
+            error = np.abs(table[model].to_numpy() - y)
+            bottom.plot(
+                step, error, color=COLOURS[model], linestyle=DASHES[model], linewidth=1.4, label=label_of(model)
+            )
+            errors.append(f"{label_of(model)} {np.sqrt(np.nanmean(error**2)):.2g}")
+    bottom.set_yscale("log")
+    name_axes(top, x="", y="value", title=f"{len(table)} points that the model has not seen, each one step ahead")
+    title = f"RMSE: {', '.join(errors)}"
+    name_axes(bottom, x=time_axis(bottom.xaxis, step), y="absolute error (log scale)", title=title)
+    legend_above(figure, top, bottom)
     return figure
 
 
@@ -131,12 +146,36 @@ def plot_gates(
     return figure
 
 
+def plot_units(
+    ds: NDArray[Any],
+    series: NDArray[Any],
+    gates: Mapping[str, NDArray[Any]],
+    *,
+    units: Sequence[int] | NDArray[np.intp],
+) -> Figure:
+    """Draw a few hidden units as lines, under the series that they read.
+
+    Args:
+        ds: (T,) timestamps or integers.
+        series: (T,) the value that was read last.
+        gates: the arrays input, forget, output (within 0..1) and cell, each (T, D).
+        units: the columns to draw.
+    """
+    figure, axes = grid_of_axes(1 + len(GATES), height=8.2, sharex=True)
+    top, *panels = axes[:, 0]
+    top.plot(ds, series, color=INK, linewidth=1.4)
+    name_axes(top, x="", y="value", title="what the LSTM has just read")
+    for one, (gate, title) in zip(panels, GATES.items(), strict=True):
+        for unit, colour, dashes in zip(units, COLOURS.values(), DASHES.values(), strict=False):
+            one.plot(ds, gates[gate][:, unit], color=colour, linestyle=dashes, linewidth=1.5, label=f"unit {unit}")
+        name_axes(one, x="", y="", title=title)
+    name_axes(panels[-1], x=time_axis(panels[-1].xaxis, ds), y="")
+    legend_above(figure, panels[0])
+    return figure
+
+
 def _floats(values: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def _rmse(part: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> float:
-    return float(np.sqrt(np.nanmean((part[1] - part[2]) ** 2)))
 
 
 def _check_layers(series: NDArray[Any], layers: Sequence[Mapping[str, NDArray[Any]]]) -> None:

@@ -17,9 +17,9 @@ from lstm_model.windows import Batch
 
 
 class LSTMModel(nn.Module):
-    """The tutorial's network: an LSTM over the window and a linear layer on its last step.
+    """The tutorial's network: an LSTM reads a window from a zero state, a linear layer reads the LSTM's last step.
 
-    The submodules are called `lstm` and `fc`, so weights saved by the tutorial's own class load.
+    The submodules are called `lstm` and `fc`, so weights of the tutorial's own class load here, and these load there.
     """
 
     def __init__(self, input_dim: int, hidden_dim: int, layer_dim: int, output_dim: int) -> None:
@@ -29,19 +29,16 @@ class LSTMModel(nn.Module):
         self.lstm = nn.LSTM(input_dim, hidden_dim, layer_dim, batch_first=True)
         self.fc = nn.Linear(hidden_dim, output_dim)
 
-    def forward(self, x: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Output (B, output_dim) and final state; x is (B, L, input_dim), a state (layer_dim, B, D), zero if absent."""
-        if h0 is None or c0 is None:
-            h0 = torch.zeros(self.layer_dim, x.size(0), self.hidden_dim, device=x.device)
-            c0 = torch.zeros(self.layer_dim, x.size(0), self.hidden_dim, device=x.device)
-        out, (hn, cn) = self.lstm(x, (h0, c0))
-        return self.fc(out[:, -1, :]), hn, cn
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (B, L, input_dim) to outputs (B, output_dim), on whatever device both are."""
+        out_BLD, _ = self.lstm(x)  # without a state, torch starts from zeros
+        output: Tensor = self.fc(out_BLD[:, -1, :])
+        return output
 
     def forecast(self, batch: Batch, *, context: int, normalisation: str) -> NormalisedForecast:
-        """A `Batch` forecast from a zero state, every output one step of the horizon (Q = 1)."""
+        """Forecast a `Batch`; every output is one step of the horizon (Q = 1)."""
         z_BL, _, loc_B1, scale_B1 = masked_context(batch.target_BW[:, :context], normalisation)
-        out_BH, _, _ = self(z_BL[..., None])
-        return NormalisedForecast(out_BH[..., None], loc_B1, scale_B1)
+        return NormalisedForecast(self(z_BL[..., None])[..., None], loc_B1, scale_B1)
 
 
 class DirectForecaster(SegmentedLSTM):

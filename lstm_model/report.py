@@ -32,8 +32,13 @@ MAX_TEXT = 400
 CAPTIONS = {
     "tutorial": (
         "The tutorial's plot",
-        "Left, what the tutorial shows: the model on its own training data. Right, what it does not show: points that "
-        "come after it. Where the errors below are larger on the right, the model has learned the left by heart.",
+        "The model on the data that it was trained on, as the tutorial draws it. How well it forecasts is told by the "
+        "next picture.",
+    ),
+    "further_points": (
+        "Beyond the training data",
+        "Points that come after the training data, each forecast one step ahead. Below, lower is better: the LSTM "
+        "should lie under every baseline.",
     ),
     "forecasts": (
         "Forecasts",
@@ -65,6 +70,11 @@ CAPTIONS = {
         "One row a hidden unit, one column a step of the LSTM: a segment of the window, whose mean is shown above. "
         "Bright means open. A forget gate near 1 keeps its memory; rows of the cell state that follow the series carry "
         "its course.",
+    ),
+    "gates_over_a_wave": (
+        "What the gates do over one wave",
+        "At each step, the gates when the LSTM has read the last value of its window. Shown are the hidden units that "
+        "move the forecast most. A gate near 1 is open, near 0 closed; the cell is what the unit remembers.",
     ),
 }
 

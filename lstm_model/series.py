@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from lstm_model import readers, synthetic
+from lstm_model import readers
 from lstm_model.columns import Roles, infer_roles
 from lstm_model.config import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.findings import DataError, Where
@@ -38,33 +38,21 @@ class RawSeries:
 def read_source(
     source: Source, *, covariates: Covariates, password: str | None = None, only: IdRange | None = None
 ) -> RawSeries:
-    """Read files, a query or a synthetic source into one long table.
+    """Read files or a query into one long table; a synthetic source is read from the file that was generated for it.
 
     With `only`, the rows of some series of a source that `parquet.survey` has settled.
 
     Raises:
         DataError: what was received, what was expected, and the setting that decides.
     """
-    if source.kind is SourceKind.synthetic:
-        return _read_synthetic(source, covariates)
-    loaded = (
-        readers.read_files(source, only=only) if source.kind is SourceKind.files else [readers.query(source, password)]
-    )
+    is_query = source.kind is SourceKind.sql
+    loaded = [readers.query(source, password)] if is_query else readers.read_files(source, only=only)
     roles = infer_roles(loaded[0].frame, source, covariates)
     parts = [_one_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
     where = _where(loaded, frame) if roles.layout is FileLayout.long and only is None else _where_wide(frame)
     return _typed(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
-
-
-def _read_synthetic(source: Source, covariates: Covariates) -> RawSeries:
-    declared = [*covariates.static, *covariates.past, *covariates.future]
-    if declared:
-        raise DataError(f"the synthetic source has no covariates, but {', '.join(declared)} are declared; remove them")
-    if source.dataset == "sine":
-        return RawSeries(synthetic.sine(source.num_steps), source, {})
-    return RawSeries(synthetic.panel(source.num_series, source.num_steps, source.seed), source, {})
 
 
 def _one_part(part: Loaded, roles: Roles, covariates: Covariates, loaded: Sequence[Loaded]) -> pd.DataFrame:

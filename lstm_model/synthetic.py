@@ -1,12 +1,19 @@
-"""Series made here: the tutorial's sine, and a panel with what real hourly data has."""
+"""Synthetic series: the tutorial's sine wave, and a panel with what real hourly data has."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from lstm_model.config import Dataset
+
 START = np.datetime64("2024-01-01T00:00:00", "us")
 TUTORIAL_STEPS = 1000
+
+
+def generate(dataset: Dataset, *, num_series: int, num_steps: int, seed: int) -> pd.DataFrame:
+    """Generate a dataset by its name, as a long table `unique_id`, `ds`, `y`; a sine is one series without chance."""
+    return sine(num_steps) if dataset == "sine" else panel(num_series, num_steps, seed)
 
 
 def sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:

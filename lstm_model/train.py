@@ -281,9 +281,9 @@ def _train(
 
 
 def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
-    """The tutorial's run: `max_steps` full-batch epochs on the training windows alone, no refit.
+    """The tutorial's run: `max_steps` full-batch epochs on the training windows only, no refit.
 
-    Its hundred epochs take seconds: no checkpoint, a killed one begins anew.
+    Its hundred epochs take seconds: it keeps no checkpoint, and a killed one starts again.
     """
     spec, model = setting.plan.training, setting.plan.model
     torch.manual_seed(spec.seed)
@@ -297,7 +297,6 @@ def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
         learning_rate=spec.learning_rate,
         epochs=spec.max_steps,
         report=setting.report,
-        threads=setting.threads,
     )
     history: list[dict[str, Any]] = [
         {"step": step, "train_loss": loss, "validation_loss": None, "learning_rate": spec.learning_rate}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -12,11 +14,17 @@ from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.kept import FACTS, TABLE
 from tasks.retrying import IO_RETRIES
-from tasks.source import password_of
+from tasks.source import as_files, password_of
 
 
 @task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
-def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRange | None = None) -> Artifact:
+def ingest(
+    request: PipelineConfig,
+    fingerprint: str,
+    store: Store,
+    only: IdRange | None = None,
+    generated: Artifact | None = None,
+) -> Artifact:
     """The series table as an Artifact; its meta holds the profile, the findings and how roles were inferred.
 
     Args:
@@ -25,6 +33,7 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRang
         store: where the artifact goes.
         only: the series of one shard; `request` is then what the survey settled. No row is left of a shard whose
             series are all left out.
+        generated: what `generate` made of a synthetic source.
     """
     import pyarrow as pa
 
@@ -33,7 +42,10 @@ def ingest(request: PipelineConfig, fingerprint: str, store: Store, only: IdRang
     from lstm_model.series import read_source
     from lstm_model.series_table import write_table
 
-    raw = read_source(request.source, covariates=request.covariates, password=password_of(request.source), only=only)
+    source = as_files(request.source, generated, store)
+    raw = read_source(source, covariates=request.covariates, password=password_of(source), only=only)
+    if generated is not None:  # the file is this store's own: what it was made from is the source
+        raw = replace(raw, source=request.source, reasons={})
     try:
         examined = examine(raw, request)
     except NothingLeftError as nothing:

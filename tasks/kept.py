@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lstm_model.scores import Scores
 
+GENERATED = "generated.parquet"
 TABLE = "series.parquet"
 FACTS = "facts.parquet"
 FORECASTS = "forecasts.parquet"

@@ -7,8 +7,10 @@ import os
 from prefect import task
 from prefect.blocks.system import Secret
 
-from lstm_model.config import Source
+from lstm_model.config import Columns, FileLayout, Source, SourceKind
 from lstm_model.files import fingerprint
+from lstm_model.store import Artifact, Store
+from tasks.kept import GENERATED
 from tasks.retrying import IO_RETRIES
 
 
@@ -16,6 +18,15 @@ from tasks.retrying import IO_RETRIES
 def look(source: Source) -> str:
     """The sha256 of the source's bytes, whatever was seen before: files are read, a query is run."""
     return fingerprint(source, password=password_of(source))
+
+
+def as_files(source: Source, generated: Artifact | None, store: Store) -> Source:
+    """The source itself; where it is synthetic, the file that was generated for it."""
+    if generated is None:
+        return source
+    columns = Columns(unique_id="unique_id", ds="ds", y="y")
+    file = {"kind": SourceKind.files, "path": str(store.path(generated) / GENERATED), "layout": FileLayout.long}
+    return source.model_copy(update={**file, "columns": columns})
 
 
 def password_of(source: Source) -> str | None:

@@ -9,11 +9,17 @@ from lstm_model.panel import IdRange
 from lstm_model.store import Artifact, Store
 from tasks.caching import STAGE_POLICY
 from tasks.retrying import IO_RETRIES
+from tasks.source import as_files
 
 
 @task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)
 def survey(
-    request: PipelineConfig, fingerprint: str, shards: int | None, shard_rows: int | None, store: Store
+    request: PipelineConfig,
+    fingerprint: str,
+    shards: int | None,
+    shard_rows: int | None,
+    store: Store,
+    generated: Artifact | None = None,
 ) -> Artifact:
     """How the source divides, in the artifact's meta; `num_rows` counts the shards, 0 where it is read as a whole.
 
@@ -23,14 +29,15 @@ def survey(
         shards: how many are wanted.
         shard_rows: instead, rows of each.
         store: where the artifact goes.
+        generated: as of ingest.
     """
     from lstm_model import parquet
     from lstm_model.shards import divide
 
-    found = parquet.survey(request.source, request.covariates)
+    found = parquet.survey(as_files(request.source, generated, store), request.covariates)
     with store.create("survey") as draft:
         if found is not None:
-            source, rows = found
+            source, rows = found if generated is None else (request.source, found[1])
             ranges = divide(rows, shards=shards, shard_rows=shard_rows)
             draft.num_rows = len(ranges)
             draft.meta = {

@@ -44,7 +44,7 @@ def test_limits_and_numbers_of_the_cache_table_are_the_stages():
     from flows import shards
     from flows.retrain import retrain
 
-    for stage in ("ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"):
+    for stage in ("generate", "ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"):
         assert f"| {stage} |" in README
         assert stage in {*retrain.fn.__globals__, *vars(shards)}
 

@@ -34,15 +34,14 @@ def test_ours_and_the_bare_loop_train_one_architecture(monkeypatch, tmp_path, on
     assert "| 1 | ours |" in throughput.table(throughput.rows_of(runs))
 
 
-def test_the_fast_tutorial_errs_less_than_the_script_did(one_thread):
-    """The script's error is 0.0009 to 0.0012 after 100 epochs (three seeds); these are 100 steps of 64 windows."""
-    fast = tutorial.run("fast", seed=0)
-    assert fast["mse"] < 0.0005
+def test_mini_batches_learn_the_wave_too(one_thread):
+    """Three seeds gave 0.000005 to 0.00005 after 100 steps of 64 windows; naive errs 0.005."""
+    assert tutorial.run("fast", seed=0)["mse"] < 0.0002
 
 
 def test_the_preset_is_the_script(one_thread):
     preset, script = (tutorial.run(case, seed=3, epochs=2) for case in ("preset", "script"))
-    assert preset["mse"] == pytest.approx(script["mse"])
+    assert preset["mse"] == script["mse"]
 
 
 def test_the_protocol_gives_the_published_seasonal_naive():

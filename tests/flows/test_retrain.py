@@ -5,9 +5,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from benchmarks import tutorial_script
 from lstm_model.report import MARKDOWN_LIMIT_BYTES
+
+ROOT = Path(__file__).parents[2]
 
 
 def artifacts(api_url, name):
@@ -45,9 +50,23 @@ def test_a_run_leaves_a_report_a_pipeline_and_artifacts(cli, tiny, api_url):
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_as_a_pipeline(cli):
-    root = Path(__file__).parents[2]
-    outcome = cli("--config", root / "deployments" / "pipelines" / "tutorial.yaml")
-    assert (Path(outcome["plots"]) / "tutorial.png").exists()
-    assert outcome["scores"][0]["count"] == 200
-    assert "loses to seasonal naive" in outcome["verdict"], "what the tutorial does not show"
+def test_the_tutorial_runs_as_a_pipeline_and_is_its_script_bit_by_bit(cli, helpers, one_thread, capsys):
+    process = cli.start("--json", "--config", ROOT / "deployments" / "pipelines" / "tutorial.yaml")
+    script = tutorial_script.train(seed=0)
+    output, log = process.communicate(timeout=300)
+    outcome = json.loads(output)
+    model = cli.folder / "store" / "tutorial" / "artifacts" / "model" / outcome["model"]["sha256"]
+    assert [row["train_loss"] for row in json.loads((model / "history.json").read_text())] == script.losses
+    for name, weight in load_file(model / "model.safetensors").items():
+        assert torch.equal(weight, script.model.state_dict()[name]), name
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 10 and all(line in log for line in printed)
+    order = ["generate", "ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"]
+    assert helpers.computed(outcome) == order
+    pictures = {path.stem for path in Path(outcome["plots"]).iterdir()}
+    assert {"tutorial", "further_points", "loss", "gates_over_a_wave"} <= pictures
+    assert outcome["verdict"].startswith("The LSTM beats every baseline")
+    errors = {score["model"]: score["rmse"] for score in outcome["scores"]}
+    assert outcome["scores"][0]["count"] == 200 and errors["lstm"] < 0.0025 < errors["seasonal_naive"]
+    again = cli("--config", ROOT / "deployments" / "pipelines" / "tutorial.yaml")
+    assert helpers.computed(again) == [] and again["status"] == "unchanged"

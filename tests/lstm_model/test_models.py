@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from benchmarks import tutorial_script
 from lstm_model.config import ModelSpec
 from lstm_model.losses import MEDIAN, RELATIVE, error_scale, pinball_sum
 from lstm_model.mixture import MixtureForecaster
@@ -51,21 +51,23 @@ def trained_a_little(network: SegmentedLSTM) -> SegmentedLSTM:
     return network.eval()
 
 
-class TutorialClass(nn.Module):
-    """As in the tutorial, so that its saved weights have these names."""
+def test_weights_of_the_tutorials_class_load_and_the_other_way_round():
+    torch.manual_seed(0)
+    x, theirs, ours = torch.randn(3, 10, 1), tutorial_script.LSTMModel(1, 20, 2, 4), LSTMModel(1, 20, 2, 4)
+    ours.load_state_dict(theirs.state_dict())
+    assert ours(x).shape == (3, 4)
+    assert torch.equal(ours(x), theirs(x))
+    changed = trained_a_little(LSTMModel(1, 20, 2, 4))
+    theirs.load_state_dict(changed.state_dict())
+    assert torch.equal(theirs(x), changed(x)) and not torch.equal(ours(x), changed(x))
 
-    def __init__(self, input_dim, hidden_dim, layer_dim, output_dim):
-        super().__init__()
-        self.lstm = nn.LSTM(input_dim, hidden_dim, layer_dim, batch_first=True)
-        self.fc = nn.Linear(hidden_dim, output_dim)
 
-
-def test_the_tutorials_weights_load():
-    model = LSTMModel(1, 20, 2, 1)
-    model.load_state_dict(TutorialClass(1, 20, 2, 1).state_dict())
-    out, hn, cn = model(torch.randn(3, 10, 1))
-    assert out.shape == (3, 1)
-    assert hn.shape == cn.shape == (2, 3, 20)
+def test_the_tutorials_network_starts_from_zeros_at_every_call_on_any_device():
+    torch.manual_seed(0)
+    model, x = LSTMModel(input_dim=2, hidden_dim=5, layer_dim=1, output_dim=3), torch.randn(4, 7, 2)
+    assert torch.equal(model(x), model(x))
+    there = model.to("meta")(x.to("meta"))
+    assert (there.device.type, there.shape) == ("meta", (4, 3))
 
 
 def test_a_given_state_is_used():

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lstm_model.evaluate import score
 from lstm_model.figures import save, to_png
-from lstm_model.model_plots import GATES, MAX_STEPS, plot_gates, plot_loss, plot_tutorial
+from lstm_model.model_plots import GATES, MAX_STEPS, plot_further_points, plot_gates, plot_loss, plot_units
 from lstm_model.plots import pick_series, plot_calibration, plot_error_by_step, plot_forecasts, plot_residuals
 from lstm_model.scaling import scales
 from lstm_model.scores import MODELS, Scores, interval_columns
@@ -193,15 +193,27 @@ def test_loss_marks_the_kept_step_and_takes_a_log_scale_when_it_falls_far() -> N
     assert plot_loss(history[:3]).axes[0].get_yscale() == "linear"
 
 
-def test_the_tutorials_plot_shows_unseen_points_beside_it() -> None:
-    t = np.linspace(0, 100, 1000)
-    later = np.linspace(100, 120, 200)
-    figure = plot_tutorial((t, np.sin(t), np.sin(t)), (later, np.sin(later), np.sin(later) + 0.5))
+def test_further_points_show_the_error_of_every_model() -> None:
+    step = np.arange(1000, 1200)
+    y = np.sin(step / 10)
+    table = pd.DataFrame({"ds": step, "y": y, **dict.fromkeys(MODELS, y + 0.5), "lstm": y + 0.01})
+    figure = plot_further_points(table.assign(drift=np.nan))
     check(figure)
-    titles = [axes._left_title.get_text() for axes in figure.axes]  # type: ignore[attr-defined]
-    assert titles[0] == "LSTM Model Predictions vs. Original Data\nRMSE 0"
-    assert titles[1] == "200 points that it has not seen\nRMSE 0.5"
-    np.testing.assert_allclose(figure.axes[3].get_lines()[1].get_ydata(), 0.5)
+    title = figure.axes[1]._left_title.get_text()  # type: ignore[attr-defined]
+    assert title == "RMSE: LSTM 0.01, naive 0.5, seasonal naive 0.5, window average 0.5"
+    np.testing.assert_allclose(figure.axes[1].get_lines()[0].get_ydata(), 0.01)
+
+
+def test_units_are_drawn_for_every_gate_and_the_cell() -> None:
+    step = np.arange(937, 1000)
+    wave = 0.5 + 0.4 * np.sin(step[:, None] / 10 + np.arange(100))
+    layer = {gate: wave + 0.01 * number for number, gate in enumerate(GATES)}
+    figure = plot_units(step, np.sin(step / 10), layer, units=[7, 0, 99])
+    check(figure)
+    for axes, gate in zip(figure.axes[1:], GATES, strict=True):
+        lines = axes.get_lines()
+        assert [line.get_label() for line in lines] == ["unit 7", "unit 0", "unit 99"]
+        np.testing.assert_array_equal(lines[2].get_ydata(), layer[gate][:, 99])
 
 
 def gates(steps: int, units: int, seed: int = 0) -> dict[str, np.ndarray]:

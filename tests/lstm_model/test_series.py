@@ -412,9 +412,3 @@ def test_fingerprint_follows_bytes_and_names_not_the_folder(tmp_path):
     renamed = of(tmp_path / "one")
     write(tmp_path / "two" / "a.csv", "ds,y\n2024-01-01,b\n")
     assert len({first, renamed, of(tmp_path / "two")}) == 3
-
-
-def test_fingerprint_of_the_synthetic_source_is_its_settings():
-    assert fingerprint(Source(seed=1)) == fingerprint(Source(seed=1, timezone="UTC"))
-    assert fingerprint(Source(seed=1)) != fingerprint(Source(seed=2))
-    assert fingerprint(Source(dataset="sine", seed=1)) == fingerprint(Source(dataset="sine", seed=2))
