@@ -1,14 +1,15 @@
-# make run · make test · make test-all · make serve · make check. Each does all its own set-up.
+# make run · make tutorial · make test · make test-all · make serve · make check. Each does all its own set-up.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments clean
+.PHONY: help run tutorial serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
+	@echo "make tutorial     the beginner's LSTM tutorial as a pipeline; docs/tutorial.md explains it step by step"
 	@echo "make serve        Prefect server, UI and schedules on this machine"
 	@echo "make test         fast tests;  make test-all  slow ones too"
 	@echo "make bench        speed, beside the peers that make bench-peers installs; about 55 minutes on two quiet cores"
@@ -29,6 +30,9 @@ $(VENV)/.dev: $(VENV)/.run
 
 run: $(VENV)/.run
 	@$(PY) -m flows.retrain --config deployments/pipelines/panel.yaml
+
+tutorial: $(VENV)/.run
+	@$(PY) -m flows.retrain --config deployments/pipelines/tutorial.yaml
 
 serve: $(VENV)/.run
 	@$(PY) -m deployments.serve $(if $(PORT),--port $(PORT))

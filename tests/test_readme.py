@@ -1,4 +1,4 @@
-"""Everything that the README tells a user to type works."""
+"""Everything that the README and the page for learners tell a user to type works."""
 
 import os
 import re
@@ -11,11 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 
 def commands():
     """Lines of the shell blocks."""
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+    for block in re.findall(r"```sh\n(.*?)```", README + TUTORIAL, re.DOTALL):
         yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip() and line[0] != "#")
 
 
@@ -26,7 +27,7 @@ def test_no_figure_is_left_to_fill_in():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z][a-z0-9-]*)", README):
+    for target in re.findall(r"`?make ([a-z][a-z0-9-]*)", README + TUTORIAL):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
@@ -36,8 +37,9 @@ def test_files_that_it_names_exist():
     tree = re.search(r"```text\n(.*?)```", README, re.DOTALL).group(1)
     for name in re.findall(r"^ {0,4}([\w./*-]+\.(?:py|md|yaml|txt)|[\w]+/)", tree, re.MULTILINE):
         assert name.rstrip("/") in known, name
-    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_limits_and_numbers_of_the_cache_table_are_the_stages():
@@ -49,8 +51,14 @@ def test_limits_and_numbers_of_the_cache_table_are_the_stages():
         assert stage in {*retrain.fn.__globals__, *vars(shards)}
 
 
-RETRAIN, OTHERS = [], []
-for command in commands():
+def what_make_runs(target):
+    """The last command of a target, which is not run."""
+    dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    return dry.stdout.splitlines()[-1]
+
+
+RETRAIN, OTHERS = [what_make_runs("tutorial")], []
+for command in dict.fromkeys(commands()):
     if command.startswith(".venv/bin/python -m flows."):
         (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
 
