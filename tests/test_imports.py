@@ -36,12 +36,12 @@ def test_tasks_do_not_call_tasks():
     """A stage may use a plain function of another stage's module, never its task."""
     names = {
         node.name
-        for path in (ROOT / "tasks").glob("*.py")
+        for path in (ROOT / "tasks").rglob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and any("task" in ast.unparse(d) for d in node.decorator_list)
     }
     assert {"ingest", "window", "train", "evaluate"} <= names
-    for path in (ROOT / "tasks").glob("*.py"):
+    for path in (ROOT / "tasks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tasks."):
                 assert not {alias.name for alias in node.names} & names, f"{path.name} imports a task"
@@ -58,11 +58,12 @@ def test_there_is_no_utils():
 
 
 def test_importing_lstm_model_brings_no_prefect():
-    code = "import sys, lstm_model.train, lstm_model.report, lstm_model.doctor; sys.exit('prefect' in sys.modules)"
+    modules = "lstm_model.training.train, lstm_model.reporting.report, lstm_model.quality.doctor"
+    code = f"import sys, {modules}; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_store_in_a_folder_brings_no_obstore():
-    code = "import sys, flows.retrain; from tasks.publish import open_store; open_store(sys.argv[1], 'a').artifacts()"
-    command = [sys.executable, "-c", f"{code}; sys.exit('obstore' in sys.modules)", "/nowhere"]
+    code = "import sys, flows.retrain; from tasks.actions.publish import open_store; open_store(sys.argv[1], 'a')"
+    command = [sys.executable, "-c", f"{code}.artifacts(); sys.exit('obstore' in sys.modules)", "/nowhere"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lstm_model.report import MARKDOWN_LIMIT_BYTES
+from lstm_model.reporting.report import MARKDOWN_LIMIT_BYTES
 
 
 def artifacts(api_url, name):
