@@ -121,7 +121,7 @@ def plan_of(folder: Path, max_steps: int) -> Any:
 
 def kept(folder: Path, name: str) -> Any:
     """The artifact that an earlier stage left."""
-    from lstm_model.storage.store import Artifact
+    from lstm_model.contracts.artifact import Artifact
 
     return Artifact.model_validate_json((folder / f"{name}.json").read_text())
 

@@ -182,7 +182,7 @@ def keep(folder: Path, name: str, *artifacts: Any) -> None:
 
 def kept(folder: Path, name: str) -> list[Any]:
     """What an earlier stage left."""
-    from lstm_model.storage.store import Artifact
+    from lstm_model.contracts.artifact import Artifact
 
     return [Artifact.model_validate(one) for one in json.loads((folder / f"{name}.json").read_text())]
 

@@ -133,8 +133,9 @@ def table_in(folder: Path) -> Path:
 def stage(folder: Path, _: int) -> dict[str, float]:
     """The whole stage, the check of its input included; what it writes is kept for `stream`."""
     import lstm_model.windows.segments  # noqa: F401  what a process imports once does not count
+    from lstm_model.contracts.artifact import Artifact
     from lstm_model.contracts.settings import Covariates, WindowSpec
-    from lstm_model.storage.store import Artifact, Store
+    from lstm_model.storage.store import Store
     from tasks.stages.window import window
 
     store, series = Store(folder), Artifact.model_validate_json((folder / "series.json").read_text())
@@ -154,7 +155,8 @@ def stage(folder: Path, _: int) -> dict[str, float]:
 
 def stream(folder: Path, _: int) -> dict[str, float]:
     """Every segment of every split, one after another."""
-    from lstm_model.storage.store import Artifact, Store
+    from lstm_model.contracts.artifact import Artifact
+    from lstm_model.storage.store import Store
     from lstm_model.windows.layout import SPLITS, read_segments
 
     path = Store(folder).path(Artifact.model_validate_json((folder / "windows.json").read_text()))

@@ -6,9 +6,9 @@ from typing import Any
 
 from prefect import Task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig, WindowSpec
-from lstm_model.storage.store import Artifact
-from tasks.actions.source import look
+from tasks.actions.look import look
 from tasks.runtime.caching import StageRunner
 from tasks.stages.divide import count_shards, divide
 from tasks.stages.evaluate import evaluate, evaluate_shard

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.settings import Covariates
-from lstm_model.storage.store import MANIFEST
 
 RECORD, FORMAT = "bundle.json", 1
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Where = Callable[[int], str]
 """Names the place of a row (counted from 0) for a message, such as "row 17 of load.csv"."""
@@ -69,8 +66,3 @@ def unknown_columns(missing: Sequence[str], existing: Iterable[Any], setting: st
     return DataError(
         f"{setting} names the {noun} {listed(missing)}, but the data has: {listed(names, limit=20)}.{hint}"
     )
-
-
-def worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
-    """The series with the largest count, how many series have one, and the total of the counts."""
-    return str(ids[int(counts_K.argmax())]), int((counts_K > 0).sum()), int(counts_K.sum())

@@ -315,6 +315,9 @@ class Advanced(ConfigModel, title="Advanced"):
     training: TrainingSettings = TrainingSettings()
 
 
+MIN_CONTEXT = 2
+"""Fewest real values in a context: one gives a level, two a scale."""
+
 MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
 
 

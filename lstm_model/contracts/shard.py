@@ -1,12 +1,9 @@
 """Shards: parts of a panel, each of whole series.
 
 A shard is a range of names of series in the order of the series table, so that shards end to end are the table.
-Every run imports this, also one that computes nothing: numpy is imported where it is needed.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,11 +34,3 @@ class Frame(BaseModel):
     frequency: str
     categories: dict[str, list[str]] = {}
     """Of each static covariate that is text, those of all series."""
-
-    def last_observed(self) -> Any:
-        """`end` as the table has it: int or datetime64[us]."""
-        import numpy as np
-
-        from lstm_model.timeline.time_axis import INTEGER
-
-        return np.int64(self.end) if self.frequency == INTEGER else np.datetime64(self.end, "us")

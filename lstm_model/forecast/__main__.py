@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.bundle_card import RECORD, covariates_of, read_card
 from lstm_model.contracts.settings import Columns, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import forecast
 from lstm_model.quality.doctor import examine
 from lstm_model.sources.raw_series import read_source
 from lstm_model.sources.readers import read_files
-from lstm_model.storage.store import MANIFEST
 
 USED = ("source", "horizon", "season", "missing")
 """What reading needs of the config in a bundle: other sections may be those of another version."""

@@ -33,7 +33,7 @@ from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
-from lstm_model.timeline.time_axis import INTEGER, advance
+from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import upcoming
@@ -102,7 +102,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     _check_columns(table, covariates)
     known = card["covariates"]["static_categories"]
     static = encode_static(table, covariates.static, known=known)["rows"]
-    end = frame.last_observed() if frame else last_observed(table)
+    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
     reader = _Reader(forecaster, covariates, card["frequency"], static, end)
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
         raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")

@@ -14,8 +14,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.storage.backend import flush
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")

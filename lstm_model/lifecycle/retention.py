@@ -14,9 +14,10 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
 from lstm_model.storage.backend import Entry
-from lstm_model.storage.store import Artifact, DamagedArtifactError, Kept, Store
+from lstm_model.storage.store import DamagedArtifactError, Kept, Store
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""

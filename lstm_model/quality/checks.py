@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number, worst
-from lstm_model.quality.repair import Rows, carry_forward, history
+from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
+from lstm_model.quality.repair import Rows, carry_forward, history, worst
 from lstm_model.timeline.frequency import Grid
 from lstm_model.timeline.time_zones import suspect_clock
 

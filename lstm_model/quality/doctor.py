@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number, worst
+from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
-from lstm_model.quality.repair import Rows, history, interpolate, regular, seasonal, to_rows
+from lstm_model.quality.repair import Rows, history, interpolate, regular, seasonal, to_rows, worst
 from lstm_model.sources.raw_series import RawSeries
 from lstm_model.timeline.frequency import infer_frequency, parse_frequency
 from lstm_model.timeline.time_axis import INTEGER, default_season

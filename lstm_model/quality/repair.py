@@ -164,3 +164,8 @@ def seasonal(
         filled[left[found]] = values_N[source[found]]
         left, source = left[~found], source[~found] - season
     return filled, np.sort(np.concatenate(unfilled)) if unfilled else left
+
+
+def worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
+    """The series with the largest count, how many series have one, and the total of the counts."""
+    return str(ids[int(counts_K.argmax())]), int((counts_K > 0).sum()), int(counts_K.sum())

@@ -11,9 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstm_model.contracts.profile import Profile
-from lstm_model.contracts.settings import FileLayout, ModelSpec, PipelineConfig, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.settings import (
+    MIN_CONTEXT,
+    FileLayout,
+    ModelSpec,
+    PipelineConfig,
+    Plan,
+    TrainingSpec,
+    WindowSpec,
+)
 from lstm_model.timeline.time_axis import INTEGER, default_season
-from lstm_model.windows.layout import MIN_CONTEXT
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""

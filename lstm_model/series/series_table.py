@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from lstm_model.compute.prefetch import prefetch
 from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import IdRange
-from lstm_model.windows.layout import no_covariates
 
 MAX_CATEGORIES = 64
 BLOCK_ROWS = 1 << 20
@@ -182,3 +181,8 @@ def _series_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> Serie
         past=stacked(covariates.past),
         future=stacked(covariates.future),
     )
+
+
+def no_covariates(num_steps: int) -> NDArray[np.float32]:
+    """Return a table of no columns, one row for each step."""
+    return np.zeros((num_steps, 0), np.float32)

@@ -1,9 +1,7 @@
-"""The files that a source names, and the hash that changes when its data do: what every run asks, changed or not."""
+"""The files that a source names: a path, a glob or a URL."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -13,28 +11,10 @@ from typing import Any
 import fsspec
 
 from lstm_model.contracts.findings import DataError, listed
-from lstm_model.contracts.settings import Source, SourceKind
+from lstm_model.storage.backend import redact
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-
-BLOCK_BYTES = 1 << 20
-
-
-def fingerprint(source: Source, *, password: str | None = None) -> str:
-    """Hex sha256 that changes when the source's data does.
-
-    Files: names relative to the glob, and bytes. SQL: the rows of the query. Synthetic: its settings.
-    """
-    if source.kind is SourceKind.files:
-        return hash_files(source)
-    if source.kind is SourceKind.sql:
-        from lstm_model.sources.readers import hash_query  # pandas and SQLAlchemy, for those who have a query
-
-        return hash_query(source, password)
-    fields = {"dataset", "num_steps"} | ({"num_series", "seed"} if source.dataset == "panel" else set())
-    settings = source.model_dump(mode="json", include=fields)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -77,25 +57,6 @@ def locate(path: str) -> Located:
         raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")
     base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
     return Located(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
-
-
-def hash_files(source: Source) -> str:
-    """Hex sha256 over the names (relative to the glob) and bytes of the files, streamed in order of name."""
-    assert source.path is not None
-    located = locate(source.path)
-    digest = hashlib.sha256()
-    for file, name in zip(located.files, located.names, strict=True):
-        content = hashlib.sha256()
-        with located.filesystem.open(file, "rb") as stream:
-            while block := stream.read(BLOCK_BYTES):
-                content.update(block)
-        digest.update(f"{len(name)}:{name}:{content.hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def redact(path: str) -> str:
-    """A URL without its user part, which may hold credentials."""
-    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
 
 
 def _neighbours(filesystem: Any, root: str) -> str:

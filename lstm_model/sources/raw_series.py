@@ -1,4 +1,4 @@
-"""The raw long table: read a source, give its columns their roles, and fingerprint its bytes."""
+"""The raw long table: read a source, and give its columns their roles."""
 
 from __future__ import annotations
 

@@ -142,6 +142,11 @@ def whole_root(root: str) -> str:
     return root.rstrip("/")
 
 
+def redact(path: str) -> str:
+    """A URL without its user part, which may hold credentials."""
+    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
+
+
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Readers see the old content or the new one, never half of it; `durable`: after a power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 
 from lstm_model.contracts.findings import DataError
-from lstm_model.sources.files import redact
+from lstm_model.storage.backend import redact
 
 
 @contextmanager

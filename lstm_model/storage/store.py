@@ -19,24 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
 
+from lstm_model.contracts.artifact import MANIFEST, Artifact
 from lstm_model.storage.backend import HOST, Folder, Home
 
 if TYPE_CHECKING:
     from lstm_model.storage.bucket import ObjectHome
-
-MANIFEST = "manifest.json"
-
-
-class Artifact(BaseModel):
-    """What stages pass to each other: small, JSON-serialisable, independent of where the store lies."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: str
-    sha256: str
-    num_rows: int
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def default_season(frequency: str) -> int:
     return max(1, season // steps) if season % steps == 0 else 1
 
 
+def parse_ds(text: str, frequency: str) -> Any:
+    """Return a `ds` that was written as text as a series table has it: int64 or datetime64[us]."""
+    return np.int64(text) if frequency == INTEGER else np.datetime64(text, "us")
+
+
 def advance(ds: NDArray[Any], steps: NDArray[np.int64], frequency: str) -> NDArray[Any]:
     """Move each timestamp by its own number of steps, forwards or backwards.
 

@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
 from lstm_model.training.progress import Stage

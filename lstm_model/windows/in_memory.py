@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
+from lstm_model.series.series_table import no_covariates
 from lstm_model.timeline.time_axis import INTEGER, advance
-from lstm_model.windows.layout import Layout, Segment, Split, no_covariates, read_about, read_segments
+from lstm_model.windows.layout import Layout, Segment, Split, read_about, read_segments
 
 
 @dataclass(frozen=True)

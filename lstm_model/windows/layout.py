@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.compute.prefetch import prefetch
+from lstm_model.contracts.settings import MIN_CONTEXT
+from lstm_model.series.series_table import no_covariates
 from lstm_model.timeline.time_axis import advance
 
 Split = Literal["train", "validation", "test"]
@@ -28,8 +30,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 ABOUT = "windows.json"
 """Beside the rows: the geometry, the cutoffs, the scale of covariates."""
-MIN_CONTEXT = 2
-"""Fewest real values in a context: one gives a level, two a scale."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,6 @@ class Segment:
         """The same in memory of its own: a cut is a view, which would keep its whole series."""
         arrays = (self.values.copy(), self.observed.copy(), self.past.copy(), self.future.copy())
         return Segment(self.unique_id, self.start, self.padding, *arrays)
-
-
-def no_covariates(num_steps: int) -> NDArray[np.float32]:
-    return np.zeros((num_steps, 0), np.float32)
 
 
 def read_about(folders: Sequence[Path]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lstm_model.contracts.settings import Covariates, WindowSpec
+from lstm_model.contracts.settings import MIN_CONTEXT, Covariates, WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
-from lstm_model.timeline.time_axis import INTEGER, advance
-from lstm_model.windows.layout import ABOUT, MIN_CONTEXT, SPLITS, Layout, Segment, Split
+from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
+from lstm_model.windows.layout import ABOUT, SPLITS, Layout, Segment, Split
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
@@ -104,7 +104,7 @@ def write_windows(
         The number of training windows, before those without any real target are left out.
     """
     static = encode_static(table, covariates.static, known=frame.categories if frame else None)
-    end = frame.last_observed() if frame else last_observed(table)
+    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
     common = plan_cutoffs(end, spec, fold=fold)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
@@ -289,7 +289,7 @@ def rows_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | No
     """
     real = table[table["observed"]]
     if spec.align == "calendar":
-        last = frame.last_observed() if frame else real["ds"].to_numpy().max()
+        last = parse_ds(frame.end, frame.frequency) if frame else real["ds"].to_numpy().max()
         end = plan_cutoffs(last, spec).validation
     else:
         own = table["unique_id"].map(real.groupby("unique_id")["ds"].max()).to_numpy()

@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError, left_out_notes
 from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.ledger import Ledger
@@ -27,10 +28,10 @@ from lstm_model.reporting.fan_chart import largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.actions.publish import clean_up, from_here
-from tasks.actions.source import read_password
 from tasks.runtime.caching import StageRecord
+from tasks.runtime.passwords import read_password
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
 from tasks.runtime.retries import IO_RETRIES

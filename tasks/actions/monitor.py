@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
@@ -30,7 +31,7 @@ from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.monitor_plots import plot_watch
 from lstm_model.reporting.report import digits
 from lstm_model.series.series_table import first_name, last_observed
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from tasks.runtime.notify import tell
 from tasks.runtime.prefect_ui import show_markdown

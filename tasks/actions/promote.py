@@ -9,10 +9,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
 from lstm_model.lifecycle.registry import ALIASES, BY_HAND, ChampionChangedError, Registry, version_of
 from lstm_model.reporting.markdown import escape_markdown
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.notify import tell
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.promote_link import promote_link

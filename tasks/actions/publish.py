@@ -13,11 +13,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import PipelineConfig, dump_config
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage.backend import is_url, whole_root
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
 from tasks.runtime.caching import StageRecord, together
 from tasks.runtime.prefect_ui import show_markdown

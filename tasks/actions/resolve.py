@@ -7,25 +7,17 @@ import hashlib
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.profile import Profile
-from lstm_model.contracts.settings import PipelineConfig, Plan, Source
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.contracts.resolved import Resolved
+from lstm_model.contracts.settings import PipelineConfig, Source
+from lstm_model.storage.store import Store
 from tasks.stages.stage_outputs import profile_of, source_of
 
 RECENT_HORIZONS = 8
 """Training targets after drift, in horizons: enough to learn from, few enough to be of the new kind before long."""
-
-
-class Resolved(BaseModel):
-    """A config with nothing left open, and why."""
-
-    model_config = ConfigDict(frozen=True)
-
-    config: PipelineConfig
-    plan: Plan
-    reasons: list[tuple[str, str, str]]
 
 
 @task(name="resolve", task_run_name="resolve", cache_policy=NO_CACHE)

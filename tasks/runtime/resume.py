@@ -10,8 +10,9 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.storage.store import Artifact, DamagedArtifactError, Store
+from lstm_model.storage.store import DamagedArtifactError, Store
 from tasks.runtime.caching import StageRecord, StageRunner
 
 KEEP_SECONDS = 24 * 3600.0

@@ -1,4 +1,4 @@
-"""A backtest: which folds there are, what their forecasts say together, and where a person finds it."""
+"""Summarise a backtest: what the forecasts of its folds say together."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import json
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import Finding
-from lstm_model.contracts.settings import PipelineConfig, Plan
-from lstm_model.evaluation.backtest import TrainingSpan, fold_spec, fold_table, pooled, scores_by_fold
+from lstm_model.contracts.settings import Plan
+from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
-from lstm_model.lifecycle.retention import remember
 from lstm_model.reporting.figures import to_png
+from lstm_model.reporting.fold_table import fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
-from lstm_model.storage.store import Artifact, Store
-from tasks.actions.publish import stage_table
-from tasks.runtime.caching import STAGE_POLICY, StageRecord
-from tasks.runtime.prefect_ui import show_markdown
-from tasks.runtime.resume import drop
-from tasks.stages.stage_outputs import ENVELOPE, forecasts_of, profile_of, scales_of, scores_of
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
+from tasks.stages.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
 
 FOLDS = "folds.json"
 CAPTION = (
@@ -42,38 +39,6 @@ class Folds(BaseModel):
     training: TrainingSpan
     plan: Plan
     """Of every fold."""
-
-
-class BacktestOutcome(BaseModel):
-    """What a backtest gives back; `summary` is what the command line prints."""
-
-    name: str
-    verdict: str
-    folds: list[dict[str, Any]]
-    """Oldest last: cutoff, MASE by model, coverage."""
-    report: str
-    envelope: str | None
-    """What the monitor compares errors with from now on; None without refit."""
-    stages: list[StageRecord]
-
-    def summary(self) -> str:
-        """The verdict and a line a fold."""
-        lines = ["", self.verdict, "", f"{'first cutoff':<22}{'LSTM':>8}{'seasonal naive':>18}  (MASE)"]
-        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds[::-1]]
-        lines += ["", f"report    {self.report}", *([f"envelope  {self.envelope}"] if self.envelope else [])]
-        return "\n".join(lines)
-
-
-@task(name="plan folds", task_run_name="plan {number} folds", cache_policy=NO_CACHE)
-def plan_folds(plan: Plan, series: Artifact, number: int, refit: bool, training: TrainingSpan, store: Store) -> Folds:
-    """The settings of every fold.
-
-    Raises:
-        ValueError: the history is too short for so many; the message says how many fit.
-    """
-    length = profile_of(series, store).length_median
-    window = fold_spec(plan.window, length=length, folds=number, training=training)
-    return Folds(number=number, refit=refit, training=training, plan=plan.model_copy(update={"window": window}))
 
 
 @task(name="summarise folds", task_run_name="summarise folds", cache_policy=STAGE_POLICY, timeout_seconds=3600)
@@ -112,30 +77,6 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / ENVELOPE).write_text(json.dumps(document, indent=1))
         draft.num_rows, draft.meta = len(everything), {"verdict": _verdict(content)}
     return draft.artifact
-
-
-@task(name="publish backtest", task_run_name="publish backtest", cache_policy=NO_CACHE)
-def publish_backtest(
-    config: PipelineConfig, folds: Folds, page: Artifact, records: list[StageRecord], store: Store
-) -> BacktestOutcome:
-    """Put backtest.html at the top of the store and the report into the UI; with refit, the envelope too."""
-    folder, report = store.path(page), "backtest.html"
-    store.home.write(report, (folder / report).read_bytes())
-    if folds.refit:
-        store.home.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
-    verdict = str(store.meta(page)["verdict"])
-    markdown = (folder / "backtest.md").read_text(encoding="utf-8")
-    show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
-    remember(store, [record.artifact for record in records], flow="backtest")
-    drop(store)
-    return BacktestOutcome(
-        name=config.name,
-        verdict=verdict,
-        folds=json.loads((folder / FOLDS).read_text()),
-        report=store.home.shown(report),
-        envelope=store.home.shown(ENVELOPE) if folds.refit else None,
-        stages=records,
-    )
 
 
 def _verdict(content: Report) -> str:

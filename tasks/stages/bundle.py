@@ -7,11 +7,12 @@ from typing import Any
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import copy_bundle, read_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
 

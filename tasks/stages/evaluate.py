@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import covariates_of, read_card
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
-from lstm_model.storage.store import Artifact, Draft, Store
+from lstm_model.storage.store import Draft, Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import FORECASTS, SCALES, TABLE, series_of
 

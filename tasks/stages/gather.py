@@ -6,9 +6,10 @@ from typing import Any
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Covariates
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import FACTS, FORECASTS, SCALES, TABLE
 

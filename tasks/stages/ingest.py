@@ -5,12 +5,13 @@ from __future__ import annotations
 from prefect import task
 from prefect.logging import get_run_logger
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import Finding, NothingLeftError
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
-from lstm_model.storage.store import Artifact, Store
-from tasks.actions.source import password_of
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.passwords import password_of
 from tasks.runtime.retries import IO_RETRIES
 from tasks.stages.stage_outputs import FACTS, TABLE
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import (
     HISTORY,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.shard import Frame
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import FORECASTS, TABLE
 

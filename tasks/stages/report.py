@@ -7,10 +7,11 @@ from typing import Any
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.findings import Finding
-from lstm_model.storage.store import Artifact, Store
-from tasks.actions.resolve import Resolved
+from lstm_model.contracts.resolved import Resolved
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import Subject, scores_of
 

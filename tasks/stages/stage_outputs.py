@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Source
 from lstm_model.contracts.shard import Frame
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from prefect import task
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefect import task
 from prefect.logging import get_run_logger
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.lifecycle.registry import BUNDLE
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY, stage_key
 from tasks.runtime.distributed_training import Job, fit_on_workers
 from tasks.runtime.logs import forwarded_logs

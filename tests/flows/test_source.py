@@ -8,7 +8,7 @@ from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lstm_model.contracts.settings import Source
-from tasks.actions.source import password_of
+from tasks.runtime.passwords import password_of
 
 
 def database(**changes):

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.evaluation.backtest import fold_spec, fold_table, how_many_fit, pooled, same_problem, scores_by_fold
+from lstm_model.evaluation.backtest import fold_spec, how_many_fit, pooled, same_problem, scores_by_fold
 from lstm_model.evaluation.baselines import seasonal_naive
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.evaluation.evaluate import forecast_table
 from lstm_model.lifecycle.envelope import envelope
+from lstm_model.reporting.fold_table import fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Report, render_html, render_markdown
 from lstm_model.windows.in_memory import load_windows

@@ -16,6 +16,7 @@ from lstm_model.series.series_table import last_observed, row_counts, write_rang
 from lstm_model.series.sharding import check_alike, divide, merge_categories, merge_findings
 from lstm_model.sources import parquet
 from lstm_model.sources.raw_series import read_source
+from lstm_model.timeline.time_axis import parse_ds
 
 IDS = [f"m{i:02}" for i in range(12)]
 
@@ -71,7 +72,7 @@ def test_the_profile_of_shards_is_that_of_the_table(tmp_path, integer):
     assert merged_profile(facts, tables, frequency) == expected
     assert expected.found_season == (6 if integer else None)
     frame = Frame(end=expected.end, frequency=frequency)
-    assert frame.last_observed() == last_observed(tmp_path / "whole.parquet")
+    assert parse_ds(frame.end, frame.frequency) == last_observed(tmp_path / "whole.parquet")
 
 
 def test_shards_of_a_parquet_source_are_its_rows(tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lstm_model.contracts.settings import Columns, Covariates, Source
-from lstm_model.sources.files import fingerprint
+from lstm_model.sources.fingerprint import fingerprint
 from lstm_model.sources.raw_series import DataError, read_source
 
 DATA = Path(os.environ.get("FORECAST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")

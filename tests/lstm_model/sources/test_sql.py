@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from lstm_model.contracts.settings import Columns, Covariates, PipelineConfig, Source
 from lstm_model.quality.doctor import examine
-from lstm_model.sources.files import fingerprint
+from lstm_model.sources.fingerprint import fingerprint
 from lstm_model.sources.raw_series import DataError, read_source
 
 PASSWORD = "p@ss/w:rd%41#ß"  # that of the fixture postgres

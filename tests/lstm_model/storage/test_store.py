@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from lstm_model.storage.store import HOST, Artifact, DamagedArtifactError, Store
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.store import HOST, DamagedArtifactError, Store
 
 
 def write(store, text="hello", *, num_rows=1):

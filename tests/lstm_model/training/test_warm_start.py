@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.forecast.bundle import save_bundle
+from lstm_model.series.series_table import no_covariates
 from lstm_model.storage.store import Store
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.training.leakage import Seen
@@ -17,7 +18,7 @@ from lstm_model.training.train import fit
 from lstm_model.training.validation import Validation
 from lstm_model.training.warm_start import SEARCHED, ColdStartError, find_parent
 from lstm_model.windows.in_memory import Windows
-from lstm_model.windows.layout import Layout, Segment, no_covariates
+from lstm_model.windows.layout import Layout, Segment
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, DAY = 36, 12, 12

@@ -12,13 +12,14 @@ import torch
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import World
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.series.series_table import no_covariates
 from lstm_model.training.checkpoint import Checkpoint
 from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
 from lstm_model.training.validation import seen_in
 from lstm_model.windows import segments, stream
 from lstm_model.windows.in_memory import Windows, load_windows
-from lstm_model.windows.layout import Segment, no_covariates
+from lstm_model.windows.layout import Segment
 from lstm_model.windows.segments import SplitWriter, layout_of
 from lstm_model.windows.stream import Streamed, StreamError, open_stream
 

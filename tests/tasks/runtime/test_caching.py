@@ -1,8 +1,9 @@
 """The key of a stage is the same for whoever asks."""
 
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig
 from lstm_model.contracts.shard import Frame, IdRange
-from lstm_model.storage.store import Artifact, Store
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import stage_key
 from tasks.stages.ingest import ingest
 from tasks.stages.train import train

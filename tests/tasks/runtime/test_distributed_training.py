@@ -12,11 +12,12 @@ import pytest
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.series.series_table import no_covariates
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
 from lstm_model.windows import segments
-from lstm_model.windows.layout import Segment, no_covariates
+from lstm_model.windows.layout import Segment
 from tasks.runtime.distributed_training import DistributedTrainingError, Job, fit_on_workers
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")

@@ -1,21 +1,12 @@
-"""Look at the source: the one stage that is never cached, because only looking tells whether data changed."""
+"""Passwords, read from the environment or a Prefect Secret block when they are needed."""
 
 from __future__ import annotations
 
 import os
 
-from prefect import task
 from prefect.blocks.system import Secret
 
 from lstm_model.contracts.settings import Source
-from lstm_model.sources.files import fingerprint
-from tasks.runtime.retries import IO_RETRIES
-
-
-@task(name="look at source", task_run_name="look at {source.kind.value}", **IO_RETRIES)
-def look(source: Source) -> str:
-    """The sha256 of the source's bytes, whatever was seen before: files are read, a query is run."""
-    return fingerprint(source, password=password_of(source))
 
 
 def password_of(source: Source) -> str | None:
