@@ -31,20 +31,20 @@ import torch
 
 from benchmarks import m4
 from benchmarks.machine import DATA, ROOT, Result, parser
-from lstm_model.config import PipelineConfig, Plan, load_config
-from lstm_model.device import select_device
-from lstm_model.doctor import examine
-from lstm_model.evaluate import forecast_table, score
-from lstm_model.forecast import mean_of
-from lstm_model.forecaster import Forecaster
-from lstm_model.infer import resolve
-from lstm_model.profiling import profile
-from lstm_model.scaling import scales
-from lstm_model.scores import MODEL, Scores, interval_columns
-from lstm_model.segments import rows_before_test, write_windows
-from lstm_model.series import read_source
-from lstm_model.train import fit
-from lstm_model.windows import Windows, load_newest, load_windows
+from lstm_model.compute.device import select_device
+from lstm_model.contracts.settings import PipelineConfig, Plan, load_config
+from lstm_model.evaluation.error_scales import scales
+from lstm_model.evaluation.evaluate import forecast_table, score
+from lstm_model.evaluation.scores import MODEL, Scores, interval_columns
+from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.forecast.predict import mean_of
+from lstm_model.quality.doctor import examine
+from lstm_model.series.infer import resolve
+from lstm_model.series.profiling import profile
+from lstm_model.sources.raw_series import read_source
+from lstm_model.training.train import fit
+from lstm_model.windows.in_memory import Windows, load_newest, load_windows
+from lstm_model.windows.segments import rows_before_test, write_windows
 
 HERE = ROOT / "benchmarks"
 M3_HORIZONS = {"yearly": 6, "quarterly": 8, "monthly": 18, "other": 8}

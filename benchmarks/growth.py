@@ -92,7 +92,7 @@ def make_source(folder: Path, series: int, steps: int) -> None:
 
 def config_of(folder: Path, max_steps: int) -> Any:
     """One network for all sizes, so that what differs is the data."""
-    from lstm_model.config import PipelineConfig
+    from lstm_model.contracts.settings import PipelineConfig
 
     return PipelineConfig.model_validate(
         {
@@ -112,16 +112,16 @@ def config_of(folder: Path, max_steps: int) -> Any:
 
 def plan_of(folder: Path, max_steps: int) -> Any:
     """What the flow resolves from the config and the facts that ingest found."""
-    from lstm_model.infer import resolve
-    from lstm_model.store import Store
-    from tasks.kept import profile_of
+    from lstm_model.series.infer import resolve
+    from lstm_model.storage.store import Store
+    from tasks.stages.stage_outputs import profile_of
 
     return resolve(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
 
 
 def kept(folder: Path, name: str) -> Any:
     """The artifact that an earlier stage left."""
-    from lstm_model.store import Artifact
+    from lstm_model.contracts.artifact import Artifact
 
     return Artifact.model_validate_json((folder / f"{name}.json").read_text())
 
@@ -130,11 +130,11 @@ def ingest(folder: Path) -> Figures:
     """The task itself, without a run around it."""
     from prefect.logging import disable_run_logger
 
-    import lstm_model.doctor
-    import lstm_model.profiling
-    import lstm_model.series  # noqa: F401  what a process imports once does not count
-    from lstm_model.store import Store
-    from tasks.ingest import ingest as task
+    import lstm_model.quality.doctor
+    import lstm_model.series.profiling
+    import lstm_model.sources.raw_series  # noqa: F401  what a process imports once does not count
+    from lstm_model.storage.store import Store
+    from tasks.stages.ingest import ingest as task
 
     clock = Clock()
     with disable_run_logger():
@@ -146,10 +146,10 @@ def ingest(folder: Path) -> Figures:
 
 def window(folder: Path) -> Figures:
     """The task itself."""
-    import lstm_model.segments  # noqa: F401
-    from lstm_model.config import Covariates
-    from lstm_model.store import Store
-    from tasks.window import window as task
+    import lstm_model.windows.segments  # noqa: F401
+    from lstm_model.contracts.settings import Covariates
+    from lstm_model.storage.store import Store
+    from tasks.stages.window import window as task
 
     spec, series, store = plan_of(folder, STEPS).window, kept(folder, "series"), Store(folder)
     clock = Clock()
@@ -162,12 +162,12 @@ def window(folder: Path) -> Figures:
 def train(folder: Path) -> Figures:
     """Loading, then steps after some to warm up; leaves a bundle."""
     import flows  # noqa: F401  # as the pipeline starts: it asks torch for large memory pages
-    from lstm_model.bundle import save_bundle
-    from lstm_model.device import DeviceChoice
-    from lstm_model.store import Store
-    from lstm_model.train import fit
-    from lstm_model.windows import load_windows
-    from tasks.train import card_of
+    from lstm_model.compute.device import DeviceChoice
+    from lstm_model.forecast.bundle import save_bundle
+    from lstm_model.storage.store import Store
+    from lstm_model.training.train import fit
+    from lstm_model.windows.in_memory import load_windows
+    from tasks.stages.train import card_of
 
     windows = kept(folder, "windows")
     path = Store(folder).path(windows)
@@ -188,9 +188,9 @@ def train(folder: Path) -> Figures:
 def forecast(folder: Path) -> Figures:
     """Every series once, from the bundle and the series table."""
     import flows  # noqa: F401
-    from lstm_model.forecast import forecast as forecast_series
-    from lstm_model.store import Store
-    from tasks.kept import TABLE
+    from lstm_model.forecast.predict import forecast as forecast_series
+    from lstm_model.storage.store import Store
+    from tasks.stages.stage_outputs import TABLE
 
     path = Store(folder).path(kept(folder, "series")) / TABLE
     clock = Clock()
@@ -223,7 +223,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds and memory over the number of series and over their length; bars are ranges."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from lstm_model.figures import COLOURS, DASHES, grid_of_axes, legend_above, name_axes, save
+    from lstm_model.reporting.figures import COLOURS, DASHES, grid_of_axes, legend_above, name_axes, save
 
     figure, axes = grid_of_axes(2, 2, height=6.4, sharex="col", sharey="row")
     short, few = min(row["steps"] for row in rows), min(row["series"] for row in rows)

@@ -88,8 +88,8 @@ def nothing(number: int) -> int:
 
 def tasks(folder: Path, *, runner: str) -> Figures:
     """Seconds to the first task's end, and of each more, all submitted at once."""
-    from lstm_model.config import Scaling
-    from tasks.cluster import submitting, threads
+    from lstm_model.contracts.settings import Scaling
+    from tasks.runtime.executors import submitting, threads
 
     count = QUICK_TASKS if is_quick(folder) else TASKS
 
@@ -117,11 +117,11 @@ def train(folder: Path, workers: int, steps: int) -> float:
     """Seconds of a training with neither validation nor refit, from windows on disk."""
     from threading import Event
 
-    from lstm_model.dataset import load_training
-    from lstm_model.device import select_device
-    from lstm_model.train import fit
-    from tasks.distributed import Job, fit_on_workers
-    from tasks.kept import folders_of
+    from lstm_model.compute.device import select_device
+    from lstm_model.training.dataset import load_training
+    from lstm_model.training.train import fit
+    from tasks.runtime.distributed_training import Job, fit_on_workers
+    from tasks.stages.stage_outputs import folders_of
 
     ((cut,), run, plan) = scale.kept(folder, "windows"), scale.run_of(folder), scale.plan_of(folder)
     loop = {"max_steps": steps, "batch_size": BATCH, "threads": None, "workers": workers, "refit": False}

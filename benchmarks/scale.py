@@ -131,7 +131,7 @@ def settled_rows(home: Path) -> dict[str, int]:
 
 def config_of(folder: Path, source: str = "source.parquet") -> Any:
     """One network for all sizes, so that what differs is the data."""
-    from lstm_model.config import PipelineConfig
+    from lstm_model.contracts.settings import PipelineConfig
 
     return PipelineConfig.model_validate(
         {
@@ -158,8 +158,8 @@ def config_of(folder: Path, source: str = "source.parquet") -> Any:
 
 def run_of(folder: Path) -> Any:
     """The stage runner of a flow."""
-    from lstm_model.store import Store
-    from tasks.caching import StageRunner
+    from lstm_model.storage.store import Store
+    from tasks.runtime.caching import StageRunner
 
     return StageRunner(Store(folder / "store"), config_of(folder).scaling)
 
@@ -168,7 +168,7 @@ def in_a_flow(work: Callable[[], Any]) -> tuple[Any, Figures]:
     """Do the work as a flow does, and what it took: the processor's seconds are of this process."""
     from prefect import flow
 
-    from tasks.cluster import threads
+    from tasks.runtime.executors import threads
 
     clock = Clock()
     made = flow(name="scale", task_runner=threads())(work)()
@@ -182,7 +182,7 @@ def keep(folder: Path, name: str, *artifacts: Any) -> None:
 
 def kept(folder: Path, name: str) -> list[Any]:
     """What an earlier stage left."""
-    from lstm_model.store import Artifact
+    from lstm_model.contracts.artifact import Artifact
 
     return [Artifact.model_validate(one) for one in json.loads((folder / f"{name}.json").read_text())]
 
@@ -198,8 +198,8 @@ def teach(folder: Path) -> Figures:
 
 def ingest(folder: Path) -> Figures:
     """The series, shard by shard."""
-    import lstm_model.doctor
-    import lstm_model.series  # noqa: F401  what a process imports once does not count
+    import lstm_model.quality.doctor
+    import lstm_model.sources.raw_series  # noqa: F401  what a process imports once does not count
     from flows.shards import read
 
     series, taken = in_a_flow(lambda: read(run_of(folder), config_of(folder)))
@@ -209,9 +209,9 @@ def ingest(folder: Path) -> Figures:
 
 def windows(folder: Path) -> Figures:
     """Cut, shard by shard."""
-    import lstm_model.segments  # noqa: F401
+    import lstm_model.windows.segments  # noqa: F401
     from flows.shards import cut
-    from lstm_model.config import Covariates
+    from lstm_model.contracts.settings import Covariates
 
     (series,), run, spec = kept(folder, "series"), run_of(folder), plan_of(folder).window
     made, taken = in_a_flow(lambda: cut(run, series, spec, Covariates()))
@@ -221,7 +221,7 @@ def windows(folder: Path) -> Figures:
 
 def train(folder: Path) -> Figures:
     """As the task does, data loaded, judged, refitted and kept."""
-    from tasks.train import train as task
+    from tasks.stages.train import train as task
 
     ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
     settings = {"spec": plan.window, "model": plan.model, "training": plan.training}
@@ -231,10 +231,10 @@ def train(folder: Path) -> Figures:
 
 def step(folder: Path) -> Figures:
     """One step: what some more of them take, through that many."""
-    from lstm_model.dataset import load_training
-    from lstm_model.device import select_device
-    from lstm_model.train import fit
-    from tasks.kept import folders_of
+    from lstm_model.compute.device import select_device
+    from lstm_model.training.dataset import load_training
+    from lstm_model.training.train import fit
+    from tasks.stages.stage_outputs import folders_of
 
     ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
     data = load_training(folders_of(cut, run.store), plan.window, plan.training)
@@ -251,8 +251,8 @@ def step(folder: Path) -> Figures:
 
 def plan_of(folder: Path) -> Any:
     """What the pipeline chooses for these series."""
-    from lstm_model.infer import resolve
-    from tasks.kept import profile_of
+    from lstm_model.series.infer import resolve
+    from tasks.stages.stage_outputs import profile_of
 
     (series,) = kept(folder, "series")
     return resolve(config_of(folder), profile_of(series, run_of(folder).store))[1]
@@ -262,10 +262,10 @@ def forecast(folder: Path) -> Figures:
     """Every series once, shard by shard."""
     import shutil
 
-    import lstm_model.forecast  # noqa: F401
+    import lstm_model.forecast.predict  # noqa: F401
     from flows.shards import predict_next
-    from lstm_model.registry import Registry
-    from lstm_model.store import Store
+    from lstm_model.lifecycle.registry import Registry
+    from lstm_model.storage.store import Store
 
     taught = Store(folder / "taught" / "scale")
     champion = Registry(taught).get("champion")
@@ -280,7 +280,7 @@ def forecast(folder: Path) -> Figures:
 
 def issue(folder: Path) -> Figures:
     """All forecasts into the ledger."""
-    from tasks.forecast import issue as task
+    from tasks.actions.issue import issue as task
 
     (champion,), made, run = kept(folder, "champion"), kept(folder, "forecasts"), run_of(folder)
     _, taken = in_a_flow(lambda: task(made, champion, run.store))
@@ -315,7 +315,7 @@ def plot(rows: list[Figures], path: Path) -> None:
     """Seconds, memory, disk and rows in Prefect's database over the number of series."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
-    from lstm_model.figures import COLOURS, DASHES, INK, grid_of_axes, legend_above, name_axes, save
+    from lstm_model.reporting.figures import COLOURS, DASHES, INK, grid_of_axes, legend_above, name_axes, save
 
     figure, axes = grid_of_axes(2, 2, height=6.4, sharex=True)
     panels: list[tuple[str, str, Callable[[Figures], float]]] = [

@@ -31,12 +31,12 @@ import torch
 from torch import nn
 
 from benchmarks.machine import PEERS, ROOT, Clock, Result, Spread, in_words, parser, spread
-from lstm_model.config import PipelineConfig, Plan
-from lstm_model.device import DeviceChoice
-from lstm_model.infer import resolve
-from lstm_model.profile import Profile
-from lstm_model.train import fit
-from lstm_model.windows import Windows
+from lstm_model.compute.device import DeviceChoice
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.series.infer import resolve
+from lstm_model.training.train import fit
+from lstm_model.windows.in_memory import Windows
 
 CONTEXT, HORIZON, HIDDEN, BATCH, WARM_UP = 168, 48, 128, 256, 2
 SERIES, LENGTH = 100, 1000

@@ -26,12 +26,12 @@ import torch
 
 from benchmarks import tutorial_script
 from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
-from lstm_model.config import Plan, load_config
-from lstm_model.device import DeviceChoice
-from lstm_model.infer import resolve
-from lstm_model.profile import Profile
-from lstm_model.train import fit
-from lstm_model.windows import Windows
+from lstm_model.compute.device import DeviceChoice
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import Plan, load_config
+from lstm_model.series.infer import resolve
+from lstm_model.training.train import fit
+from lstm_model.windows.in_memory import Windows
 
 YAML = ROOT / "deployments" / "pipelines" / "tutorial.yaml"
 TRAINED, UNSEEN, CONTEXT = 1000, 200, 10

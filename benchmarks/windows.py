@@ -104,7 +104,7 @@ def make_table(folder: Path, num_series: int, steps: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from lstm_model.store import Store
+    from lstm_model.storage.store import Store
 
     rng, t = np.random.default_rng(0), np.arange(steps)
     ds = START + t * np.timedelta64(1, "h").astype("timedelta64[us]")
@@ -132,10 +132,11 @@ def table_in(folder: Path) -> Path:
 
 def stage(folder: Path, _: int) -> dict[str, float]:
     """The whole stage, the check of its input included; what it writes is kept for `stream`."""
-    import lstm_model.segments  # noqa: F401  what a process imports once does not count
-    from lstm_model.config import Covariates, WindowSpec
-    from lstm_model.store import Artifact, Store
-    from tasks.window import window
+    import lstm_model.windows.segments  # noqa: F401  what a process imports once does not count
+    from lstm_model.contracts.artifact import Artifact
+    from lstm_model.contracts.settings import Covariates, WindowSpec
+    from lstm_model.storage.store import Store
+    from tasks.stages.window import window
 
     store, series = Store(folder), Artifact.model_validate_json((folder / "series.json").read_text())
     spec = WindowSpec(
@@ -154,8 +155,9 @@ def stage(folder: Path, _: int) -> dict[str, float]:
 
 def stream(folder: Path, _: int) -> dict[str, float]:
     """Every segment of every split, one after another."""
-    from lstm_model.layout import SPLITS, read_segments
-    from lstm_model.store import Artifact, Store
+    from lstm_model.contracts.artifact import Artifact
+    from lstm_model.storage.store import Store
+    from lstm_model.windows.layout import SPLITS, read_segments
 
     path = Store(folder).path(Artifact.model_validate_json((folder / "windows.json").read_text()))
     clock, steps = Clock(), 0

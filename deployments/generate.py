@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from deployments.catalog import ANCHOR, CONCURRENCY, PIPELINES, SCHEDULE_SLUG, CatalogError, Job, Pipeline, read_catalog
-from lstm_model.home import is_url
+from lstm_model.storage.backend import is_url
 
 ROOT = Path(__file__).parent.parent
 TARGET = Path(__file__).parent / "prefect.yaml"

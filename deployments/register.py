@@ -30,7 +30,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from deployments.catalog import CONCURRENCY, SCHEDULE_SLUG, TAG, Job
 from deployments.recover import is_active
-from lstm_model.home import is_url
+from lstm_model.storage.backend import is_url
 
 
 async def register(client: PrefectClient, runner: Runner, job: Job, *, store: str) -> DeploymentResponse:

@@ -27,7 +27,7 @@ from deployments.recover import keep_newest_late_run
 from deployments.register import next_run, orphans, register
 from deployments.server import Server, ServerError, running_server
 from deployments.watch import Watch
-from lstm_model.home import whole_root
+from lstm_model.storage.backend import whole_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -9,15 +9,16 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import cut, judge, read
-from lstm_model.backtest import TrainingSpan
-from lstm_model.config import PipelineConfig
-from tasks.backtest import BacktestOutcome, plan_folds, publish_backtest, summarise
-from tasks.caching import StageRunner
-from tasks.pins import keep, recall
-from tasks.publish import open_store
-from tasks.resolve import resolve
-from tasks.side_by_side import side_by_side
-from tasks.train import train
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.evaluation.backtest import TrainingSpan
+from tasks.actions.backtest import BacktestOutcome, plan_folds, publish_backtest
+from tasks.actions.publish import open_store
+from tasks.actions.resolve import resolve
+from tasks.runtime.caching import StageRunner
+from tasks.runtime.resume import keep, recall
+from tasks.runtime.worker_processes import side_by_side
+from tasks.stages.backtest import summarise
+from tasks.stages.train import train
 
 DEFAULT = PipelineConfig()
 

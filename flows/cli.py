@@ -24,8 +24,8 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from lstm_model.config import PipelineConfig, anchor, load_config, name_of
-from lstm_model.home import is_url, whole_root
+from lstm_model.contracts.settings import PipelineConfig, anchor, load_config, name_of
+from lstm_model.storage.backend import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
 FLAGS = {
@@ -176,7 +176,7 @@ def _read_config(path: str) -> PipelineConfig:
     """From a file, or from an object store: a run leaves its pipeline.yaml in its store."""
     if not is_url(path):
         return load_config(Path(path))
-    from lstm_model.object_home import ObjectHome
+    from lstm_model.storage.bucket import ObjectHome
 
     url, _, name = path.rpartition("/")
     with TemporaryDirectory() as folder:

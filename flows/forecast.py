@@ -9,12 +9,12 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import predict_next, read
-from lstm_model.config import PipelineConfig
-from tasks.caching import StageRunner
-from tasks.cluster import threads
-from tasks.forecast import Issued, deliver, issue, require_champion, show
-from tasks.pins import keep, recall
-from tasks.publish import open_store
+from lstm_model.contracts.settings import PipelineConfig
+from tasks.actions.issue import Issued, deliver, issue, require_champion, show
+from tasks.actions.publish import open_store
+from tasks.runtime.caching import StageRunner
+from tasks.runtime.executors import threads
+from tasks.runtime.resume import keep, recall
 
 DEFAULT = PipelineConfig()
 

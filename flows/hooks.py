@@ -9,7 +9,7 @@ from prefect.client.schemas import FlowRun, State
 from prefect.logging import get_logger
 from prefect.utilities.urls import url_for
 
-from tasks.notify import tell
+from tasks.runtime.notify import tell
 
 FAILED = (
     "The artifact registry-NAME says which model forecasts; once the cause is mended, a new run takes the finished "

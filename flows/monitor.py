@@ -9,11 +9,11 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import read
-from lstm_model.config import PipelineConfig
-from tasks.caching import StageRunner
-from tasks.cluster import threads
-from tasks.monitor import Monitored, respond, watch_forecasts
-from tasks.publish import open_store
+from lstm_model.contracts.settings import PipelineConfig
+from tasks.actions.monitor import Monitored, respond, watch_forecasts
+from tasks.actions.publish import open_store
+from tasks.runtime.caching import StageRunner
+from tasks.runtime.executors import threads
 
 DEFAULT = PipelineConfig()
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
-from tasks.promote import Promoted, promote_by_hand
-from tasks.publish import open_store
+from tasks.actions.promote import Promoted, promote_by_hand
+from tasks.actions.publish import open_store
 
 
 @flow(name="promote", on_failure=[tell_failure], on_crashed=[tell_crash])

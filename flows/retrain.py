@@ -12,21 +12,21 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import cut, judge, read
-from lstm_model.config import PipelineConfig
-from tasks.bundle import bundle, unchanged
-from tasks.caching import StageRunner
-from tasks.cluster import threads
-from tasks.evaluate import evaluate
-from tasks.gate import gate, rivalry
-from tasks.kept import Subject, decision_of
-from tasks.pins import keep, recall
-from tasks.plot import plot
-from tasks.promote import Mode, settle
-from tasks.publish import Outcome, Pages, open_store, publish
-from tasks.report import report
-from tasks.resolve import resolve
-from tasks.train import train
-from tasks.window import window
+from lstm_model.contracts.settings import PipelineConfig
+from tasks.actions.promote import Mode, settle
+from tasks.actions.publish import Outcome, Pages, open_store, publish
+from tasks.actions.resolve import resolve
+from tasks.runtime.caching import StageRunner
+from tasks.runtime.executors import threads
+from tasks.runtime.resume import keep, recall
+from tasks.stages.bundle import bundle, unchanged
+from tasks.stages.evaluate import evaluate
+from tasks.stages.gate import gate, rivalry
+from tasks.stages.plot import plot
+from tasks.stages.report import report
+from tasks.stages.stage_outputs import Subject, decision_of
+from tasks.stages.train import train
+from tasks.stages.window import window
 
 DEFAULT = PipelineConfig()
 DRIFT = "drift"

@@ -6,19 +6,19 @@ from typing import Any
 
 from prefect import Task
 
-from lstm_model.config import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
-from lstm_model.store import Artifact
-from tasks.caching import StageRunner
-from tasks.divide import count_shards, divide
-from tasks.evaluate import evaluate, evaluate_shard
-from tasks.gather import gather_series, gather_windows, score_shards
-from tasks.generate import generate
-from tasks.ingest import ingest
-from tasks.kept import frame_of
-from tasks.predict import predict
-from tasks.source import look
-from tasks.survey import shards_of, survey
-from tasks.window import window
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.settings import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
+from tasks.actions.look import look
+from tasks.runtime.caching import StageRunner
+from tasks.stages.divide import count_shards, divide
+from tasks.stages.evaluate import evaluate, evaluate_shard
+from tasks.stages.gather import gather_series, gather_windows, score_shards
+from tasks.stages.generate import generate
+from tasks.stages.ingest import ingest
+from tasks.stages.predict import predict
+from tasks.stages.stage_outputs import frame_of
+from tasks.stages.survey import shards_of, survey
+from tasks.stages.window import window
 
 
 def read(run: StageRunner, config: PipelineConfig) -> Artifact:

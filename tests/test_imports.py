@@ -1,4 +1,4 @@
-"""The import rules: deployments → flows → tasks → lstm_model, never backwards."""
+"""The import rules: deployments → flows → tasks → lstm_model, and from room to room inside a package, not backwards."""
 
 import ast
 import subprocess
@@ -11,37 +11,124 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("deployments", "flows", "tasks", "lstm_model")
 HEAVY = {"torch", "pandas", "matplotlib", "pyarrow", "numpy"}
 FILES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+ROOMS = {
+    "lstm_model": (
+        "contracts",
+        "compute",
+        "storage",
+        "timeline",
+        "sources",
+        "quality",
+        "series",
+        "windows",
+        "networks",
+        "forecast",
+        "evaluation",
+        "training",
+        "lifecycle",
+        "reporting",
+    ),
+    "tasks": ("runtime", "stages", "actions"),
+}
+"""The rooms of a package in order: each imports only itself and those before it."""
 
 
 def imports(path):
+    """Every import of a file, those inside functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
-            yield node.module
+            yield node.module, node.lineno
+
+
+def modules_of(package):
+    """Every module of a package by its dotted name."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def imported_modules(path, modules):
+    """The modules of `modules` that a file imports, with the lines; `from room import module` counts as the module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in modules else node.module for name in whole]
+        else:
+            continue
+        yield from ((name, node.lineno) for name in names if name in modules)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_downwards(path):
     layer = LAYERS.index(path.relative_to(ROOT).parts[0])
-    for name in imports(path):
+    for name, _ in imports(path):
         top = name.split(".")[0]
         assert top not in LAYERS[:layer], f"{LAYERS[layer]} must not import {name}"
         assert not (LAYERS[layer] == "lstm_model" and top == "prefect"), f"lstm_model must not import {name}"
         assert not (LAYERS[layer] in ("flows", "deployments") and top in HEAVY), f"a flow has no {name}; use a task"
 
 
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_imports_only_rooms_before_it(package):
+    rooms, breaches = ROOMS[package], []
+    assert {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} == set(rooms)
+    for path in sorted((ROOT / package).rglob("*.py")):
+        inside = path.relative_to(ROOT / package).parts
+        for name, line in imports(path):
+            top, _, rest = name.partition(".")
+            if top != package:
+                continue
+            room = rest.split(".")[0]
+            if room not in rooms or len(inside) < 2 or rooms.index(room) > rooms.index(inside[0]):
+                breaches.append(f"{path.relative_to(ROOT)}:{line}: imports {name}")
+    assert not breaches, "\n".join(breaches)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_modules_do_not_import_each_other_in_a_circle(package):
+    modules = modules_of(package)
+    edges = {(name, *found) for name, path in modules.items() for found in imported_modules(path, modules)}
+    while True:  # take away what imports nothing that is left, and what nothing that is left imports
+        sources, targets = {edge[0] for edge in edges}, {edge[1] for edge in edges}
+        inner = {edge for edge in edges if edge[0] in targets and edge[1] in sources}
+        if inner == edges:
+            break
+        edges = inner
+    circle = [f"{modules[name].relative_to(ROOT)}:{line}: imports {target}" for name, target, line in sorted(edges)]
+    assert not circle, "\n".join(circle)
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_an_init_file_holds_a_docstring_alone(package):
+    """The code hash does not look into parents, and an import there would reach runs that have no use for it."""
+    for path in sorted((ROOT / package).rglob("__init__.py")):
+        if path == ROOT / "flows" / "__init__.py":  # sets what torch reads before its first allocation
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree) and len(tree.body) == 1, path.relative_to(ROOT)
+
+
+def test_contracts_cost_nothing_to_import():
+    allowed = {*sys.stdlib_module_names, "pydantic", "pydantic_core", "yaml", "lstm_model"}
+    for path in sorted((ROOT / "lstm_model" / "contracts").rglob("*.py")):
+        for name, line in imports(path):
+            assert name.split(".")[0] in allowed, f"{path.relative_to(ROOT)}:{line}: imports {name}"
+
+
 def test_tasks_do_not_call_tasks():
     """A stage may use a plain function of another stage's module, never its task."""
     names = {
         node.name
-        for path in (ROOT / "tasks").glob("*.py")
+        for path in (ROOT / "tasks").rglob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and any("task" in ast.unparse(d) for d in node.decorator_list)
     }
     assert {"ingest", "window", "train", "evaluate"} <= names
-    for path in (ROOT / "tasks").glob("*.py"):
+    for path in (ROOT / "tasks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tasks."):
                 assert not {alias.name for alias in node.names} & names, f"{path.name} imports a task"
@@ -58,11 +145,12 @@ def test_there_is_no_utils():
 
 
 def test_importing_lstm_model_brings_no_prefect():
-    code = "import sys, lstm_model.train, lstm_model.report, lstm_model.doctor; sys.exit('prefect' in sys.modules)"
+    modules = "lstm_model.training.train, lstm_model.reporting.report, lstm_model.quality.doctor"
+    code = f"import sys, {modules}; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_store_in_a_folder_brings_no_obstore():
-    code = "import sys, flows.retrain; from tasks.publish import open_store; open_store(sys.argv[1], 'a').artifacts()"
-    command = [sys.executable, "-c", f"{code}; sys.exit('obstore' in sys.modules)", "/nowhere"]
+    code = "import sys, flows.retrain; from tasks.actions.publish import open_store; open_store(sys.argv[1], 'a')"
+    command = [sys.executable, "-c", f"{code}.artifacts(); sys.exit('obstore' in sys.modules)", "/nowhere"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import defaults, machine
 from benchmarks.strangers import catalogue
-from lstm_model.config import PipelineConfig
+from lstm_model.contracts.settings import PipelineConfig
 
 
 def test_half_of_each_frequency_is_held_out_and_nothing_is_set_but_columns_and_horizon():

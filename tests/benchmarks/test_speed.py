@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import m4, throughput, time_to_accuracy, tutorial
-from lstm_model.forecaster import shape_of
-from lstm_model.models import build_network
+from lstm_model.forecast.forecaster import shape_of
+from lstm_model.networks.models import build_network
 
 PLAIN = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lstm_model.registry import Registry, version_of
-from lstm_model.store import Store
-from tasks.promote_link import promote_link
+from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.storage.store import Store
+from tasks.runtime.promote_link import promote_link
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

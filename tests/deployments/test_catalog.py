@@ -9,7 +9,7 @@ import pytest
 
 from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline
 from deployments.register import flow_of
-from lstm_model.config import PipelineConfig
+from lstm_model.contracts.settings import PipelineConfig
 
 
 def write(folder, name, text):

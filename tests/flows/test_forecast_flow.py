@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_model.config import Forecasting
-from lstm_model.forecast import forecast
-from lstm_model.ledger import Ledger
-from lstm_model.report import Picture
-from lstm_model.sink import insert_missing
-from lstm_model.store import Artifact, Store
-from tasks.forecast import Issue, deliver, require_champion, show
-from tasks.kept import FORECASTS
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.settings import Forecasting
+from lstm_model.forecast.predict import forecast
+from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.sql_sink import insert_missing
+from lstm_model.reporting.report import Picture
+from lstm_model.storage.store import Store
+from tasks.actions.issue import Issue, deliver, require_champion, show
+from tasks.stages.stage_outputs import FORECASTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,9 +55,9 @@ def rows_of(folder):
 
 KILLED = """
 import os, signal, sys
-from lstm_model import sink
+from lstm_model.lifecycle import sql_sink
 
-sink.insert_missing = lambda *rows, **settings: os.kill(os.getpid(), signal.SIGKILL)
+sql_sink.insert_missing = lambda *rows, **settings: os.kill(os.getpid(), signal.SIGKILL)
 from flows.cli import main
 main("forecast", sys.argv[1:])
 """
@@ -143,7 +144,7 @@ class Shop:
 @pytest.fixture(params=[2, 32])
 def shop(request, tmp_path, monkeypatch):
     """Files merge at once, or not at all."""
-    monkeypatch.setattr("lstm_model.ledger.FANOUT", request.param)
+    monkeypatch.setattr("lstm_model.lifecycle.ledger.FANOUT", request.param)
     return Shop(tmp_path)
 
 
@@ -154,7 +155,7 @@ def test_what_was_issued_while_the_database_was_away_comes_later(shop, monkeypat
     shop.issue(*range(3, 8))
     child = os.fork()
     if not child:
-        monkeypatch.setattr("lstm_model.sink.insert_missing", killed_after_one)
+        monkeypatch.setattr("lstm_model.lifecycle.sql_sink.insert_missing", killed_after_one)
         shop.deliver()
         os._exit(0)  # all came as one file
     os.waitpid(child, 0)
@@ -222,10 +223,10 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
     os.utime(shop.store.path(draft.artifact), (0, 0))
     warnings = []
     monkeypatch.setattr(
-        "tasks.publish.get_run_logger", lambda: SimpleNamespace(warning=lambda *args: warnings.append(args))
+        "tasks.actions.publish.get_run_logger", lambda: SimpleNamespace(warning=lambda *args: warnings.append(args))
     )
-    monkeypatch.setattr("tasks.forecast.show_markdown", lambda *_, **__: None)
-    monkeypatch.setattr("tasks.forecast._picture", lambda *_: Picture("forecasts", "", b""))
+    monkeypatch.setattr("tasks.actions.issue.show_markdown", lambda *_, **__: None)
+    monkeypatch.setattr("tasks.actions.issue._picture", lambda *_: Picture("forecasts", "", b""))
     series = Artifact(kind="series", sha256="0" * 64, num_rows=0)
     assert show.fn("shops", issued, 2, series, [], shop.store).status == "issued"
     [(_, error)] = warnings

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from lstm_model.bundle import save_bundle
-from lstm_model.config import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
-from lstm_model.envelope import envelope
-from lstm_model.forecaster import Forecaster
-from lstm_model.ledger import Ledger
-from lstm_model.models import build_network
-from lstm_model.registry import Registry, version_of
-from lstm_model.segmented import InputShape
-from lstm_model.store import Store
-from tasks.monitor import _is_new
+from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
+from lstm_model.forecast.bundle import save_bundle
+from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.lifecycle.envelope import envelope
+from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.networks.models import build_network
+from lstm_model.networks.segmented import InputShape
+from lstm_model.storage.store import Store
+from tasks.actions.monitor import _is_new
 
 DAY = 24
 START = np.datetime64("2024-01-01T00:00:00", "us")
@@ -153,7 +153,7 @@ def test_a_champion_is_new_until_its_forecasts_for_most_series_are_old(tmp_path)
 @pytest.mark.slow
 def test_drift_starts_one_retraining_for_each_evidence(here, tmp_path, monkeypatch):
     told = []  # that a message arrives is tested with `tell` itself
-    monkeypatch.setattr("tasks.monitor.tell", lambda *message: told.append(message))
+    monkeypatch.setattr("tasks.actions.monitor.tell", lambda *message: told.append(message))
     problem = Problem(tmp_path, "drifting")
     assert problem.monitor().status == "no champion"
     champion = problem.crown(20)

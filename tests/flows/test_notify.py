@@ -9,7 +9,7 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.notify import tell
+from tasks.runtime.notify import tell
 
 SECRET = "T0PS3CRET"
 

@@ -44,7 +44,7 @@ def test_a_new_machine_computes_nothing_again_and_carries_on(on_machine, cli, ti
 
 @pytest.mark.slow
 def test_an_artifact_that_the_bucket_lost_is_computed_again(on_machine, tiny, bucket, helpers, tmp_path):
-    from lstm_model.object_home import ObjectHome
+    from lstm_model.storage.bucket import ObjectHome
 
     first = on_machine("one", "--config", tiny)
     home = ObjectHome(f"{bucket}/tiny", tmp_path)

@@ -5,10 +5,10 @@ import urllib.request
 
 import pytest
 
-from lstm_model.forecast import forecast
-from lstm_model.ledger import Ledger
-from lstm_model.registry import Registry
-from lstm_model.store import Store
+from lstm_model.forecast.predict import forecast
+from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.registry import Registry
+from lstm_model.storage.store import Store
 
 BETTER = ("--set", "advanced.training.max_steps=150", "--set", "advanced.training.learning_rate=0.01")
 EASY = ("--set", "promotion.coverage_tolerance=0.5", "--set", "promotion.series_cap=5")

@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from benchmarks import tutorial_script
-from lstm_model.report import MARKDOWN_LIMIT_BYTES
+from lstm_model.reporting.report import MARKDOWN_LIMIT_BYTES
 
 ROOT = Path(__file__).parents[2]
 

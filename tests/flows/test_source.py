@@ -7,8 +7,8 @@ import pytest
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from lstm_model.config import Source
-from tasks.source import password_of
+from lstm_model.contracts.settings import Source
+from tasks.runtime.passwords import password_of
 
 
 def database(**changes):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.bundle import load_bundle, save_bundle
-from lstm_model.config import ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.device import DeviceChoice, exclusive, fits_on_device, select_device
-from lstm_model.train import fit
-from lstm_model.windows import Windows
+from lstm_model.compute.device import DeviceChoice, exclusive, fits_on_device, select_device
+from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.forecast.bundle import load_bundle, save_bundle
+from lstm_model.training.train import fit
+from lstm_model.windows.in_memory import Windows
 
 # ruff: noqa: C408
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here")
@@ -71,7 +71,7 @@ def test_streamed_data_train_the_same_as_resident_data(monkeypatch):
     choice = DeviceChoice("cuda:0", "fp32", None, "a test")
     assert fits_on_device(train.nbytes, choice)
     resident = fit(train, None, plan=plan(max_steps=10), scaler={}, device=choice)
-    monkeypatch.setattr("lstm_model.sampling.fits_on_device", lambda nbytes, choice: False)
+    monkeypatch.setattr("lstm_model.training.sampling.fits_on_device", lambda nbytes, choice: False)
     streamed = fit(train, None, plan=plan(max_steps=10), scaler={}, device=choice)
     losses = [[row["train_loss"] for row in fitted.history] for fitted in (resident, streamed)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)

@@ -1,0 +1,1 @@
+"""Plain values that pass between rooms: settings, artifacts, findings, decisions; importing them costs nothing."""

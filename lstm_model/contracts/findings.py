@@ -1,0 +1,68 @@
+"""What the data doctor says: errors that stop, findings that are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Where = Callable[[int], str]
+"""Names the place of a row (counted from 0) for a message, such as "row 17 of load.csv"."""
+
+
+class DataError(ValueError):
+    """The data cannot be used as it is; the message says where, what was received, what was expected, and the fix."""
+
+
+class NothingLeftError(DataError):
+    """Every series would be left out: an error, unless it is of a shard alone."""
+
+    def __init__(self, message: str, *, code: str, count: int) -> None:
+        super().__init__(message)
+        self.finding = Finding(code=code, severity="warning", message=message, count=count)
+
+
+class Finding(BaseModel):
+    """One thing noticed, aggregated over the whole panel; `unique_id` is the worst example and `count` the total."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    severity: Literal["info", "repair", "warning"]
+    message: str
+    unique_id: str | None = None
+    count: int = 1
+
+
+def listed(names: Iterable[Any], *, limit: int = 8) -> str:
+    """Names for a message; a long list is cut so that 10,000 series do not fill the screen."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more
+
+
+def number(count: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun: 1 row, 1,344 rows."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def left_out_notes(shards: Iterable[Mapping[str, list[str]]]) -> list[str]:
+    """A note for each reason why series were not forecast, over all shards."""
+    together: dict[str, list[str]] = {}
+    for left_out in shards:
+        for why, ids in left_out.items():
+            together.setdefault(why, []).extend(ids)
+    return [f"{len(ids):,} series not forecast, {why}: {listed(ids)}" for why, ids in together.items()]
+
+
+def unknown_columns(missing: Sequence[str], existing: Iterable[Any], setting: str) -> DataError:
+    """The error for declared columns that the data lacks, with what exists and the nearest names."""
+    names = [str(name) for name in existing]
+    near = sorted({match for name in missing for match in get_close_matches(name, names, n=2)})
+    hint = f" Did you mean {listed(near)}?" if near else ""
+    noun = "column" if len(missing) == 1 else "columns"
+    return DataError(
+        f"{setting} names the {noun} {listed(missing)}, but the data has: {listed(names, limit=20)}.{hint}"
+    )

@@ -1,0 +1,17 @@
+"""A config with nothing left open: what `resolve` chose, and why."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from lstm_model.contracts.settings import PipelineConfig, Plan
+
+
+class Resolved(BaseModel):
+    """A config with nothing left open, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    config: PipelineConfig
+    plan: Plan
+    reasons: list[tuple[str, str, str]]

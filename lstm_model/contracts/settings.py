@@ -1,0 +1,478 @@
+"""The whole pipeline as validated models.
+
+`PipelineConfig` is what a user writes in YAML, what the command line fills in, and the form in the Prefect UI.
+A field that is `None` is inferred from the data (`series/infer.py`), which turns the config into the required values
+of a `Plan`: the specs that the stages take. Everything here is small, frozen and JSON-serialisable.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+Level = Annotated[float, Field(gt=0, lt=1)]
+Dataset = Literal["panel", "sine"]
+
+
+CREDENTIALS = re.compile(r"://[^?@]*:[^?@]*@|[?&][^=&]*(password|passwd|pwd|secret|token)[^=&]*=", re.IGNORECASE)
+"""user:password@ in a URL, or a password among its parameters."""
+
+
+class ConfigModel(BaseModel):
+    """Base of every section: immutable, and unknown keys are an error rather than a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class TitledEnum(StrEnum):
+    """An enum whose label in a form is words rather than the name of its class."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "title": re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).capitalize()}
+
+
+class SourceKind(TitledEnum):
+    """Which of the source's fields count: an enum, because a discriminated union keeps stale keys in the UI's form."""
+
+    synthetic = "synthetic"
+    files = "files"
+    sql = "sql"
+
+
+class FileLayout(TitledEnum):
+    """How a file spells a panel."""
+
+    auto = "auto"
+    long = "long"
+    wide_columns = "wide_columns"
+    wide_rows = "wide_rows"
+
+
+class Columns(ConfigModel, title="Columns"):
+    """The user's own names for the three columns of the series table; empty ones are inferred."""
+
+    unique_id: str | None = None
+    """Column that names the series. Empty: inferred; no such column means one series."""
+    ds: str | None = None
+    """Column with the timestamp (or an integer step)."""
+    y: str | None = None
+    """Column with the value to forecast."""
+
+
+class Source(ConfigModel, title="Source"):
+    """Where the series come from."""
+
+    kind: SourceKind = SourceKind.synthetic
+    """synthetic: generated. files: CSV or Parquet. sql: a database query."""
+    path: str | None = None
+    """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
+    layout: FileLayout = FileLayout.auto
+    """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
+    columns: Columns = Columns()
+    """The user's own column names."""
+    timezone: str | None = None
+    """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
+    dayfirst: bool | None = None
+    """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
+    decimal: Literal[".", ","] | None = None
+    """CSV: the decimal mark. Empty: inferred."""
+    url: str | None = None
+    """sql: an SQLAlchemy URL without its password."""
+    query: str | None = None
+    """sql: the query that returns the rows."""
+    password_from: str | None = None
+    """sql: where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
+    dataset: Dataset = "panel"
+    """synthetic: a realistic hourly panel, or the tutorial's sine wave."""
+    num_series: int = Field(12, ge=1)
+    """synthetic: how many series (panel)."""
+    num_steps: int = Field(1440, ge=20)
+    """synthetic: how many steps each."""
+    seed: int = 0
+    """synthetic: random seed."""
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if self.kind is SourceKind.files and not self.path:
+            raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
+        if self.kind is SourceKind.sql and not (self.url and self.query):
+            raise ValueError("source.kind is 'sql', but source.url or source.query is empty; give both")
+        for name, value in (("url", self.url), ("path", self.path)):
+            if value and CREDENTIALS.search(value):
+                raise ValueError(
+                    f"source.{name} contains a password; it would be stored and logged. Remove it and name where it "
+                    "is kept in source.password_from, as env:NAME or secret:NAME (sql), or use the storage's own "
+                    "configuration (files)"
+                )
+        if self.password_from and not re.fullmatch(r"(env|secret):\S+", self.password_from):
+            raise ValueError("source.password_from must be env:NAME or secret:NAME")
+        return self
+
+
+class Covariates(ConfigModel, title="Covariates"):
+    """Columns, by name, that the model may use beside the target."""
+
+    static: tuple[str, ...] = ()
+    """One value a series, such as a region; numbers or text."""
+    past: tuple[str, ...] = ()
+    """Known up to the cutoff only, such as a measured humidity."""
+    future: tuple[str, ...] = ()
+    """Known through the horizon, such as a holiday flag; bring them as rows after the last observation, y empty."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [*self.static, *self.past, *self.future]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"covariates declared twice: {', '.join(twice)}; each belongs to one of static, past, future"
+            )
+        return self
+
+
+class Schedule(ConfigModel, title="Schedule"):
+    """When the deployment retrains. Read where deployments are made; a run that is started by hand ignores it."""
+
+    cron: str | None = None
+    """A cron expression of five fields, such as 15 3 * * *."""
+    interval_seconds: float | None = Field(None, gt=0)
+    """Instead of cron: every so many seconds."""
+    timezone: str = "UTC"
+    """IANA zone in which cron is read."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.cron is None) == (self.interval_seconds is None):
+            raise ValueError("schedule needs exactly one of cron and interval_seconds")
+        return self
+
+
+class WindowSettings(ConfigModel, title="Windows and splits"):
+    """How series become windows, and which of them test the model."""
+
+    stride: int = Field(1, ge=1)
+    """Steps between two training windows."""
+    test_steps: int | None = Field(None, ge=1)
+    """Last steps kept for the test. Empty: max(1 horizon, min(8 horizons, a tenth of the history))."""
+    validation_steps: int | None = Field(None, ge=0)
+    """Steps before the test, for early stopping and calibration. Empty: as many as the test."""
+    evaluation_stride: int | None = Field(None, ge=1)
+    """Steps between two evaluated windows. Empty: 1, or more where that would be millions of points."""
+    align: Literal["calendar", "end"] | None = None
+    """calendar: one cutoff for all series. end: each series' own end. Empty: inferred."""
+    pad_short: bool = True
+    """Train on windows of short histories too, their contexts left-padded and masked."""
+    min_context: int | None = Field(None, ge=2)
+    """Fewest real values in the context of a training window. Empty: inferred."""
+    max_missing_share: float = Field(0.5, ge=0, le=1)
+    """A series with more of its values missing than this is an error."""
+
+
+class ModelSettings(ConfigModel, title="Network"):
+    """The network."""
+
+    kind: Literal["mixture", "tutorial"] = "mixture"
+    """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
+    hidden_dim: int | None = Field(None, ge=1, le=4096)
+    """Width of the LSTM."""
+    layer_dim: int | None = Field(None, ge=1, le=8)
+    """Number of stacked LSTM layers."""
+    segment: int | None = Field(None, ge=1)
+    """Steps of the series that the LSTM reads at once; 1 is the plain LSTM."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of activations left out at random in training."""
+    normalisation: Literal["none", "mean_std", "last"] | None = None
+    """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
+    transform: Literal["none", "log"] | None = None
+    """log: the network works on logarithms of the values, which must be positive. Empty: inferred."""
+    linear_skip: bool | None = None
+    """Add a linear map of the context to the forecast. Empty: inferred."""
+    levels: tuple[Level, ...] = (0.8, 0.95)
+    """Central prediction intervals to forecast beside the median."""
+
+
+class TrainingSettings(ConfigModel, title="Training"):
+    """The training loop."""
+
+    seed: int = Field(0, ge=0)
+    """Of the first weights and of the order of the windows."""
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
+    """auto: the first of cuda, mps, xpu and cpu that is there."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where it is faster."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads for training. Empty: measured choice."""
+    max_steps: int | None = Field(None, ge=1)
+    """Optimiser steps at most."""
+    batch_size: int | None = Field(None, ge=1)
+    """Windows a step."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Highest rate of the one-cycle schedule."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Pull of the weights towards zero (AdamW)."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    workers: int = Field(1, ge=1)
+    """Processes that share a training through Ray Train, each with a GPU of its own where there are some."""
+    memory_mib: int | None = Field(None, ge=1)
+    """Memory for training windows; what needs more is streamed from disk. Empty: half of the machine's."""
+    patience: int = Field(6, ge=1)
+    """Evaluations on validation without improvement before training stops."""
+    refit: bool = True
+    """After early stopping, train again through validation with the step count found."""
+    timeout_seconds: float = Field(6 * 3600, gt=0)
+    """A training that takes longer fails."""
+    warm_start: bool = True
+    """Go on from the champion's weights where they fit and have seen nothing that this training is judged on."""
+    scratch_every: int = Field(7, ge=1)
+    """Every so many warm starts, train from scratch as well, and keep the better one."""
+
+
+class Promotion(ConfigModel, title="Promotion"):
+    """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
+
+    first_model: Literal["warn", "floor"] = "warn"
+    """The first model: warn promotes it with a warning where it loses to seasonal naive, floor does not promote it."""
+    margin: float = Field(0.01, gt=0, lt=1)
+    """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
+    significance: float = Field(0.1, gt=0, lt=1)
+    """Largest p-value of the improvement, where the test has 8 cutoffs that do not overlap, or more."""
+    series_cap: float = Field(1.5, gt=1)
+    """No series may have more than so many times the error of both the champion and seasonal naive."""
+    coverage_tolerance: float = Field(0.15, gt=0, lt=1)
+    """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
+
+
+class Forecasting(ConfigModel, title="Forecasts"):
+    """When the champion forecasts, and where to beside the ledger. Read by the forecast flow alone."""
+
+    schedule: Schedule | None = None
+    """When the deployment forecasts."""
+    url: str | None = None
+    """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
+    """The table there; made where it does not exist."""
+    password_from: str | None = Field(None, pattern=r"^(env|secret):\S+$")
+    """Where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.url and CREDENTIALS.search(self.url):
+            raise ValueError(
+                "forecasting.url contains a password; it would be stored and logged. Remove it and name where it is "
+                "kept in forecasting.password_from, as env:NAME or secret:NAME"
+            )
+        return self
+
+
+class Monitoring(ConfigModel, title="Monitoring"):
+    """When the errors of past forecasts are looked at, and what follows. Read by the monitor flow alone."""
+
+    schedule: Schedule | None = None
+    """When the deployment compares its forecasts with what happened."""
+    retrain: bool = True
+    """Start the retraining when the errors leave their envelope; off: only tell."""
+    periods_per_false_alarm: int = Field(200, ge=20, le=10_000)
+    """Where nothing changes, at most one alarm in so many forecast periods (a horizon, or a season within it)."""
+
+
+class Scaling(ConfigModel, title="Scaling"):
+    """How a run uses one machine or several; it changes no result beyond rounding."""
+
+    shards: int | None = Field(None, ge=1, le=10_000)
+    """Parts, of whole series, that stages work on side by side. Empty: one."""
+    shard_rows: int | None = Field(None, ge=1)
+    """Instead of shards: about so many rows in each."""
+    runner: Literal["threads", "ray"] = "threads"
+    """What works on the shards: threads of this process, or a Ray cluster (needs the extra ray)."""
+    ray_address: str = "local"
+    """ray: local starts a cluster on this machine; auto, host:port or ray://host:10001 joins one that runs."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.shards is not None and self.shard_rows is not None:
+            raise ValueError("scaling has both shards and shard_rows; give one of them")
+        return self
+
+    @property
+    def divides(self) -> bool:
+        """Whether there may be more than one shard."""
+        return self.shard_rows is not None or (self.shards or 1) > 1
+
+
+class Advanced(ConfigModel, title="Advanced"):
+    """What few need to touch."""
+
+    window: WindowSettings = WindowSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+MIN_CONTEXT = 2
+"""Fewest real values in a context: one gives a level, two a scale."""
+
+MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
+
+
+class PipelineConfig(ConfigModel, title="Forecasting problem"):
+    """One forecasting problem."""
+
+    name: str = Field("panel", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Names the problem, its store and its deployment: small letters, digits, - and _."""
+    source: Source = Source()
+    """Where the series come from."""
+    horizon: int | None = Field(None, ge=1, le=10_000)
+    """Steps to forecast. Empty: inferred from the frequency."""
+    frequency: str | None = None
+    """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
+    season: int | None = Field(None, ge=1)
+    """Steps in one season, such as 24 for hourly data. Empty: inferred."""
+    context: int | None = Field(None, ge=1, le=100_000)
+    """Past steps that the model reads. Empty: inferred."""
+    covariates: Covariates = Covariates()
+    """Columns that may help beside the target."""
+    missing: MissingPolicy = "interpolate"
+    """What to do about missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    schedule: Schedule | None = None
+    """When the deployment retrains; a run that is started by hand ignores it."""
+    forecasting: Forecasting = Forecasting()
+    """When the champion forecasts, and where to."""
+    monitoring: Monitoring = Monitoring()
+    """When past forecasts are compared with what happened."""
+    promotion: Promotion = Promotion()
+    """When a new model takes the place of the old one."""
+    scaling: Scaling = Scaling()
+    """How a run uses one machine or several."""
+    notify: str | None = Field(None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    """A Prefect notification block, as type/name, that is told of failures, rejections, rollbacks and drift."""
+    advanced: Advanced = Advanced()
+    """What few need to touch."""
+
+    def modelling_section(self) -> PipelineConfig:
+        """This config with all at its default that does not shape the model: how it is called, run and watched."""
+        default = PipelineConfig(name="any")
+        beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
+        means = {"workers": 1, "memory_mib": None}
+        training = self.advanced.training.model_copy(update=means)
+        advanced = self.advanced.model_copy(update={"training": training})
+        return self.model_copy(update={"advanced": advanced, **{name: getattr(default, name) for name in beside}})
+
+    def data_section(self) -> PipelineConfig:
+        """This config with all that ingest does not use at its default: what counts as a change of its data."""
+        window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
+        return self.modelling_section().model_copy(update={"context": None, "advanced": Advanced(window=window)})
+
+    @field_validator("frequency", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+
+class WindowSpec(ConfigModel):
+    """Resolved: how windows are cut. Steps are steps of `frequency`."""
+
+    context: int
+    horizon: int
+    season: int
+    frequency: str
+    stride: int
+    evaluation_stride: int
+    test_steps: int
+    validation_steps: int
+    align: Literal["calendar", "end"]
+    pad_short: bool
+    min_context: int = 2
+    """Fewest real values in the context of a training window."""
+    train_steps: int | None = None
+    """Train on so many steps before the training cutoff only; None: on all."""
+
+
+class ModelSpec(ConfigModel):
+    """Resolved: the network."""
+
+    kind: Literal["mixture", "direct", "tutorial"]
+    hidden_dim: int
+    layer_dim: int
+    segment: int
+    dropout: float
+    normalisation: Literal["none", "mean_std", "last"]
+    levels: tuple[Level, ...]
+    transform: Literal["none", "log"] = "none"
+    """Of the values, before all else."""
+    linear_skip: bool = False
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Ascending, with the median in the middle: 0.8 and 0.95 give 0.025, 0.1, 0.5, 0.9, 0.975."""
+        tails = sorted({round(0.5 - level / 2, 6) for level in self.levels})
+        return (*tails, 0.5, *(round(1 - tail, 6) for tail in reversed(tails)))
+
+
+class TrainingSpec(ConfigModel):
+    """Resolved: the training loop."""
+
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"]
+    precision: Literal["auto", "fp32", "bf16"]
+    threads: int | None
+    max_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    gradient_clip: float
+    patience: int
+    refit: bool
+    warm_start: bool = True
+    scratch_every: int = 7
+    workers: int = 1
+    memory_mib: int | None = None
+
+
+class Plan(ConfigModel):
+    """Every choice made: the specs that the stages take, each part the cache key of its own stage."""
+
+    window: WindowSpec
+    model: ModelSpec
+    training: TrainingSpec
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """Read one pipeline's YAML; relative paths are relative to its folder, and its own name is the default.
+
+    Raises:
+        ValueError: the file is not a mapping or a value does not fit; the message names the field.
+    """
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
+    named = {"name": name_of(path.name), **document}
+    return anchor(PipelineConfig.model_validate(named), path.parent)
+
+
+def name_of(path: str) -> str:
+    """A pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
+    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
+    return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
+
+
+def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
+    """Make a relative source path absolute: it is meant relative to `folder`, wherever the flow runs."""
+    path = config.source.path
+    if path is None or "://" in path or Path(path).is_absolute():
+        return config
+    source = config.source.model_copy(update={"path": str((folder / path).resolve())})
+    return config.model_copy(update={"source": source})
+
+
+def dump_config(config: PipelineConfig) -> str:
+    """The config as YAML that `load_config` reads back, every setting in it that has a value."""
+    document = config.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,1 @@
+"""Baselines, error scales, scores and folds."""

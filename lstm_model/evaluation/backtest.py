@@ -1,0 +1,97 @@
+"""How the pipeline would have done: the same forecasts from several earlier cutoffs.
+
+Fold k lies k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
+is the same for every fold (rolling); with a refit each fold has a model of its own, without one the oldest fold's
+model forecasts all of them, which shows how fast it ages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+
+from lstm_model.contracts.settings import Plan, WindowSpec
+from lstm_model.evaluation.scores import MODEL, interval_columns, levels_of
+
+TrainingSpan = Literal["expanding", "rolling"]
+
+
+def fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSpan) -> WindowSpec:
+    """The window settings of every fold.
+
+    Args:
+        spec: of the pipeline.
+        length: steps of a usual series.
+        folds: how many cutoffs.
+        training: expanding or rolling.
+
+    Raises:
+        ValueError: the history is too short for so many folds; the message says how many fit.
+    """
+    if folds < 1:
+        raise ValueError(f"a backtest needs 1 fold at least, received folds={folds}")
+    fit = how_many_fit(spec, length=length, training=training)
+    if folds > fit:
+        most = f"at most {fit} fit; ask for fewer" if fit else "none fits"
+        raise ValueError(
+            f"{folds} folds of {spec.test_steps} test steps do not fit into a history of {length}: the oldest would "
+            f"have {max(0, _train_steps(spec, length, folds))} steps to train on and needs {_needed(spec, training)}; "
+            f"{most}, set a shorter advanced.window.test_steps, or bring a longer history"
+        )
+    steps = _train_steps(spec, length, folds) if training == "rolling" else None
+    return spec.model_copy(update={"train_steps": steps})
+
+
+def how_many_fit(spec: WindowSpec, *, length: int, training: TrainingSpan) -> int:
+    """The most folds whose oldest still has enough to train on."""
+    if not spec.test_steps:
+        return 0
+    spare = length - spec.validation_steps - _needed(spec, training)
+    return max(0, spare // spec.test_steps)
+
+
+def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd.DataFrame:
+    """One row a fold, in the order of the tables: cutoff (its first), MASE of each model, and coverage-… of the LSTM.
+
+    Args:
+        tables: the forecast table of each fold.
+        scale: of all folds: one denominator, so that folds compare.
+    """
+    from lstm_model.evaluation.evaluate import score  # needs torch; the monitor, which uses this module too, does not
+
+    rows = []
+    for table in tables:
+        total = score(table, scale=scale).total.set_index("model")
+        shares = [name for name in map(str, total) if name.startswith("coverage-")]
+        coverage = {name: total.loc[MODEL, name] for name in shares}
+        mase = {str(model): value for model, value in total["mase"].items()}
+        rows.append({"cutoff": table["cutoff"].min(), **mase, **coverage, "count": total.loc[MODEL, "count"]})
+    return pd.DataFrame(rows)
+
+
+def same_problem(plan: Plan, other: Plan) -> bool:
+    """Whether errors of the one say what to expect of the other: the same network on windows of the same shape."""
+    spans = {"test_steps": 0, "validation_steps": 0, "train_steps": None, "evaluation_stride": 1}
+    windows = (one.window.model_copy(update=spans) for one in (plan, other))
+    return plan.model == other.model and next(windows) == next(windows)
+
+
+def pooled(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The forecasts of all folds in one table, oldest first; without the bounds that not all have."""
+    bounds = set.intersection(*({n for level in levels_of(t) for n in interval_columns(level)} for t in tables))
+    keep = [name for name in tables[0] if not str(name).startswith(f"{MODEL}-") or name in bounds]
+    plain = [table[keep].assign(unique_id=table["unique_id"].astype(str)) for table in tables]
+    return pd.concat(plain, ignore_index=True).sort_values("cutoff", kind="stable", ignore_index=True)
+
+
+def _train_steps(spec: WindowSpec, length: int, folds: int) -> int:
+    """Steps before the training cutoff of the oldest of so many folds."""
+    return length - folds * spec.test_steps - spec.validation_steps
+
+
+def _needed(spec: WindowSpec, training: TrainingSpan) -> int:
+    """Fewest training steps: one whole window, or what a padded one needs where contexts may be padded."""
+    padded = spec.pad_short and training == "expanding"
+    return spec.horizon + (spec.min_context if padded else spec.context)

@@ -1,0 +1,243 @@
+"""Forecasts beside the truth: the forecast table, and the scores of the model and of every baseline.
+
+The formulas are those of `utilsforecast.losses`; this module says what they are averaged over. Losses are first
+averaged in *cells*, one for each (series, step of the horizon) pair, over all windows; per series, per step and total
+are then means of cells. So one pass over millions of rows gives all three views, and they agree.
+
+Shapes: W windows, L context, H horizon, Q quantiles, C cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from utilsforecast import losses
+
+from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
+from lstm_model.evaluation.scores import MODEL, MODELS, Scores, interval_columns, levels_of, summarise
+from lstm_model.windows.in_memory import Windows
+
+BATCH_STEPS = 1 << 23
+"""Steps of windows gathered at once; bounds the memory."""
+
+
+class Predictor(Protocol):
+    """What is evaluated: a trained forecaster, or anything that forecasts windows."""
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Ascending and symmetric around 0.5."""
+
+    def predict(self, windows: Windows) -> NDArray[np.float32]:
+        """(W, H, Q) in original units, sorted along Q."""
+
+
+def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:
+    """Every forecast of every window, long, beside the truth and the baselines from the same contexts.
+
+    Args:
+        forecaster: what is evaluated.
+        windows: a split that it has not seen.
+        season: steps in one season, for the baselines; 1 for none.
+
+    Returns:
+        unique_id (categorical), cutoff, ds, step (1..H), y (NaN where not observed), lstm (the median), the bounds of
+        each interval, and one column a baseline; float32, W x H rows.
+
+    Raises:
+        ValueError: there is no window, or the forecast has the wrong shape, order of quantiles, or NaN in it.
+    """
+    if not len(windows):
+        raise ValueError("there is no window to evaluate: every test target is missing or lacks a context before it")
+    forecast_WHQ = np.asarray(forecaster.predict(windows), np.float32)
+    _check_forecast(forecast_WHQ, forecaster.quantiles, windows)
+    columns: dict[str, Any] = {
+        "unique_id": _repeat_ids(windows),
+        "cutoff": np.repeat(windows.cutoff_W, windows.horizon),
+        "ds": windows.ds_WH().reshape(-1),
+        "step": np.tile(np.arange(1, windows.horizon + 1, dtype=np.int32), len(windows)),
+    }
+    truth_WH, baselines = _truth_and_baselines(windows, season=season)
+    columns["y"] = truth_WH.reshape(-1)
+    columns |= _quantile_columns(forecast_WHQ, forecaster.quantiles)
+    columns |= {name: values_WH.reshape(-1) for name, values_WH in baselines.items()}
+    return pd.DataFrame(columns, copy=False)
+
+
+def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:
+    """Score the model beside every baseline, on the same windows and only where the target was observed.
+
+    Conventions, the competitions' (M3, M4): MASE, RMSSE and sMAPE (in percent, 0 to 200) are computed a series and
+    then averaged over series, each weighing the same; for a step of the horizon likewise. MAE, RMSE, pinball, WQL,
+    coverage and interval width are over all points. Pinball is the mean over quantiles; WQL is twice the pinball
+    sum over the sum of |y|. A baseline has no quantiles: its one forecast stands for each, so that its WQL is the
+    sum of its absolute errors over the sum of |y|.
+
+    Args:
+        table: a `forecast_table`.
+        scale: from `scales`, of what lies before the test; a series without any there is left out, with a note.
+        levels: intervals to score, as shares (0.8); all that the table holds if not given.
+
+    Raises:
+        ValueError: nothing was observed, an interval is missing, or the model forecast NaN.
+    """
+    chosen = levels_of(table) if levels is None else tuple(sorted(levels))
+    _check_levels(table, chosen)
+    scored, notes = _observed_rows(table, scale)
+    notes += _scale_notes(scored, scale)
+    cells = (
+        one.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
+        for one in _cell_losses(scored, chosen)
+    )
+    num_windows = len(scored[["unique_id", "cutoff"]].drop_duplicates())
+    return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes)
+
+
+def _check_forecast(forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...], windows: Windows) -> None:
+    expected = (len(windows), windows.horizon, len(quantiles))
+    if forecast_WHQ.shape != expected:
+        raise ValueError(
+            f"expected forecasts of shape (windows, horizon, quantiles) {expected}, received {forecast_WHQ.shape}"
+        )
+    if not np.allclose(np.add(quantiles, quantiles[::-1]), 1) or 0.5 not in quantiles:
+        raise ValueError(f"expected quantiles that mirror around 0.5, such as 0.1, 0.5, 0.9; received {quantiles}")
+    broken_W = ~np.isfinite(forecast_WHQ).all(axis=(1, 2))
+    if broken_W.any():
+        first = int(np.argmax(broken_W))
+        unique_id = windows.unique_ids[int(windows.series_W[first])]
+        raise ValueError(
+            f"the model forecast NaN or infinity in {broken_W.sum()} of {len(windows)} windows, first for series "
+            f"{unique_id!r} after {windows.cutoff_W[first]}; its training diverged: lower the learning rate"
+        )
+
+
+def _repeat_ids(windows: Windows) -> pd.Categorical:
+    codes = np.repeat(windows.series_W.cpu().numpy().astype(np.int32), windows.horizon)
+    return pd.Categorical.from_codes(codes, categories=pd.Index(windows.unique_ids, dtype="str"))
+
+
+def _quantile_columns(
+    forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
+) -> dict[str, NDArray[np.float32]]:
+    middle = quantiles.index(0.5)
+    columns = {MODEL: forecast_WHQ[..., middle].reshape(-1)}
+    for i in range(middle - 1, -1, -1):
+        low, high = interval_columns(1 - 2 * quantiles[i])
+        columns[low] = forecast_WHQ[..., i].reshape(-1)
+        columns[high] = forecast_WHQ[..., -1 - i].reshape(-1)
+    return columns
+
+
+def _truth_and_baselines(
+    windows: Windows, *, season: int
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """The observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
+    shape = (len(windows), windows.horizon)
+    truth_WH = np.empty(shape, np.float32)
+    baselines = {name: np.empty(shape, np.float32) for name in BASELINES}
+    for rows in _batches(windows):
+        batch = windows.batch(torch.arange(rows.start, rows.stop))
+        target_BW, observed_BW = batch.target_BW.cpu().numpy(), batch.observed_BW.cpu().numpy()
+        before_BL = windows.before(torch.arange(rows.start, rows.stop)).cpu().numpy()
+        truth_WH[rows] = np.where(observed_BW, target_BW, np.nan)[:, windows.context :]
+        for name, values in forecast_baselines(before_BL, horizon=windows.horizon, season=season).items():
+            baselines[name][rows] = values
+    return truth_WH, baselines
+
+
+def _batches(windows: Windows) -> Iterator[slice]:
+    size = max(1, BATCH_STEPS // (windows.lead + windows.horizon))
+    for start in range(0, len(windows), size):
+        yield slice(start, min(start + size, len(windows)))
+
+
+def _check_levels(table: pd.DataFrame, levels: Sequence[float]) -> None:
+    for level in levels:
+        if not 0 < level < 1:
+            raise ValueError(f"levels are shares between 0 and 1, such as 0.8; received {level}")
+        missing = [name for name in interval_columns(level) if name not in table]
+        if missing:
+            raise ValueError(
+                f"the forecast table has no column {missing[0]!r} for level {level}; it has {levels_of(table)}"
+            )
+
+
+def _observed_rows(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows that can be scored, and what was left out. One set for all models, or their scores would not compare."""
+    young = ~table["unique_id"].isin(scale["unique_id"])
+    observed = table["y"].notna() & ~young
+    without_baseline = observed & table[list(BASELINES)].isna().any(axis=1)
+    scored = table[observed & ~without_baseline]
+    if scored.empty:
+        raise ValueError(
+            f"none of the {len(table)} targets in the test windows was observed; there is nothing to score"
+        )
+    notes = []
+    if without_baseline.any():
+        notes.append(f"{without_baseline.sum()} targets are not scored: their context holds no value.")
+    scored_ids = set(scored["unique_id"].unique())
+    new = sorted(set(table.loc[young, "unique_id"]))
+    if new:
+        notes.append(f"{len(new)} series begin after the training data, and are not scored: {_named(new)}.")
+    lost = sorted({*scale["unique_id"], *table["unique_id"].astype("category").cat.categories} - scored_ids - {*new})
+    if lost:
+        notes.append(
+            f"{len(lost)} of {len(lost) + len(scored_ids)} series have no observed value in the test and are not "
+            f"scored: {_named(lost)}. With advanced.window.align: end each series is tested at its own end."
+        )
+    return scored, notes
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+
+
+def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
+    """Mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, pinball, …"""
+    horizon = int(scored["step"].max())
+    codes = scored["unique_id"].astype("category").cat
+    frame = scored.drop(columns=["unique_id", "cutoff", "ds", "step"]).astype(np.float64)
+    frame["cell"] = codes.codes.to_numpy(np.int64) * horizon + scored["step"].to_numpy(np.int64) - 1
+    cell = frame.groupby("cell")["y"].agg("size").to_frame("count")
+    cell["size"] = frame["y"].abs().groupby(frame["cell"]).mean()
+    cell.insert(0, "unique_id", codes.categories.to_numpy()[cell.index // horizon])
+    cell.insert(1, "step", cell.index % horizon + 1)
+    for model in MODELS:
+        point = {name: getattr(losses, name)(frame, [model], id_col="cell") for name in ("mae", "mse", "smape")}
+        columns = {name: loss.set_index("cell")[model] for name, loss in point.items()}
+        # Every quantile of a baseline is its one forecast; over mirrored quantiles that is half the absolute error.
+        quantile = _quantile_losses(frame, levels) if model == MODEL else {"pinball": columns["mae"] / 2}
+        yield cell.assign(model=model, **columns, **quantile)
+
+
+def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, pd.Series[float]]:
+    """Mean pinball loss, coverage and width of each cell."""
+    bounds = [interval_columns(level) for level in levels]
+    columns = [*(low for low, _ in reversed(bounds)), MODEL, *(high for _, high in bounds)]
+    quantiles = [*((1 - level) / 2 for level in reversed(levels)), 0.5, *((1 + level) / 2 for level in levels)]
+    pinball = losses.mqloss(frame, {MODEL: columns}, np.array(quantiles), id_col="cell").set_index("cell")[MODEL]
+    result = {"pinball": pinball}
+    for low, high in bounds:
+        percent = low.rsplit("-", 1)[1]
+        # `losses.coverage` counts a missing target as a miss; unobserved rows are gone by now.
+        covered = losses.coverage(frame, [MODEL], percent, id_col="cell")  # type: ignore[arg-type]
+        result[f"coverage-{percent}"] = covered.set_index("cell")[MODEL]
+        result[f"width-{percent}"] = (frame[high] - frame[low]).groupby(frame["cell"]).mean()
+    return result
+
+
+def _scale_notes(scored: pd.DataFrame, scale: pd.DataFrame) -> list[str]:
+    """Which scales are not those of seasonal naive."""
+    if "basis" not in scale:
+        return []
+    other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(scored["unique_id"].unique())]
+    return [
+        f"{len(group)} series are scaled by {basis} instead of seasonal naive's in-sample error: "
+        f"{_named(list(group['unique_id']))}."
+        for basis, group in other.groupby("basis")
+    ]

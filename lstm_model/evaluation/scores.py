@@ -1,0 +1,237 @@
+"""Scores in a form that is kept, compared and reported: total, per series, per step, and one headline."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.evaluation.baselines import BASELINES
+
+MODEL = "lstm"
+MODELS = (MODEL, *BASELINES)
+SERIES_MEANS = ["smape", "mase", "rmsse"]
+"""Scores free of units, which are averaged over series; the others are over points."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict, by MASE."""
+
+    verdict: str
+    """One or two plain sentences."""
+    beats_seasonal_naive: bool
+    """Strictly better; a tie does not count."""
+    beats_baseline: bool
+    """Strictly better than the best baseline."""
+    best_baseline: str
+    mase: dict[str, float]
+    """By model, the baselines included."""
+    skill: float | None
+    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None where that baseline has no error at all."""
+    series_won: int
+    """Series on which the LSTM beats seasonal naive."""
+    num_series: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of the LSTM and of each baseline, on the same points.
+
+    Columns of every table: model, count (points), mae, rmse, smape (percent), mase, rmsse, pinball, wql, and for
+    each level coverage-80 and width-80 (share covered and mean width of the interval; NaN for baselines).
+    """
+
+    headline: Headline
+    total: pd.DataFrame
+    """One row a model."""
+    per_series: pd.DataFrame
+    """unique_id and model; where all windows of a series are one."""
+    per_step: pd.DataFrame
+    """step (1..H) and model."""
+    levels: tuple[float, ...]
+    num_windows: int
+    notes: list[str]
+    """What a reader must know: what was left out, which scale stood in for which."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """`total` as JSON, None where a baseline has no such score."""
+        rows: list[dict[str, Any]] = _without_nan(self.total.to_dict(orient="records"))
+        return rows
+
+    @property
+    def beats_baseline(self) -> bool:
+        return self.headline.beats_baseline
+
+    def to_folder(self, folder: Path) -> None:
+        """Write scores.json (headline, total, notes), per_series.parquet and per_step.parquet.
+
+        The same scores give the same bytes.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {
+            "headline": asdict(self.headline),
+            "total": self.total.to_dict(orient="records"),
+            "levels": self.levels,
+            "num_windows": self.num_windows,
+            "notes": self.notes,
+        }
+        text = json.dumps(_without_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+        self.per_series.to_parquet(folder / "per_series.parquet", index=False)
+        self.per_step.to_parquet(folder / "per_step.parquet", index=False)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """Read what `to_folder` wrote.
+
+        Raises:
+            FileNotFoundError: one of its files is not there.
+        """
+        document = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        numbers = {name: float for name in document["total"][0] if name not in ("model", "count")}
+        return cls(
+            headline=Headline(**document["headline"]),
+            total=pd.DataFrame(document["total"]).astype(numbers),
+            per_series=pd.read_parquet(folder / "per_series.parquet"),
+            per_step=pd.read_parquet(folder / "per_step.parquet"),
+            levels=tuple(document["levels"]),
+            num_windows=document["num_windows"],
+            notes=document["notes"],
+        )
+
+
+def interval_columns(level: float) -> tuple[str, str]:
+    """Names of the lower and upper bound of a central interval: 0.8 gives lstm-lo-80 and lstm-hi-80."""
+    percent = f"{round(100 * level, 4):g}"
+    return f"{MODEL}-lo-{percent}", f"{MODEL}-hi-{percent}"
+
+
+def levels_of(table: pd.DataFrame) -> tuple[float, ...]:
+    """The levels whose intervals a forecast table holds, ascending."""
+    found = (re.fullmatch(rf"{MODEL}-lo-([\d.]+)", str(name)) for name in table.columns)
+    return tuple(sorted(round(float(match[1]) / 100, 6) for match in found if match))
+
+
+def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
+    """Roll cells up into scores.
+
+    Args:
+        cells: of one model after another, so that those of all need not be in memory together: a row for each
+            (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
+            mse, smape (share), pinball, coverage-…, width-….
+    """
+    parts = [_views(one) for one in cells]
+    total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
+    return Scores(
+        headline=headline(total, per_series),
+        total=_in_model_order(total, []),
+        per_series=_in_model_order(per_series, ["unique_id"]),
+        per_step=_in_model_order(per_step, ["step"]),
+        levels=tuple(levels),
+        num_windows=num_windows,
+        notes=notes,
+    )
+
+
+def headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
+    """The verdict on the LSTM, by MASE."""
+    mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
+    best = min(BASELINES, key=lambda name: mase[name])
+    by_model = per_series.pivot(index="unique_id", columns="model", values="mase")
+    won = int((by_model[MODEL] < by_model["seasonal_naive"]).sum())
+    return Headline(
+        verdict=_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
+        beats_seasonal_naive=mase[MODEL] < mase["seasonal_naive"],
+        beats_baseline=mase[MODEL] < mase[best],
+        best_baseline=best,
+        mase={name: mase[name] for name in MODELS},
+        skill=1 - mase[MODEL] / mase[best] if mase[best] > 0 else None,
+        series_won=won,
+        num_series=len(by_model),
+    )
+
+
+def _verdict(mase: dict[str, float], best: str) -> str:
+    lstm, seasonal, least = (_digits(mase[name]) for name in (MODEL, "seasonal_naive", best))
+    if mase[MODEL] > mase["seasonal_naive"]:
+        return (
+            f"The LSTM loses to seasonal naive: MASE {lstm} against {seasonal}. "
+            "Repeating the last season forecasts better than this model; do not use it as it is."
+        )
+    if mase[MODEL] == mase["seasonal_naive"]:
+        return f"The LSTM does not beat seasonal naive: both have MASE {lstm}. Repeating the last season does as well."
+    if mase[MODEL] >= mase[best]:
+        return (
+            f"The LSTM beats seasonal naive (MASE {lstm} against {seasonal}), "
+            f"but not {best.replace('_', ' ')} ({least}), the best baseline."
+        )
+    name, lower = best.replace("_", " "), f"{1 - mase[MODEL] / mase[best]:.0%}"
+    return f"The LSTM beats every baseline: MASE {lstm} against {least} of {name}, the best one ({lower} less error)."
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3f}" if value < 100 else f"{value:.4g}"
+
+
+def _pool(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Means over all points of each group: cells weighted by how many points they hold."""
+    keys = ["unique_id", "step", "model", "mase_scale", "rmsse_scale"]
+    means = [str(name) for name in cells if name not in (*keys, "count")]
+    weighted = cells[means].mul(cells["count"], axis=0).assign(count=cells["count"])
+    grouped = weighted.groupby([cells[name] for name in by], sort=False, observed=True)
+    pooled = grouped.sum(min_count=1)
+    pooled[means] = pooled[means].div(pooled["count"], axis=0)
+    scale = (
+        cells[["mase_scale", "rmsse_scale"]].groupby([cells[name] for name in by], sort=False, observed=True).first()
+    )
+    return pooled.join(scale).reset_index()
+
+
+def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
+    """From means of losses to scores; for groups that lie within one series."""
+    rmse = np.sqrt(pooled["mse"])
+    return pooled.assign(
+        rmse=rmse,
+        smape=200 * pooled["smape"],
+        mase=pooled["mae"] / pooled["mase_scale"],
+        rmsse=rmse / pooled["rmsse_scale"],
+        wql=2 * pooled["pinball"] / pooled["size"].where(pooled["size"] > 0),
+    )
+
+
+def _views(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Total, per series and per step, of one model."""
+    per_series = _finish(_pool(cells, ["unique_id", "model"]))
+    total = _average(cells, ["model"], of_series=per_series)
+    return total, per_series, _average(cells, ["step", "model"], of_series=_finish(cells))
+
+
+def _average(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
+    """Scores over several series: points pooled, except that those without units are means over series."""
+    result = _finish(_pool(cells, by))
+    means = of_series.groupby(by, sort=False, observed=True)[SERIES_MEANS].mean().reset_index()
+    return result.drop(columns=SERIES_MEANS).merge(means, on=by)
+
+
+def _in_model_order(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    intervals = [name for name in scores if str(name).startswith(("coverage-", "width-"))]
+    columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
+    rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
+    return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

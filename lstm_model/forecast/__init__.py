@@ -1,0 +1,1 @@
+"""A trained forecaster: its bundle, its calibration, its forecasts of what comes next."""

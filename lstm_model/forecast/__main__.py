@@ -1,0 +1,99 @@
+"""Forecasts without Prefect and without a store: a bundle's folder and a file of series in, a table out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lstm_model.contracts.artifact import MANIFEST
+from lstm_model.contracts.bundle_card import RECORD, covariates_of, read_card
+from lstm_model.contracts.settings import Columns, FileLayout, PipelineConfig, Source, SourceKind
+from lstm_model.forecast.predict import forecast
+from lstm_model.quality.doctor import examine
+from lstm_model.sources.raw_series import read_source
+from lstm_model.sources.readers import read_files
+
+USED = ("source", "horizon", "season", "missing")
+"""What reading needs of the config in a bundle: other sections may be those of another version."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Forecast a file; returns the exit code: 0 done, 2 the bundle or the series cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m lstm_model.forecast", description="Forecast without Prefect.")
+    parser.add_argument("bundle", type=Path, help="folder of a bundle")
+    parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
+    parser.add_argument("--output", type=Path, help="file to write, .csv or .parquet; without it a table is printed")
+    options = parser.parse_args(arguments)
+    try:
+        if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
+            raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
+        with tempfile.TemporaryDirectory() as folder:
+            result = forecast(options.bundle, _series_table(options.bundle, options.series, Path(folder)))
+    except (ValueError, OSError) as error:
+        _tell(f"error: {error}")
+        return 2
+    for note in result.notes:
+        _tell(f"note: {note}")
+    _write(result.table.assign(model_version=version_of_folder(options.bundle)), options.output)
+    return 0
+
+
+def version_of_folder(bundle: Path) -> str:
+    """As the registry calls it: of the manifest where it lies in a store, else of the bundle's record."""
+    manifest = bundle / MANIFEST
+    return hashlib.sha256((manifest if manifest.is_file() else bundle / RECORD).read_bytes()).hexdigest()[:16]
+
+
+def _series_table(bundle: Path, file: Path, folder: Path) -> Path:
+    """The file as a series table: one already, or read and examined like a source."""
+    if file.suffix == ".parquet" and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
+        return file
+    config = _config_for(read_card(bundle), file)
+    raw = read_source(config.source, covariates=config.covariates)
+    examined = examine(raw, config)
+    for finding in examined.findings:
+        _tell(f"{finding.severity}: {finding.message}")
+    table = folder / "series.parquet"
+    examined.table.to_parquet(table, index=False)
+    return table
+
+
+def _config_for(card: dict[str, Any], file: Path) -> PipelineConfig:
+    """The config that the bundle was made with, reading this file; its column names count where the file has them."""
+    made_with = card.get("config") or {}
+    config = PipelineConfig.model_validate({name: made_with[name] for name in USED if name in made_with})
+    source = Source(kind=SourceKind.files, path=str(file))
+    if config.source.kind is not SourceKind.synthetic:
+        kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
+        source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
+        header = set(read_files(source)[0].frame.columns)
+        if not {name for name in source.columns.model_dump().values() if name} <= header:
+            source = source.model_copy(update={"columns": Columns(), "layout": FileLayout.auto})
+    covariates, frequency = covariates_of(card), card["frequency"]
+    return config.model_copy(update={"source": source, "covariates": covariates, "frequency": frequency})
+
+
+def _write(table: pd.DataFrame, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(table.to_string(index=False) + "\n")
+    elif output.suffix == ".csv":
+        table.to_csv(output, index=False)
+    else:
+        table.to_parquet(output, index=False)
+
+
+def _tell(text: str) -> None:
+    """To the error stream, so that a printed table stays one."""
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""A trained forecaster: windows in, quantiles in original units out.
+
+Shapes: W windows, H horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lstm_model.contracts.settings import ModelSpec
+from lstm_model.forecast.calibrate import Calibration
+from lstm_model.networks.models import forecast_batch
+from lstm_model.networks.normalise import restored
+from lstm_model.networks.segmented import InputShape, SegmentedLSTM
+from lstm_model.windows.in_memory import Windows
+
+Floats = NDArray[np.float32]
+Scaler = dict[str, list[list[float]]]
+
+DECODER_ROWS = 65_536
+"""A forecast is made in batches of at most this many windows x output segments, which bounds its memory."""
+
+
+@dataclass
+class Forecaster:
+    """A trained network with all that is needed to forecast: it knows nothing of training."""
+
+    network: nn.Module
+    spec: ModelSpec
+    shape: InputShape
+    scaler: Scaler = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def context(self) -> int:
+        return self.shape.context
+
+    @property
+    def horizon(self) -> int:
+        return self.shape.horizon
+
+    @property
+    def season(self) -> int:
+        return self.shape.season
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Ascending, the median in the middle; the tutorial's network knows the median alone."""
+        return (0.5,) if self.spec.kind == "tutorial" else self.spec.quantiles
+
+    def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> Floats:
+        """Quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
+
+        Args:
+            windows: cut with the forecaster's own context and horizon.
+            batch_size: windows at once, at most.
+            device: where to compute; the network's own device when empty, and it stays there afterwards.
+
+        Raises:
+            ValueError: the windows have another geometry or other covariates.
+        """
+        values_WHQ, loc_W1, scale_W1 = self.predict_normalised(windows, batch_size=batch_size, device=device)
+        if self.calibration is not None:
+            values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
+        values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
+        return restored(values, self.spec.transform).numpy()
+
+    def predict_normalised(
+        self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """As `predict`, before calibration: values (W, H, Q) with loc and scale (W, 1) of each window."""
+        self._check(windows)
+        at = torch.device(device) if device else next(self.network.parameters()).device
+        self.network.to(at).eval()
+        values = np.empty((len(windows), self.horizon, len(self.quantiles)), np.float32)
+        loc, scale = np.empty((len(windows), 1), np.float32), np.empty((len(windows), 1), np.float32)
+        with torch.inference_mode():
+            for part in _slices(len(windows), self.batch_size(batch_size)):
+                batch = windows.batch(torch.arange(part.start, part.stop)).to(at)
+                result = forecast_batch(self.network, batch, spec=self.spec, context=self.context)
+                values[part], loc[part], scale[part] = (a.float().cpu().numpy() for a in result)
+        return values, loc, scale
+
+    def batch_size(self, most: int) -> int:
+        """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
+        writes = self.network.writes if isinstance(self.network, SegmentedLSTM) else 1
+        return max(1, min(most, DECODER_ROWS // writes))
+
+    def _check(self, windows: Windows) -> None:
+        received, expected = shape_of(windows, season=self.season), self.shape
+        if received != expected:
+            raise ValueError(f"these windows do not fit the forecaster: received {received}, expected {expected}")
+
+
+def shape_of(windows: Windows, *, season: int) -> InputShape:
+    """The input shape that a network for these windows needs."""
+    return InputShape(
+        context=windows.context,
+        horizon=windows.horizon,
+        season=season,
+        past=windows.past_NP.shape[1],
+        future=windows.future_NF.shape[1],
+        static=windows.static_KS.shape[1],
+    )
+
+
+def _slices(total: int, size: int) -> Iterator[slice]:
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

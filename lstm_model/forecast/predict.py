@@ -1,0 +1,255 @@
+"""A bundle and a series table in, forecasts of what comes next out.
+
+python -m lstm_model.forecast BUNDLE SERIES [--output forecasts.csv]
+
+Every series is forecast from its own last observed timestamp, also one that the bundle has never seen. The same bundle
+and the same history give the same bytes on one machine's CPU, whichever other series are in the table. Kernels round
+differently for another number of threads, another size of the batch and another place in it, so all three are fixed
+here: a series' name says which place of a batch it takes.
+
+Shapes: W windows, H horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from lstm_model.compute.threads import restored_threads
+from lstm_model.contracts.bundle_card import covariates_of, read_card
+from lstm_model.contracts.findings import DataError, left_out_notes, listed
+from lstm_model.contracts.settings import Covariates
+from lstm_model.contracts.shard import Frame
+from lstm_model.forecast.bundle import load_bundle
+from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
+from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
+from lstm_model.windows.in_memory import Windows
+from lstm_model.windows.layout import Layout, Segment
+from lstm_model.windows.segments import upcoming
+
+BATCH = 64
+"""Every batch has exactly so many windows; places that no series takes are filled with copies."""
+SERIES_AT_ONCE = 8192
+"""Bounds the memory; fewer would leave more places empty."""
+
+
+@dataclass
+class Forecasts:
+    """The next horizon of every series, and which series were left out and why."""
+
+    table: pd.DataFrame
+    """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ... (float32), by unique_id and step."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Series that were not forecast, by the reason."""
+
+    @property
+    def notes(self) -> list[str]:
+        """The same for a person."""
+        return left_out_notes([self.left_out])
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What a bundle needs to be told of a series table."""
+
+    forecaster: Forecaster
+    covariates: Covariates
+    frequency: str
+    static: dict[str, list[float]]
+    end: Any
+
+    @property
+    def layout(self) -> Layout:
+        shape = self.forecaster.shape
+        return Layout(
+            context=shape.context, horizon=shape.horizon, stride=1, frequency=self.frequency, lead=shape.context
+        )
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What is read of one series, and its last observed `ds`."""
+
+    segment: Segment
+    cutoff: Any
+
+
+def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Forecasts:
+    """Forecast the steps after each series' last observation.
+
+    Args:
+        bundle: the folder of a bundle, see `lstm_model.forecast.bundle`.
+        table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
+        frame: of the whole panel, where the table is a shard of it.
+
+    Raises:
+        ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
+            there, a future covariate that is not known through the horizon, a forecast that is not a number.
+    """
+    card, forecaster = read_card(bundle), load_bundle(bundle)
+    covariates = covariates_of(card)
+    _check_columns(table, covariates)
+    known = card["covariates"]["static_categories"]
+    static = encode_static(table, covariates.static, known=known)["rows"]
+    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
+    reader = _Reader(forecaster, covariates, card["frequency"], static, end)
+    if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
+        raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
+    left_out = dict[str, list[str]]()
+    with restored_threads():
+        torch.set_num_threads(1)
+        ready = _upcoming(reader, read_series(table, covariates), left_out)
+        chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
+        found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
+    if not any(map(len, found)) and frame is None:
+        raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
+    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
+
+
+def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
+    """The mean of the distribution whose quantile function is linear between the quantiles: (W, H).
+
+    Beyond the outermost quantiles it is taken as flat, so that a tail nobody forecast moves nothing; a long one makes
+    the true mean lie further out. With the median alone the mean is the median.
+    """
+    edges = np.array([0.0, *quantiles, 1.0])
+    values = values_WHQ.astype(np.float64)
+    padded = [values[..., 0], *(values[..., q] for q in range(len(quantiles))), values[..., -1]]
+    total = np.zeros(values.shape[:-1])
+    # Summed in this order rather than as a matrix product, whose rounding depends on how many rows there are.
+    for width, low, high in zip(np.diff(edges), padded, padded[1:], strict=False):
+        total += width * (low + high) / 2
+    return total.astype(np.float32)
+
+
+def _upcoming(reader: _Reader, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Next]:
+    for one in series:
+        if _has_future(reader, one, left_out):
+            shape = reader.forecaster.shape
+            yield _Next(upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
+
+
+def _forecast_chunk(reader: _Reader, chunk: list[_Next], left_out: dict[str, list[str]]) -> pd.DataFrame:
+    _check_grid(reader, chunk)
+    windows = Windows.from_segments([one.segment for one in chunk], reader.layout, reader.static, scored=False)
+    ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
+    few = sorted({one.segment.unique_id for one in chunk} - set(ids))
+    if few:
+        left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
+    values_WHQ = _predict(reader.forecaster, windows, ids)
+    _check_finite(values_WHQ, ids)
+    return _rows(windows, ids, values_WHQ, reader.forecaster.quantiles)
+
+
+def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
+    """As `Forecaster.predict`, every series at the place in a batch that its name gives it."""
+    if not len(windows):
+        return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
+    size = forecaster.batch_size(BATCH)
+    place_W = np.array([zlib.crc32(unique_id.encode()) % size for unique_id in ids])
+    batch_W = pd.Series(place_W).groupby(place_W).cumcount().to_numpy()
+    row_W = batch_W * size + place_W
+    filled = torch.zeros((int(batch_W.max()) + 1) * size, dtype=torch.int64)
+    filled[torch.from_numpy(row_W)] = torch.arange(len(ids))
+    values: NDArray[np.float32] = forecaster.predict(windows.take(filled), batch_size=size, device="cpu")[row_W]
+    return values
+
+
+def _rows(
+    windows: Windows, ids: list[str], values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
+) -> pd.DataFrame:
+    horizon, middle = windows.horizon, len(quantiles) // 2
+    columns: dict[str, Any] = {
+        "unique_id": pd.array(ids, dtype="str").repeat(horizon),
+        "cutoff": np.repeat(windows.cutoff_W, horizon),
+        "ds": windows.ds_WH().reshape(-1),
+        "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(windows)),
+        "mean": mean_of(values_WHQ, quantiles).reshape(-1),
+        "median": values_WHQ[..., middle].reshape(-1),
+    }
+    for i in range(middle - 1, -1, -1):
+        low, high = interval_columns(1 - 2 * quantiles[i])
+        columns[low] = values_WHQ[..., i].reshape(-1)
+        columns[high] = values_WHQ[..., -1 - i].reshape(-1)
+    return pd.DataFrame(columns)
+
+
+def interval_columns(level: float) -> tuple[str, str]:
+    """Names of the bounds of a central interval: 0.8 gives lo_80 and hi_80, 0.975 gives lo_97_5 and hi_97_5."""
+    percent = f"{round(100 * level, 4):g}".replace(".", "_")
+    return f"lo_{percent}", f"hi_{percent}"
+
+
+def _has_future(reader: _Reader, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
+    """Whether a series' future covariates are known through the horizon; one that has ended needs no forecast.
+
+    Raises:
+        DataError: they are not, and the series goes on.
+    """
+    if not reader.covariates.future:
+        return True
+    horizon = reader.layout.horizon
+    cut = int(np.flatnonzero(series.observed)[-1]) + 1
+    given = series.future[cut : cut + horizon]
+    unknown = np.pad(np.isnan(given), ((0, horizon - len(given)), (0, 0)), constant_values=True)
+    if not unknown.any():
+        return True
+    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), reader.frequency)
+    if not len(given) and ahead[-1] <= reader.end:
+        left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
+        return False
+    step = int(unknown.any(axis=1).argmax())
+    name = reader.covariates.future[int(unknown[step].argmax())]
+    raise DataError(
+        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_shown(ahead[step])}; a "
+        f"forecast of {horizon} steps after {_shown(series.ds[cut - 1])} needs it through {_shown(ahead[-1])}. Bring "
+        "rows after the last observation, with an empty target"
+    )
+
+
+def _check_columns(table: Path, covariates: Covariates) -> None:
+    schema = pq.read_schema(table)
+    for role in ("static", "past", "future"):
+        for name in getattr(covariates, role):
+            if name not in schema.names:
+                raise DataError(
+                    f"the bundle reads the {role} covariate {name!r}, which the series table does not have (it has "
+                    f"{listed(schema.names)}). Declare it in covariates.{role}, or train a model without it"
+                )
+
+
+def _check_grid(reader: _Reader, chunk: list[_Next]) -> None:
+    """What lies between the first and the last row of a context must be steps of the bundle's frequency."""
+    starts = np.array([one.segment.start for one in chunk])
+    steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
+    for one, expected, count in zip(chunk, advance(starts, steps, reader.frequency), steps, strict=True):
+        if one.cutoff != expected:
+            raise DataError(
+                f"the bundle forecasts steps of frequency {reader.frequency!r}; series {one.segment.unique_id!r} has "
+                f"{count:,} other steps from {_shown(one.segment.start)} to {_shown(one.cutoff)}. Use a bundle that "
+                "was trained on such data"
+            )
+
+
+def _check_finite(values_WHQ: NDArray[np.float32], ids: list[str]) -> None:
+    broken_W = ~np.isfinite(values_WHQ).all(axis=(1, 2))
+    if broken_W.any():
+        raise ValueError(
+            f"the bundle forecasts NaN or infinity for {broken_W.sum()} of {len(ids)} series, first for "
+            f"{ids[int(broken_W.argmax())]!r}; look for extreme values at its end, or train again"
+        )
+
+
+def _shown(ds: Any) -> str:
+    return str(ds).replace("T", " ").removesuffix(".000000")

@@ -1,0 +1,406 @@
+"""Every forecast ever issued, each exactly once.
+
+An append writes one immutable Parquet file, named by its number: 00000007-00000007.parquet. It holds the forecasts of
+one issue: one cutoff and one model, or several cutoffs where series end apart. Every so many files are merged into one
+that is named by the range it holds, 00000000-00000031.parquet, so that years of hourly forecasts stay a hundred files.
+The folder is the truth: a file counts once it bears its name, and one whose range lies inside another's counts no
+more. So a process that dies at any moment leaves every forecast there once, and nothing half-written.
+
+In an object store writers of several machines meet, whom no lock keeps apart. There a number is taken by whoever writes
+its file first, ranges are merged in blocks that can only lie apart or inside each other, and files that were merged
+stay for a while, so that nobody who has just listed them misses one.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import operator
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from lstm_model.storage.backend import Entry
+from lstm_model.storage.store import Store
+
+Found = TypeVar("Found")
+
+FOLDER = "ledger"
+KEY = ("unique_id", "cutoff", "model_version")
+ORDER = [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
+FIXED = ("unique_id", "cutoff", "ds", "step", "mean", "median")
+FANOUT = 32
+"""So many files in a row that hold equally many issues are merged."""
+MERGED_BYTES = 64 << 20
+"""Files that together are larger stay apart, which bounds the memory of a merge."""
+TRIES = 60
+"""In an object store, of an append while others write."""
+LOOKS = 4
+"""In an object store, at files that others are merging."""
+SETTLE_SECONDS = 60.0
+"""In an object store, files that were merged stay for so long."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A file of the ledger: the issues from `first` to `last`."""
+
+    first: int
+    last: int
+    entry: Entry = field(compare=False)
+
+    @property
+    def issues(self) -> int:
+        return self.last - self.first + 1
+
+
+class DamagedLedgerError(ValueError):
+    """A file of the ledger is gone or cannot be read."""
+
+
+class Ledger:
+    """The ledger of one problem, in its store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._home = store, store.home
+        self.folder = store.root / FOLDER
+
+    def append(self, tables: pd.DataFrame | Iterable[pd.DataFrame], *, model_version: str) -> int:
+        """Add the forecasts that are not there yet, as one issue; one is known by its series, cutoff and model.
+
+        Args:
+            tables: unique_id, cutoff, ds, step, mean, median and the bounds of intervals, see `forecast.predict`;
+                several have different series, and are looked at one after another.
+            model_version: of the bundle that made them.
+
+        Returns:
+            The number of new rows.
+
+        Raises:
+            ValueError: a forecast is in a table twice, a series in two tables, or timestamps are of another type than
+                the ledger's.
+        """
+        each = [tables] if isinstance(tables, pd.DataFrame) else tables
+        parts = [_to_arrow(table, model_version) for table in each]
+        _check_apart(parts)
+        issue = _oldest_first(pa.concat_tables(parts))
+        with self._store.lock("ledger"):
+            self._again(self._sweep)
+            written = self._until_it_counts(issue)
+            self._again(self._merge)
+        return written
+
+    def read(
+        self,
+        *,
+        since: Any = None,
+        cutoffs: pd.Series | None = None,
+        ids: tuple[str, str | None] | None = None,
+        model_version: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecasts as they were issued, the oldest first; all of them, or a part.
+
+        Args:
+            since: only cutoffs from this one on.
+            cutoffs: only these, of the type that appended forecasts have; a value may occur often.
+            ids: only series whose names are not before the first of these and not after the last, if there is one.
+            model_version: only those of one bundle.
+
+        Raises:
+            DamagedLedgerError: a file is gone or cannot be read.
+        """
+        tests = []
+        if since is not None:
+            tests.append(pads.field("cutoff") >= _moment(since))
+        if cutoffs is not None:
+            tests.append(_among(pa.array(cutoffs.unique(), _moment_type(cutoffs))))
+        if ids is not None:
+            tests.append(pads.field("unique_id") >= ids[0])
+            tests += [pads.field("unique_id") <= ids[1]] if ids[1] is not None else []
+        if model_version is not None:
+            tests.append(pads.field("model_version") == model_version)
+        condition = functools.reduce(operator.and_, tests) if tests else None
+        return self._look(lambda: _to_frame(self._read(self.parts(), condition)))
+
+    def issue_after(self, number: int) -> tuple[int, pd.DataFrame] | None:
+        """The next file that holds issues after this one (-1: the first) and its last issue; None where there is none.
+
+        A merged file comes whole, so that issues up to `number` may come once more.
+        """
+
+        def look() -> tuple[int, pd.DataFrame] | None:
+            part = next((part for part in self.parts() if part.last > number), None)
+            return (part.last, _to_frame(self._read([part], None))) if part is not None else None
+
+        return self._look(look)
+
+    def issue_before(self, number: int | None) -> tuple[Part, pd.DataFrame] | None:
+        """The next file that begins before this issue (None: the newest), and what its last issue forecasts.
+
+        That is unique_id, cutoff and model_version of what bears its last cutoff and model (the end of a large issue).
+        """
+
+        def look() -> tuple[Part, pd.DataFrame] | None:
+            part = next((part for part in self.parts()[::-1] if number is None or part.first < number), None)
+            return (part, _last_keys(self._home.local(part.entry))) if part is not None else None
+
+        return self._look(look)
+
+    def cutoffs(self) -> pd.DataFrame:
+        """How many series each model forecast at each cutoff, ascending: model_version, cutoff, num_series."""
+        names, first = ["model_version", "cutoff"], pads.field("step") == 1
+
+        def look() -> list[pa.Table]:
+            files = [[part] for part in self.parts()] or [[]]
+            return [
+                self._read(one, first, columns=names).group_by(names).aggregate([([], "count_all")]) for one in files
+            ]
+
+        total = pa.concat_tables(self._look(look)).group_by(names).aggregate([("count_all", "sum")])
+        frame: pd.DataFrame = total.rename_columns([*names, "num_series"]).to_pandas()
+        return frame.sort_values(["cutoff", "model_version"], ignore_index=True)
+
+    def model_versions(self) -> set[str]:
+        """The bundles that any forecast was made with: an explanation of it needs them.
+
+        Raises:
+            DamagedLedgerError: a file is gone or cannot be read.
+        """
+
+        def look() -> set[str]:
+            found = [self._read([part], None, columns=["model_version"]).column(0).unique() for part in self.parts()]
+            return {version for column in found for version in column.to_pylist()}
+
+        return self._look(look)
+
+    def parts(self) -> list[Part]:
+        """The files that count, in order.
+
+        Raises:
+            DamagedLedgerError: a number is missing: somebody removed a file.
+        """
+        found = [self._part(entry) for entry in self._files()]
+        found.sort(key=lambda part: (part.first, -part.last))
+        parts: list[Part] = []
+        for part in found:
+            if parts and part.last <= parts[-1].last:
+                continue
+            if parts and part.first != parts[-1].last + 1:
+                raise DamagedLedgerError(
+                    f"{self._home.shown(FOLDER)} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file was "
+                    "removed. Restore it. Only the oldest files may go: without it, those before it must be moved away "
+                    "too"
+                )
+            parts.append(part)
+        return parts
+
+    def _without_known(self, parts: list[Part], issue: pa.Table) -> pa.Table:
+        """The rows whose forecast the ledger does not have."""
+        if not parts or not issue.num_rows:
+            return issue
+        latest = self._home.local(parts[-1].entry)
+        with _reading(latest):
+            kept = pq.read_schema(latest).field("cutoff").type
+        if kept != issue.schema.field("cutoff").type:
+            raise ValueError(
+                f"the ledger in {self._home.shown(FOLDER)} has cutoffs of type {kept}, the new forecasts "
+                f"{issue.schema.field('cutoff').type}: these are other series. Give the problem another name"
+            )
+        version = pads.field("model_version") == issue.column("model_version")[0]
+        condition = version & _among(pc.unique(issue.column("cutoff")))
+        known = self._read(parts, condition, columns=[*KEY, "step"])
+        if not known.num_rows:
+            return issue
+        return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(ORDER)
+
+    def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
+        if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
+            return _schema([], pa.int64()).empty_table()
+        schema = pa.schema([])
+        paths = [self._home.local(part.entry) for part in parts]
+        for path in paths:
+            with _reading(path):
+                schema = pa.unify_schemas([schema, pq.read_schema(path)])
+        return pa.concat_tables([_rows_of(path, schema, condition, columns) for path in paths])
+
+    def _write(self, table: pa.Table, first: int, last: int) -> Part | None:
+        """None where, in an object store, another machine has written a file of that name."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
+        entry = self._home.add(f"{FOLDER}/{first:08}-{last:08}.parquet", buffer.getvalue())
+        return Part(first, last, entry) if entry is not None else None
+
+    def _look(self, look: Callable[[], Found]) -> Found:
+        with self._store.lock("ledger"):
+            return self._again(look)
+
+    def _again(self, look: Callable[[], Found]) -> Found:
+        """In an object store, once more where files were merged between the listing and the reading."""
+        for number in range(LOOKS if self._home.is_shared else 0):
+            time.sleep(0.1 * number)
+            with suppress(FileNotFoundError, DamagedLedgerError):
+                return look()
+        return look()
+
+    def _until_it_counts(self, issue: pa.Table) -> int:
+        """Append what is not known; where another machine was faster, what is not known by then."""
+        written = 0
+        for _ in range(TRIES):
+            parts, new = self._again(lambda: self._missing(issue))
+            if not new.num_rows:
+                return written
+            number = parts[-1].last + 1 if parts else 0
+            part = self._write(new, number, number)
+            if part is None:
+                continue
+            written = int(new.num_rows)
+            # A number from an old listing may lie inside a range that was merged since: such a file does not count.
+            if not self._home.is_shared or _same(part) in map(_same, self._again(self.parts)):
+                return written
+        raise ConnectionError(
+            f"{self._home.shown(FOLDER)}: other writers came between {TRIES} times; the next run issues what is missing"
+        )
+
+    def _missing(self, issue: pa.Table) -> tuple[list[Part], pa.Table]:
+        parts = self.parts()
+        return parts, self._without_known(parts, issue)
+
+    def _merge(self) -> None:
+        """Merge blocks of `FANOUT` files of one size, smallest first, until there is none."""
+        while (block := self._block()) is not None:
+            self._write(self._read(block, None), block[0].first, block[-1].last)
+            for part in block if not self._home.is_shared else []:
+                self._home.remove(part.entry.name)
+
+    def _block(self) -> list[Part] | None:
+        """Files that together make the next larger range; ranges begin at multiples of their length."""
+        blocks: dict[tuple[int, int], list[Part]] = {}
+        for part in self.parts():
+            blocks.setdefault((part.issues, part.first // (part.issues * FANOUT)), []).append(part)
+        for block in blocks.values():
+            if len(block) == FANOUT and sum(part.entry.size for part in block) <= MERGED_BYTES:
+                return block
+        return None
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left: drafts, and files that were merged already. Only with the lock."""
+        if not self._home.is_shared:
+            for draft in self.folder.glob(".*"):
+                draft.unlink()
+        counted, files = self.parts(), self._files()
+        newest = max((entry.modified for entry in files), default=0.0)
+        names = {part.entry.name for part in counted}
+        for part in (self._part(entry) for entry in files if entry.name not in names):
+            over = next((one for one in counted if one.first <= part.first and part.last <= one.last), None)
+            if over is None:
+                continue  # written since the first listing
+            if not self._home.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
+                self._home.remove(part.entry.name)
+
+    def _files(self) -> list[Entry]:
+        return [entry for entry in self._home.entries(FOLDER) if fnmatch(entry.name, f"{FOLDER}/*-*.parquet")]
+
+    def _part(self, entry: Entry) -> Part:
+        match = re.fullmatch(rf"{FOLDER}/(\d{{8}})-(\d{{8}})\.parquet", entry.name)
+        if match is None:
+            raise DamagedLedgerError(f"{self._home.shown(entry.name)} is no file of a ledger; move it elsewhere")
+        return Part(int(match[1]), int(match[2]), entry)
+
+
+def _same(part: Part) -> tuple[str, str]:
+    """A name may be used again."""
+    return part.entry.name, part.entry.tag
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowMemoryError:  # the file is sound
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedLedgerError(
+            f"{path}, a file of the ledger, cannot be read: {error}. Restore it. If it is lost, move it elsewhere, "
+            "and unless it is the newest, those with smaller numbers too"
+        ) from error
+
+
+def _rows_of(path: Path, schema: pa.Schema, condition: Any, columns: list[str] | None) -> pa.Table:
+    with _reading(path):
+        return pads.dataset(path, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
+
+
+def _last_keys(path: Path) -> pd.DataFrame:
+    """From the last row group alone: a file may hold years."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        keys = file.read_row_group(file.num_row_groups - 1, columns=list(KEY)).to_pandas()
+    last = keys.iloc[-1]
+    same = (keys["cutoff"] == last["cutoff"]) & (keys["model_version"] == last["model_version"])
+    distinct: pd.DataFrame = keys.loc[same, list(KEY)].drop_duplicates(ignore_index=True)
+    return distinct
+
+
+def _among(cutoffs: pa.Array) -> Any:
+    """Between the least and the greatest too, by which files and row groups are skipped."""
+    span, cutoff = pc.min_max(cutoffs), pads.field("cutoff")
+    return (cutoff >= span["min"]) & (cutoff <= span["max"]) & cutoff.isin(cutoffs)
+
+
+def _moment_type(cutoffs: pd.Series) -> pa.DataType:
+    return pa.int64() if cutoffs.dtype.kind == "i" else pa.timestamp("us")
+
+
+def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
+    if table.duplicated(["unique_id", "cutoff", "step"]).any():
+        raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
+    table, moment = table.assign(model_version=model_version), _moment_type(table["cutoff"])
+    bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
+    arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
+    return arrow.replace_schema_metadata(None)
+
+
+def _check_apart(parts: list[pa.Table]) -> None:
+    """That tables which were checked one by one have no forecast in common."""
+    names = pa.chunked_array([pc.unique(part.column("unique_id")) for part in parts], pa.string())
+    if pc.count_distinct(names).as_py() < len(names):
+        again = next(one["values"].as_py() for one in names.value_counts() if one["counts"].as_py() > 1)
+        raise ValueError(f"two tables hold forecasts of the same series, such as {again!r}")
+
+
+def _oldest_first(issue: pa.Table) -> pa.Table:
+    """Almost always all series end together, and nothing is moved."""
+    span = pc.min_max(issue.column("cutoff"))
+    return issue if span["min"] == span["max"] else issue.sort_by("cutoff")
+
+
+def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:
+    types = {"unique_id": pa.string(), "cutoff": moment, "ds": moment, "step": pa.int32()}
+    names = [*FIXED, *bounds, "model_version"]
+    return pa.schema([(n, pa.string() if n == "model_version" else types.get(n, pa.float32())) for n in names])
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    """Intervals from the narrowest, whichever models had them."""
+    bounds = [name for name in table.column_names if name not in (*FIXED, "model_version")]
+    bounds.sort(key=lambda name: (float(name[3:].replace("_", ".")), name[:2] == "hi"))
+    frame: pd.DataFrame = table.select([*FIXED, *bounds, "model_version"]).to_pandas()
+    return frame
+
+
+def _moment(since: Any) -> Any:
+    """As Arrow compares it: pandas' timestamps are in other units than the files'."""
+    if isinstance(since, (int, np.integer)):
+        return int(since)
+    return pa.scalar(pd.Timestamp(since).as_unit("us"), pa.timestamp("us"))

@@ -1,0 +1,283 @@
+"""Forecasts that were issued against what happened: whether their errors still are what the model's test showed.
+
+Everything is computed anew each time from the ledger and the newest series table, so that late and revised actuals
+count, and nothing needs to be remembered between two looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.lifecycle.cusum import Run, Scale, allowed_for, run_chart, threshold
+from lstm_model.lifecycle.envelope import (
+    autocorrelation,
+    levels_of_points,
+    period_sums,
+    period_values,
+    steps_since,
+    with_scale,
+)
+from lstm_model.timeline.time_axis import advance
+
+Status = Literal["no forecasts", "waiting", "normal", "drift"]
+
+ERROR_SCALE = Scale(guess=0.3, least=0.05)
+"""Of log errors: a third more or less from one period to the next; five percent are too little to act on."""
+MISS_SCALE = Scale(guess=0.15, least=0.03)
+"""Of the arc sine of the root of the share outside: half of it is what 24 independent targets give."""
+START = 3
+"""Periods of the test that the charts start from; they run over its others, and then over those since."""
+ENOUGH_OBSERVED = 0.5
+"""A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
+
+LOOK_BACK, BLOCK = 400, 100
+"""Periods that are looked at, at least; earlier ones are left out in blocks, so that a look sees those of the last."""
+RECENT = 10
+"""Periods whose error is told where nothing is wrong."""
+SAME_ERROR = 0.1
+"""Envelopes whose errors differ by less than a tenth are of the same errors, however well they are known."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of the series, so that those of a large panel need not be in memory together."""
+
+    ledger: pd.DataFrame
+    """unique_id, cutoff, ds, step, median, lo_…, hi_…, model_version; see `ledger`."""
+    series: pd.DataFrame
+    """The newest series table: unique_id, ds, y, observed; not less than what the ledger forecast."""
+    scales: pd.DataFrame
+    """unique_id and mase_scale, those of the champion."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a look at the forecasts showed."""
+
+    status: Status
+    summary: str
+    """One or two plain sentences."""
+    evidence: str | None
+    """End of the period that raised the latest alarm; None without drift. One retraining for each."""
+    periods: pd.DataFrame
+    """Ascending: model_version, counted (of the present champion), end (its last ds), error (1 is as in the test),
+    coverage-…, count, and for counted ones the sum of each chart."""
+    thresholds: dict[str, float]
+    """By chart: error, too narrow, too wide."""
+
+    @property
+    def alarm(self) -> bool:
+        return self.status == "drift"
+
+
+CHARTS = {
+    "error": "the error is {ratio:.2f} times what the model's test showed",
+    "too narrow": "{inside:.0%} of the values lie inside the intervals on average, {usual:.0%} in the model's test",
+    "too wide": "{inside:.0%} of the values lie inside the intervals on average, only {usual:.0%} in the model's test",
+}
+
+
+def watch(
+    pieces: Iterable[Piece],
+    *,
+    issued: pd.DataFrame,
+    end: Any,
+    usual: Mapping[str, Any],
+    champion: str,
+    origin: Any = None,
+    periods_per_false_alarm: int = 200,
+) -> Watch:
+    """Compare what was forecast with what happened.
+
+    Args:
+        pieces: each series in one of them; looked at one after another.
+        issued: what was forecast of all series, see `Ledger.cutoffs`; not more than the pieces hold.
+        end: the latest observed ds of all series.
+        usual: the champion's envelope, see `envelope.envelope`.
+        champion: the model_version whose forecasts since it came into its place raise the alarm.
+        origin: see `origin_of`; where the ledger is whole it is not needed.
+        periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
+    """
+    periods = realised(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
+    if issued.empty:
+        return Watch("no forecasts", "No forecast has been issued yet.", None, periods, {})
+    counted = periods["counted"]
+    if not counted.any():
+        text = "No forecast period of the present champion is over yet; nothing can be said about it."
+        return Watch("waiting", text, None, periods, {})
+    runs = _charts(periods[counted], usual, periods_per_false_alarm)
+    for name, run in runs.items():
+        periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
+    limits = {name: run.threshold for name, run in runs.items()}
+    ringing = {name: run for name, run in runs.items() if run.on and _live(run.alarms[-1], run, periods[counted]) >= 0}
+    if not ringing:
+        return Watch("normal", _as_usual(periods[counted]), None, periods, limits)
+    latest = max(_live(run.alarms[-1], run, periods[counted]) for run in ringing.values())
+    evidence = str(periods[counted]["end"].iloc[latest])
+    return Watch("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
+
+
+def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Mapping[str, Any]) -> Any:
+    """Where the champion's periods begin that are looked at; None before its first forecast.
+
+    It is a whole number of blocks after its first cutoff: were it simply so long ago, periods would end elsewhere, and
+    so the evidence be another, at each look.
+
+    Args:
+        issued: see `Ledger.cutoffs`.
+        champion: its model_version.
+        end: the latest observed ds.
+        usual: the champion's envelope.
+    """
+    counted = issued[_counted(issued, issued, champion)]
+    if counted.empty:
+        return None
+    first = first_cutoff(counted)
+    steps = BLOCK * usual["period_steps"]
+    age = int(steps_since(np.array([end]), first, usual["frequency"])[0]) - LOOK_BACK * usual["period_steps"]
+    return advance(np.array([first]), np.array([max(0, age // steps) * steps]), usual["frequency"])[0]
+
+
+def first_cutoff(issued: pd.DataFrame) -> Any:
+    """The first cutoff that most series share; series that ended long ago have earlier ones.
+
+    Args:
+        issued: cutoff and num_series, ascending; see `Ledger.cutoffs`.
+    """
+    return issued["cutoff"].to_numpy()[issued["num_series"] > issued["num_series"].max() / 2][0]
+
+
+def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
+
+    After a change of the data the champion's errors may be others than before it; then its own test counts.
+    """
+    if backtest is None or backtest["num_periods"] <= own["num_periods"] or not own["error"] or not backtest["error"]:
+        return own
+    comparable = all(own[name] == backtest[name] for name in ("period_steps", "horizon", "frequency"))
+    uncertain = backtest["spread"] * math.sqrt(1 / own["num_periods"] + 1 / backtest["num_periods"])
+    apart = abs(math.log(own["error"] / backtest["error"]))
+    same = set(own["coverage"]) == set(backtest["coverage"]) and apart <= max(SAME_ERROR, 3 * uncertain)
+    return backtest if comparable and same else own
+
+
+def realised(
+    pieces: Iterable[Piece],
+    *,
+    issued: pd.DataFrame,
+    end: Any,
+    usual: Mapping[str, Any],
+    champion: str,
+    origin: Any = None,
+) -> pd.DataFrame:
+    """The periods of each model that are over, with their errors; see `watch`, `Watch.periods` and `origin_of`."""
+    by = ["model_version", "counted"]
+    groups = issued.assign(counted=_counted(issued, issued, champion)).groupby(by, sort=False, observed=True)
+    # With the first cutoff a period is one forecast where possible.
+    origins = {key: origin if key[1] and origin is not None else first_cutoff(rows) for key, rows in groups}
+    sums: dict[Any, list[pd.DataFrame]] = {key: [] for key in origins}
+    for piece in pieces if origins else []:
+        truth = piece.series.loc[piece.series["observed"], ["unique_id", "ds", "y"]]
+        truth = truth.assign(unique_id=truth["unique_id"].astype(str))
+        ledger = piece.ledger.assign(counted=_counted(piece.ledger, issued, champion))
+        ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str))
+        for key, rows in ledger.groupby(by, sort=False, observed=True):
+            if key in origins:  # or it was issued since `issued` was read
+                sums[key].append(_sums_of(rows, truth, piece.scales, usual, origins[key]))
+    parts = [
+        _periods_of(pd.concat(found), end, usual, origins[key]).assign(model_version=key[0], counted=key[1])
+        for key, found in sums.items()
+        if found
+    ]
+    if not parts:
+        return pd.DataFrame({name: [] for name in ("model_version", "counted", "end", "error", "log_error", "count")})
+    return pd.concat(parts, ignore_index=True).sort_values("end", kind="stable", ignore_index=True)
+
+
+def _sums_of(
+    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any
+) -> pd.DataFrame:
+    """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
+    # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
+    rows = rows[rows["step"] <= usual["horizon"]]
+    without = [
+        level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
+    ]
+    rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
+    rows = rows[rows["unique_id"].isin(scales["unique_id"])]
+    at = steps_since(rows["ds"].to_numpy(), origin, usual["frequency"]) - 1
+    rows = rows.assign(period=at // usual["period_steps"])[at >= 0]
+    points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), scales)
+    counts = {"issued": rows.groupby("period").size(), "known": points.groupby("period").size()}
+    return pd.DataFrame(counts).join(period_sums(points, usual))
+
+
+def _periods_of(sums: pd.DataFrame, end: Any, usual: Mapping[str, Any], origin: Any) -> pd.DataFrame:
+    """The values of each period of one model that is over, and its last ds."""
+    sums = sums.groupby("period").sum()
+    sums = sums[sums["count"] > 0].astype({"count": "int64"})
+    values = period_values(sums)
+    steps = (values.index.to_numpy(np.int64) + 1) * usual["period_steps"]
+    last = advance(np.repeat(origin, len(values)), steps, usual["frequency"])
+    over = (last <= end) & (sums["known"] >= ENOUGH_OBSERVED * sums["issued"]).to_numpy()
+    periods: pd.DataFrame = values.assign(end=last)[over].reset_index(drop=True)
+    return periods
+
+
+def _counted(rows: pd.DataFrame, issued: pd.DataFrame, champion: str) -> pd.Series[bool]:
+    """Forecasts of the champion since it came into its place: another model's last forecast was at the same cutoff.
+
+    A champion that was brought back is not blamed for what it did before.
+    """
+    own: pd.Series[bool] = rows["model_version"] == champion
+    others = issued.loc[issued["model_version"] != champion, "cutoff"]
+    return own if others.empty else own & (rows["cutoff"] >= others.max())
+
+
+def _charts(counted: pd.DataFrame, usual: Mapping[str, Any], periods_per_false_alarm: int) -> dict[str, Run]:
+    """The charts of error and coverage over the test's periods and those since."""
+    error = (counted["log_error"], usual["log_error"], ERROR_SCALE, 1)
+    kinds = {"error": error}
+    if usual["coverage"]:
+        kinds["too narrow"] = (counted["miss"], usual["miss"], MISS_SCALE, 1)
+        kinds["too wide"] = (counted["miss"], usual["miss"], MISS_SCALE, -1)
+    runs = {}
+    for name, (live, test, scale, sign) in kinds.items():
+        before, after = np.asarray(test, np.float64), live.to_numpy(np.float64)
+        correlation = allowed_for(len(before), autocorrelation(before) if len(before) > 3 else None)
+        limit = threshold(min(START, len(before)), correlation, len(kinds) * periods_per_false_alarm)
+        values = sign * np.concatenate([before[START:], after])
+        runs[name] = run_chart(values, sign * before[:START], scale=scale, threshold=limit)
+    return runs
+
+
+def _live(position: int, run: Run, counted: pd.DataFrame) -> int:
+    """Which of the counted periods stands at a chart's position; negative in the test, which the gate has judged."""
+    return position - (len(run.sums) - len(counted))
+
+
+def _as_usual(counted: pd.DataFrame) -> str:
+    part = counted.iloc[-RECENT:]
+    ratio, which = math.exp(part["log_error"].mean()), f"{len(part)} periods" if len(part) > 1 else "period"
+    return (
+        f"In the last {which} of forecasts, up to {counted['end'].iloc[-1]}, the error is {ratio:.2f} times that of "
+        "the model's test: nothing that chance does not explain."
+    )
+
+
+def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], ringing: Mapping[str, Run]) -> str:
+    part = counted.iloc[min(max(0, _live(run.since, run, counted)) for run in ringing.values()) :]
+    shares = [name for name in part if str(name).startswith("coverage-")]
+    facts = {
+        "ratio": math.exp(part["log_error"].mean()),
+        "inside": part[shares].to_numpy().mean() if shares else math.nan,
+        "usual": float(np.mean(list(usual["coverage"].values()))) if shares else math.nan,
+    }
+    what = "; ".join(CHARTS[name].format(**facts) for name in ringing)
+    return f"In the {len(part)} forecast periods up to {counted['end'].iloc[-1]}, {what}."

@@ -1,0 +1,345 @@
+"""Champion against challenger: whether a newly trained model may make the forecasts.
+
+Both forecast the same targets, which neither has seen, each from contexts of its own; seasonal naive stands beside
+them as the floor. The loss is the scaled absolute error (MASE's), averaged over a series, then over series.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from lstm_model.contracts.decision import Check, Decision, Verdict
+from lstm_model.contracts.settings import Promotion
+from lstm_model.evaluation.scores import MODEL, interval_columns, levels_of
+from lstm_model.training.leakage import ds_of
+
+ENOUGH_CUTOFFS = 8
+"""Cutoffs that do not overlap, from which a significance test says more than the margin alone."""
+KEYS = ["unique_id", "cutoff", "ds"]
+RIVAL, FLOOR = "champion", "seasonal_naive"
+
+
+class LeakError(ValueError):
+    """A model would be judged on values that it has seen."""
+
+
+@dataclass(frozen=True)
+class SeenThrough:
+    """The last target that anything fitted has seen: training, refit, calibration and all ancestors of a warm start."""
+
+    of_all: Any
+    by_series: dict[str, Any]
+    """Where each series is cut at its own end; a series that is not named was not seen."""
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> SeenThrough:
+        """As a bundle's card records it."""
+        return cls(ds_of(card["seen_through"]["refit"]), {
+            unique_id: ds_of(ds) for unique_id, ds in card.get("seen_through_by_series", {}).items()
+        })  # fmt: skip
+
+    def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """Rows of windows whose every target lies after it."""
+        if not self.by_series:
+            before = np.asarray(table["cutoff"].to_numpy() >= self.of_all)
+            return before if before.all() else self._before_first_target(table)
+        never = table["cutoff"].min()
+        own = table["unique_id"].astype(str).map(self.by_series).fillna(never)
+        return np.asarray(table["cutoff"].to_numpy() >= own.to_numpy())
+
+    def _before_first_target(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """By the first target: series whose steps fall on other days have cutoffs before that of all."""
+        first = table.groupby(["unique_id", "cutoff"], observed=True)["ds"].transform("min")
+        return np.asarray(first.to_numpy() > self.of_all)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What both are judged by."""
+
+    scale: pd.DataFrame
+    """unique_id, mase_scale: errors count in units of seasonal naive's in-sample error."""
+    horizon: int
+    stride: int
+    """Steps between two evaluated cutoffs."""
+    own_ends: bool
+    """Each series is cut at its own end: cutoffs are counted back from there."""
+    settings: Promotion
+
+
+def common_targets(
+    challenger: pd.DataFrame, champion: pd.DataFrame | None, *, seen: Sequence[SeenThrough], gate: Gate
+) -> pd.DataFrame:
+    """The targets of both, side by side.
+
+    Args:
+        challenger: its forecast table.
+        champion: the champion's, of the same cutoffs; None for a first model.
+        seen: of the challenger, then of the champion.
+        gate: what both are judged by.
+
+    Returns:
+        unique_id, cutoff, ds, y, mase_scale, and the scaled absolute errors challenger, champion and seasonal_naive;
+        the bounds of the intervals as lstm-lo-80 and champion-lo-80.
+
+    Raises:
+        LeakError: the challenger's test lies within what it has seen.
+    """
+    if not seen[0].before(challenger).all():
+        raise LeakError(
+            f"the challenger has seen targets up to {seen[0].of_all}, but its test begins after "
+            f"{challenger['cutoff'].min()}: its windows leak. Nothing is promoted; run with refresh to train it again"
+        )
+    table = challenger
+    if champion is not None:
+        bounds = [name for level in levels_of(champion) for name in interval_columns(level)]
+        other = champion.loc[seen[1].before(champion), [*KEYS, MODEL, *bounds]]
+        names = {name: name.replace(MODEL, RIVAL) for name in (MODEL, *bounds)}
+        table = table.merge(_plain_ids(other).rename(columns=names), on=KEYS) if len(other) else table.head(0)
+        table = table.assign(**{RIVAL: table.get(RIVAL, np.nan)})
+    table = _plain_ids(table).merge(gate.scale[["unique_id", "mase_scale"]], on="unique_id")
+    table = table[table["y"].notna() & table[FLOOR].notna()]
+    models = {"challenger": MODEL, FLOOR: FLOOR, **({RIVAL: RIVAL} if champion is not None else {})}
+    errors = {name: (table["y"] - table[column]).abs() / table["mase_scale"] for name, column in models.items()}
+    return table.assign(**errors)
+
+
+def decide(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision:
+    """The decision on the common targets.
+
+    With a champion, the challenger is promoted when it is better by the margin and beyond noise, worse than the cap on
+    no series, and its intervals cover as they should. Beyond noise: with 8 or more cutoffs that do not overlap, a
+    Diebold-Mariano test on the panel's loss per cutoff; with fewer, a majority of the series. Without a champion it
+    must beat seasonal naive, or is promoted with a warning, as the settings say.
+
+    Args:
+        table: from `common_targets`.
+        champion: version of the champion; None for a first model.
+        gate: what both are judged by.
+    """
+    targets = table.groupby("unique_id")["ds"].nunique().max() if len(table) else 0
+    if targets < gate.horizon:
+        return _untested(int(targets), champion, gate)
+    numbers = _numbers(table, champion=champion, gate=gate)
+    if champion is None:
+        return _first(numbers, gate)
+    judge = _against_broken if numbers.champion_loss is None else partial(_against_champion, table)
+    return judge(numbers, gate)
+
+
+def _untested(targets: int, champion: str | None, gate: Gate) -> Decision:
+    """Too little to judge by: a champion stays; without one, any model may be better than none."""
+    few = f"{targets} steps to test on, fewer than one horizon ({gate.horizon})"
+    if champion is not None:
+        summary = f"Deferred, the champion stays: both models have left only {few}. A later run decides."
+        return Decision(verdict="defer", summary=summary, champion=champion)
+    if gate.settings.first_model == "floor":
+        return Decision(verdict="defer", summary=f"Deferred: the history leaves {few}; a first model must be tested.")
+    warning = f"WARNING: the first model is untested: the history leaves {few}; it forecasts because there is no other."
+    return Decision(verdict="promote", summary=warning, warnings=(warning,))
+
+
+def _first(numbers: Decision, gate: Gate) -> Decision:
+    """There is no champion to beat: seasonal naive is what counts."""
+    checks, failed = _floor_checks(numbers, gate)
+    if not failed:
+        return _decided(numbers, "promote", "The first model, and it beats seasonal naive.", checks)
+    if gate.settings.first_model == "floor" or not checks[0].passed:
+        return _decided(numbers, "reject", f"Rejected: the first model must pass every check ({failed}).", checks)
+    warning = f"WARNING: the first model fails a check ({failed}); it forecasts because there is no other."
+    return _decided(numbers, "promote", warning, checks, warnings=(warning,))
+
+
+def _floor_checks(numbers: Decision, gate: Gate) -> tuple[tuple[Check, ...], str]:
+    """What a model must pass that has no champion beside it, and what of it failed, in words."""
+    challenger, floor = _known(numbers.challenger_loss), _known(numbers.floor_loss)
+    checks = (
+        _finite(numbers),
+        Check(name="floor", passed=challenger < floor, detail=f"{challenger:.4f}, seasonal naive {floor:.4f}"),
+        _coverage(numbers, gate),
+    )
+    return checks, "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.passed)
+
+
+def _against_broken(numbers: Decision, gate: Gate) -> Decision:
+    """A champion that forecasts NaN has no error to compare with, and must not stay because of that."""
+    checks, failed = _floor_checks(numbers, gate)
+    if failed:
+        return _decided(numbers, "reject", f"Rejected, though the champion forecasts NaN: {failed}.", checks)
+    return _decided(numbers, "promote", "Better: the champion forecasts NaN, this beats seasonal naive.", checks)
+
+
+def _against_champion(table: pd.DataFrame, numbers: Decision, gate: Gate) -> Decision:
+    settings, improvement = gate.settings, numbers.improvement
+    better = improvement is not None and improvement >= settings.margin
+    shown = "not a number" if improvement is None else f"{improvement:+.2%}"
+    checks = (
+        _finite(numbers),
+        Check(name="margin", passed=better, detail=f"{shown}, at least {settings.margin:+.2%} is asked"),
+        _noise(numbers, settings),
+        _cap(table, settings),
+        _coverage(numbers, gate),
+    )
+    losses = f"scaled error {_known(numbers.challenger_loss):.4f} against {_known(numbers.champion_loss):.4f}"
+    warnings: tuple[str, ...] = ()
+    if _known(numbers.challenger_loss) >= _known(numbers.floor_loss):
+        warnings = (f"it does not beat seasonal naive ({_known(numbers.floor_loss):.4f})",)
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        return _decided(
+            numbers, "reject", f"Rejected, the champion stays: {losses} ({why}).", checks, warnings=warnings
+        )
+    return _decided(numbers, "promote", f"Better by {improvement:.2%}: {losses}.", checks, warnings=warnings)
+
+
+def _decided(
+    numbers: Decision, verdict: Verdict, summary: str, checks: tuple[Check, ...], *, warnings: tuple[str, ...] = ()
+) -> Decision:
+    return numbers.model_copy(update={"verdict": verdict, "summary": summary, "checks": checks, "warnings": warnings})
+
+
+def _numbers(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision:
+    """All that is measured, before any of it is judged."""
+    models = ["challenger", FLOOR, *([RIVAL] if champion else [])]
+    by_series = table.groupby("unique_id")[models].mean()
+    # Means skip NaN: one forecast that is no number must not vanish in them.
+    loss = by_series.mean().where(np.isfinite(table[models].to_numpy()).all(axis=0))
+    cutoffs = losses_per_cutoff(table, models, gate=gate)
+    rival = loss.get(RIVAL)
+    improvement = None if rival is None else _ratio(rival - loss["challenger"], rival)
+    p_value = None
+    if rival is not None and len(cutoffs) >= ENOUGH_CUTOFFS:
+        p_value = diebold_mariano(cutoffs[RIVAL].to_numpy(), cutoffs["challenger"].to_numpy())
+    return Decision(
+        verdict="defer",
+        summary="",
+        champion=champion,
+        challenger_loss=_number(loss["challenger"]),
+        champion_loss=_number(rival),
+        floor_loss=_number(loss[FLOOR]),
+        improvement=_number(improvement),
+        p_value=_number(p_value),
+        num_cutoffs=len(cutoffs),
+        num_series=len(by_series),
+        series_won=int((by_series["challenger"] < by_series[RIVAL if champion else FLOOR]).sum()),
+        coverage=_covered(table, champion=champion is not None),
+        first_target=str(table["ds"].min()),
+        last_target=str(table["ds"].max()),
+    )
+
+
+def losses_per_cutoff(table: pd.DataFrame, models: list[str], *, gate: Gate) -> pd.DataFrame:
+    """The panel's loss at each cutoff, latest first; only cutoffs whose horizons do not overlap.
+
+    Windows that overlap share targets, so that their losses would count the same luck many times.
+    """
+    cutoffs = table["cutoff"]
+    rank = (cutoffs.groupby(table["unique_id"]) if gate.own_ends else cutoffs).rank(method="dense", ascending=False) - 1
+    apart = max(1, math.ceil(gate.horizon / gate.stride))
+    kept = table.assign(rank=rank)[rank % apart == 0]
+    return kept.groupby(["rank", "unique_id"])[models].mean().groupby("rank").mean()
+
+
+def diebold_mariano(champion: NDArray[Any], challenger: NDArray[Any], *, overlap: int = 1) -> float:
+    """One-sided p-value that the challenger's expected loss is lower.
+
+    Diebold & Mariano (1995), Comparing Predictive Accuracy, with the small-sample correction and Student's t of Harvey,
+    Leybourne & Newbold (1997), Testing the equality of prediction mean squared errors.
+
+    Args:
+        champion: (N,) losses, one a cutoff, in order of time.
+        challenger: (N,) losses at the same cutoffs.
+        overlap: horizons in units of the distance of cutoffs; 1 where they do not overlap.
+    """
+    difference = np.asarray(champion, float) - np.asarray(challenger, float)
+    num, mean = len(difference), difference.mean()
+    centred = difference - mean
+    lags = [centred[k:] @ centred[: num - k] / num for k in range(overlap)]
+    variance = (lags[0] + 2 * sum(lags[1:])) / num
+    if variance <= 0:
+        return 0.0 if mean > 0 else 1.0
+    correction = math.sqrt((num + 1 - 2 * overlap + overlap * (overlap - 1) / num) / num)
+    # The upper tail of Student's t; scipy.stats would add a second to every start of the flow.
+    return float(stdtr(num - 1, -correction * mean / math.sqrt(variance)))
+
+
+def _covered(table: pd.DataFrame, *, champion: bool) -> dict[str, dict[str, float]]:
+    """Shares of all targets inside the intervals, of the levels that the challenger has."""
+    shares: dict[str, dict[str, float]] = {}
+    for level in levels_of(table):
+        low, high = interval_columns(level)
+        bounds = {"challenger": (low, high)}
+        if champion and low.replace(MODEL, RIVAL) in table:
+            bounds[RIVAL] = (low.replace(MODEL, RIVAL), high.replace(MODEL, RIVAL))
+        shares[f"{100 * level:g}"] = {
+            name: round(float(table["y"].between(table[a], table[b]).mean()), 6) for name, (a, b) in bounds.items()
+        }
+    return shares
+
+
+def _finite(numbers: Decision) -> Check:
+    passed = numbers.challenger_loss is not None
+    return Check(name="finite", passed=passed, detail="every forecast is a number" if passed else "forecasts are NaN")
+
+
+def _noise(numbers: Decision, settings: Promotion) -> Check:
+    if numbers.p_value is not None:
+        return Check(
+            name="beyond noise",
+            passed=numbers.p_value <= settings.significance,
+            detail=f"p = {numbers.p_value:.3f} over {numbers.num_cutoffs} cutoffs, at most {settings.significance:g}",
+        )
+    return Check(
+        name="majority",
+        passed=2 * numbers.series_won > numbers.num_series,
+        detail=f"better on {numbers.series_won} of {numbers.num_series} series; {numbers.num_cutoffs} cutoffs are too "
+        "few for a test",
+    )
+
+
+def _cap(table: pd.DataFrame, settings: Promotion) -> Check:
+    """Worse than champion and floor alike: either alone may be lucky on a single series."""
+    loss = table.groupby("unique_id")[["challenger", RIVAL, FLOOR]].mean()
+    ratio = loss["challenger"] / loss[[RIVAL, FLOOR]].max(axis=1).clip(lower=1e-9)
+    worst = str(ratio.idxmax()) if ratio.notna().any() else "?"
+    return Check(
+        name="no series much worse",
+        passed=bool((ratio <= settings.series_cap).all()),
+        detail=f"worst {worst}: {ratio.max():.2f} times the error of both others, at most {settings.series_cap:g}",
+    )
+
+
+def _coverage(numbers: Decision, gate: Gate) -> Check:
+    parts, passed = [], True
+    for level, shares in numbers.coverage.items():
+        off = abs(shares["challenger"] - float(level) / 100)
+        nearer = RIVAL in shares and off < abs(shares[RIVAL] - float(level) / 100)
+        passed &= off <= gate.settings.coverage_tolerance or nearer
+        parts.append(f"{shares['challenger']:.1%} at {level}%")
+    return Check(name="coverage", passed=passed, detail=", ".join(parts) or "no intervals")
+
+
+def _plain_ids(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(unique_id=table["unique_id"].astype(str))
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,206 @@
+"""Which bundle makes the forecasts: three names for immutable bundles, kept in one small file.
+
+One atomic replace of that file changes all names together, so that a process that dies at any moment leaves either
+the old champion or the new one, and `previous` always leads back. In an object store it is replaced on the condition
+that it is still what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.backend import flush
+from lstm_model.storage.store import Store
+
+Alias = Literal["champion", "challenger", "previous"]
+ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
+BUNDLE = "bundle"
+FILE = "registry.json"
+VERSION_DIGITS = 16
+KEEP_CHANGES = 200
+BY_HAND = "hand"
+
+
+class Change(BaseModel):
+    """One line of the history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: str
+    """UTC, ISO 8601."""
+    champion: str
+    """Version of the bundle that became champion."""
+    before: str | None
+    by: str
+    why: str
+
+
+class RegistryState(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    champion: Artifact | None = None
+    challenger: Artifact | None = None
+    previous: Artifact | None = None
+    history: tuple[Change, ...] = ()
+
+
+class ChampionChangedError(ValueError):
+    """Another promotion came between the gate and this one."""
+
+
+def version_of(bundle: Artifact) -> str:
+    """The name of a bundle that people and the ledger use: the first 16 hex digits of its sha256."""
+    return bundle.sha256[:VERSION_DIGITS]
+
+
+class Registry:
+    """The names of one problem's bundles."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def state(self) -> RegistryState:
+        """All names as they are now.
+
+        Raises:
+            ValueError: the file is not what a registry writes.
+        """
+        try:
+            return self._parsed(self._store.home.read(FILE))
+        except FileNotFoundError:
+            return RegistryState()
+
+    def get(self, alias: Alias) -> Artifact | None:
+        """The bundle of that name, if there is one."""
+        bundle: Artifact | None = getattr(self.state(), alias)
+        return bundle
+
+    def history(self) -> tuple[Change, ...]:
+        """The latest changes of champion, oldest first."""
+        return self.state().history
+
+    def find(self, reference: str) -> Artifact:
+        """A bundle by alias, by version or by any unique beginning of it.
+
+        Raises:
+            ValueError: there is none, or more than one; the message lists those that exist.
+        """
+        if reference in ALIASES:
+            bundle = self.get(reference)
+            if bundle is None:
+                raise ValueError(f"there is no {reference} yet; {self._known()}")
+            return bundle
+        wanted = reference.strip().lower()
+        found = [b for b in self.bundles() if wanted and b.sha256.startswith(wanted)]
+        if len(found) != 1:
+            problem = "no bundle begins with" if not found else f"{len(found)} bundles begin with"
+            raise ValueError(f"{problem} {reference!r}; {self._known()}")
+        return found[0]
+
+    def bundles(self) -> list[Artifact]:
+        """Every bundle in the store, newest first."""
+        whole = [(kept.made, kept.sha256) for kept in self._store.artifacts(BUNDLE) if kept.made is not None]
+        return [
+            Artifact(kind=BUNDLE, sha256=sha256, num_rows=self._num_rows(sha256))
+            for _, sha256 in sorted(whole, reverse=True)
+        ]
+
+    def displaced_by_hand(self, bundle: Artifact) -> bool:
+        """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
+        version = version_of(bundle)
+        for line in reversed(self.state().history):
+            if version in (line.champion, line.before):
+                return line.before == version and line.by == BY_HAND
+        return False
+
+    def propose(self, bundle: Artifact) -> None:
+        """Name the challenger: what was gated last and is not champion."""
+        self._change(lambda state: state.model_copy(update={"challenger": bundle}))
+
+    def promote(self, bundle: Artifact, *, by: str, why: str, instead_of: Artifact | Literal["any"] | None) -> bool:
+        """Make a bundle champion, and the champion previous; False where it is champion already.
+
+        Args:
+            bundle: whole on disk; it is read and checked before the names change.
+            by: who decided.
+            why: in words, for the history.
+            instead_of: the champion that the bundle was compared with, None for the first; "any" does not look.
+
+        Raises:
+            DamagedArtifactError: the bundle's files are not what was written.
+            ChampionChangedError: the champion is no longer `instead_of`.
+        """
+        assert bundle.kind == BUNDLE, bundle
+
+        def change(state: RegistryState) -> RegistryState:
+            if state.champion == bundle:
+                return state
+            if instead_of != "any" and state.champion != instead_of:
+                now = version_of(state.champion) if state.champion else "none"
+                raise ChampionChangedError(
+                    f"{version_of(bundle)} was compared with another champion than the present one ({now}), which was "
+                    "promoted meanwhile; run retrain again to compare them, or promote it by hand"
+                )
+            line = Change(
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                champion=version_of(bundle),
+                before=version_of(state.champion) if state.champion else None,
+                by=by,
+                why=why,
+            )
+            return RegistryState(
+                champion=bundle,
+                challenger=None if state.challenger == bundle else state.challenger,
+                previous=state.champion,
+                history=(*state.history, line)[-KEEP_CHANGES:],
+            )
+
+        self._store.touch(bundle)  # first, so that a clean-up that has not taken it yet leaves it alone
+        self._store.verify(bundle)
+        if not self._store.home.is_shared:
+            _flush(self._store.path(bundle))
+        return self._change(change)
+
+    def _change(self, change: Callable[[RegistryState], RegistryState]) -> bool:
+        """Read, change and replace under a lock that dies with its holder; whether anything changed."""
+
+        def rewritten(text: bytes | None) -> bytes | None:
+            before = RegistryState() if text is None else self._parsed(text)
+            after = change(before)
+            return after.model_dump_json(indent=1).encode() if after != before else None
+
+        with self._store.lock("registry"):
+            return self._store.home.change(FILE, rewritten)
+
+    def _parsed(self, text: bytes) -> RegistryState:
+        try:
+            return RegistryState.model_validate_json(text)
+        except ValidationError as error:
+            home = self._store.home
+            raise ValueError(
+                f"{home.shown(FILE)} cannot be read as a registry ({error.error_count()} errors). Move it away and "
+                f"promote one of the bundles in {home.shown(f'artifacts/{BUNDLE}')} by its id"
+            ) from error
+
+    def _known(self) -> str:
+        state = self.state()
+        names = {b.sha256: alias for alias in ALIASES if (b := getattr(state, alias)) is not None}
+        lines = [f"{version_of(b)}{f' ({names[b.sha256]})' if b.sha256 in names else ''}" for b in self.bundles()[:10]]
+        return f"the newest bundles are {', '.join(lines)}" if lines else "no bundle was made yet: run retrain first"
+
+    def _num_rows(self, sha256: str) -> int:
+        return self._store.num_rows(Artifact(kind=BUNDLE, sha256=sha256, num_rows=0))
+
+
+def _flush(folder: Path) -> None:
+    """Have the disk hold a bundle before any name leads to it: after a power cut there must be no empty champion."""
+    for path in (*(f for f in folder.rglob("*") if f.is_file()), folder, folder.parent):
+        flush(path)

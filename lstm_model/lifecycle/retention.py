@@ -1,0 +1,146 @@
+"""What a store may forget: artifacts that nothing leads to, and the cache records that name them.
+
+What leads to an artifact: a name in the registry, a forecast in the ledger (its bundle can make it again), the note of
+a recent run, the pin of a run that was killed and may come back, and its age: a run may be working with it just now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from filelock import FileLock, Timeout
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.lifecycle.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
+from lstm_model.storage.backend import Entry
+from lstm_model.storage.store import DamagedArtifactError, Kept, Store
+
+KEEP_RUNS = 20
+"""Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
+BULKY = ("series", "windows")
+KEEP_BULKY = 3
+"""As `KEEP_RUNS`, for kinds that hold the whole data once again in each run."""
+GRACE_SECONDS = 24 * 3600.0
+"""What was used within this time is kept whatever else: a run may be working with it just now."""
+
+
+def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
+    """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
+    note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
+    pieces = [*artifacts, *(shard for artifact in artifacts for shard in _shards(store, artifact))]
+    store.home.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
+    for old in _notes(store, flow)[:-KEEP_RUNS]:
+        store.home.remove(old.name)
+
+
+def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Remove what no remembered run used and nobody touched lately; returns how many artifacts went.
+
+    One process at a time; a note that cannot be read counts as empty, since what it names was touched with it.
+    """
+    with store.lock("forget"):
+        return _forget(store, grace_seconds)
+
+
+def _forget(store: Store, grace_seconds: float) -> int:
+    needed, needed_bulky = _reachable(store), _noted(store, KEEP_BULKY) | _pinned(store)
+    youngest = time.time() - grace_seconds
+
+    def is_needed(kind: str, sha256: str) -> bool:
+        return sha256 in (needed_bulky if kind in BULKY else needed)
+
+    unused = [kept for kept in store.artifacts() if not is_needed(kept.kind, kept.sha256)]
+    if any(kept.kind == BUNDLE and kept.last_use < youngest for kept in unused):
+        issued = _issued(store)
+        unused = [kept for kept in unused if kept.kind != BUNDLE or kept.sha256[:VERSION_DIGITS] not in issued]
+    gone = {kept.sha256 for kept in unused if _is_old(kept, youngest) and store.take_away(kept, youngest=youngest)}
+    _drop_records(store, gone)
+    store.drop_copies(is_needed, youngest=youngest)
+    _drop_locks(store, youngest)
+    return len(gone)
+
+
+def _is_old(kept: Kept, youngest: float) -> bool:
+    """Asked before the artifact is looked at once more, which in an object store takes a request for each."""
+    return kept.last_use < youngest
+
+
+def _reachable(store: Store) -> set[str]:
+    state = Registry(store).state()
+    named = {bundle.sha256 for alias in ALIASES if (bundle := getattr(state, alias)) is not None}
+    return named | _noted(store, KEEP_RUNS) | _pinned(store)
+
+
+def _issued(store: Store) -> set[str]:
+    """The bundles that ever forecast; asked for only where a bundle may go, since the whole ledger is read."""
+    from lstm_model.lifecycle.ledger import Ledger
+
+    return Ledger(store).model_versions()
+
+
+def _noted(store: Store, runs: int) -> set[str]:
+    """What the latest runs of each flow used."""
+    by_flow: dict[str, list[Entry]] = {}
+    for note in store.home.entries("runs"):
+        by_flow.setdefault(note.name.split("/")[1], []).append(note)
+    return {sha for notes in by_flow.values() for note in notes[-runs:] for sha in _read_note(store, note)}
+
+
+def _pinned(store: Store) -> set[str]:
+    """What runs that have not ended work on."""
+    pins = [_read_pin(store, entry) for entry in store.home.entries("pins")]
+    pinned = [Artifact.model_validate(artifact) for pin in pins for artifact in pin.values() if artifact]
+    return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
+
+
+def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
+    """Of what a note or a pin names; it may be gone, which its run will say."""
+    try:
+        return store.shards(artifact)
+    except DamagedArtifactError:
+        return []
+
+
+def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
+    try:
+        found: dict[str, dict[str, str] | None] = json.loads(store.home.read(pin.name))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _read_note(store: Store, note: Entry) -> list[str]:
+    try:
+        shas: list[str] = json.loads(store.home.read(note.name))
+    except (FileNotFoundError, ValueError):
+        return []
+    return shas
+
+
+def _notes(store: Store, flow: str) -> list[Entry]:
+    """Oldest first: names begin with the time."""
+    return store.home.entries(f"runs/{flow}")
+
+
+def _drop_records(store: Store, gone: set[str]) -> None:
+    """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
+    if not gone:
+        return
+    for record in store.home.entries("results"):
+        with suppress(FileNotFoundError):
+            text = store.home.read(record.name).decode(errors="ignore")
+            if any(sha in text for sha in gone):
+                store.home.remove(record.name)
+
+
+def _drop_locks(store: Store, youngest: float) -> None:
+    """Files of locks that nobody has taken lately and nobody holds: one is made for every key."""
+    for file in (store.root / "locks").glob("*.lock"):
+        with suppress(Timeout, FileNotFoundError):
+            if file.stat().st_mtime < youngest:
+                with FileLock(file, timeout=0):
+                    file.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Simple forecasts that the network mixes, window by window and step by step, before it corrects them.
+
+All are computed from a normalised context and its mask. Shapes: B windows, L context, H horizon, K forecasts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lstm_model.networks.normalise import last_value
+from lstm_model.networks.seasonality import repeated
+
+LONG_CYCLE = 7
+"""Seasons in the longer cycle that many series have beside their season: days in a week."""
+
+
+def count_repeated_seasons(*, season: int, context: int) -> int:
+    """R for this geometry."""
+    long = LONG_CYCLE * season
+    return 2 * (1 < season <= context) + (season > 1) * ((long <= context) + (2 * long <= context))
+
+
+def repeated_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """(B, H, R) the last and the mean season; where the context holds them, those of a long cycle too."""
+    context, long = z_BL.shape[1], LONG_CYCLE * season
+    seasons = []
+    if 1 < season <= context:
+        seasons.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
+        seasons.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
+    if season > 1 and long <= context:
+        seasons.append(last_season(z_BL, mask_BL, season=long, horizon=horizon))
+    if season > 1 and 2 * long <= context:
+        seasons.append(_mean_season(z_BL, mask_BL, season=long, horizon=horizon))
+    return torch.stack(seasons, dim=-1) if seasons else z_BL.new_zeros(len(z_BL), horizon, 0)
+
+
+def count_simple_forecasts(*, season: int, context: int) -> int:
+    """K for this geometry."""
+    return 2 + 2 * (1 < season <= context) + (season > 1 and LONG_CYCLE * season <= context)
+
+
+def simple_forecasts(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """(B, H, K): last value and drift; with a season also the last one, their mean, and the one a long cycle ago."""
+    context = z_BL.shape[1]
+    last_B1 = last_value(z_BL, mask_BL > 0)
+    ahead_H = torch.arange(1, horizon + 1, device=z_BL.device)
+    simple = [last_B1.expand(-1, horizon), last_B1 + _slope(z_BL, mask_BL, last_B1) * ahead_H]
+    if 1 < season <= context:
+        simple.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
+        simple.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
+    if season > 1 and LONG_CYCLE * season <= context:
+        simple.append(last_season(z_BL, mask_BL, season=LONG_CYCLE * season, horizon=horizon))
+    return torch.stack(simple, dim=-1)
+
+
+def last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """The newest value of each phase of the season, repeated over the horizon: (B, H).
+
+    A phase without any value takes the window's last value.
+    """
+    z_BKS, valid_BKS = _cycles(z_BL, season), _cycles(mask_BL, season) > 0
+    order_K1 = torch.arange(1, z_BKS.shape[1] + 1, device=z_BL.device)[:, None]
+    newest_B1S = (valid_BKS * order_K1).amax(1, keepdim=True)
+    value_BS = z_BKS.gather(1, (newest_B1S - 1).clamp(min=0)).squeeze(1)
+    value_BS = torch.where(newest_B1S.squeeze(1) > 0, value_BS, last_value(z_BL, mask_BL > 0))
+    return repeated(value_BS, horizon)
+
+
+def _mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
+    """The mean shape of all seasons at the level of the last one: less noisy than the last season alone. (B, H)"""
+    z_BKS, mask_BKS = _cycles(z_BL, season), _cycles(mask_BL, season)
+    level_BK1 = z_BKS.sum(2, keepdim=True) / mask_BKS.sum(2, keepdim=True).clamp(min=1)
+    shape_BS = ((z_BKS - level_BK1) * mask_BKS).sum(1) / mask_BKS.sum(1).clamp(min=1)
+    return repeated(level_BK1[:, -1] + shape_BS, horizon)
+
+
+def _slope(z_BL: Tensor, mask_BL: Tensor, last_B1: Tensor) -> Tensor:
+    """Mean step between the first and the last value of the context. (B, 1)"""
+    first_B1 = last_value(z_BL.flip(1), mask_BL.flip(1) > 0)
+    position_L = torch.arange(z_BL.shape[1], device=z_BL.device)
+    end_B1 = (mask_BL * position_L).amax(1, keepdim=True)
+    start_B1 = (mask_BL * position_L.flip(0)).amax(1, keepdim=True)
+    return (last_B1 - first_B1) / (end_B1 - (z_BL.shape[1] - 1 - start_B1)).clamp(min=1)
+
+
+def _cycles(values_BL: Tensor, season: int) -> Tensor:
+    """The whole seasons at the end of the context: (B, number of seasons, season)."""
+    cycles = values_BL.shape[1] // season
+    return values_BL[:, -cycles * season :].reshape(-1, cycles, season)

@@ -1,0 +1,1 @@
+"""The data doctor: what is wrong with the data, and what is repaired."""

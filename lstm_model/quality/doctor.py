@@ -1,0 +1,171 @@
+"""What is wrong with the data, in words: a clear error, or a repair that is reported and never scored as truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
+from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
+from lstm_model.quality import checks
+from lstm_model.quality.repair import Rows, history, interpolate, regular, seasonal, to_rows, worst
+from lstm_model.sources.raw_series import RawSeries
+from lstm_model.timeline.frequency import infer_frequency, parse_frequency
+from lstm_model.timeline.time_axis import INTEGER, default_season
+from lstm_model.timeline.time_zones import to_regular_clock
+from lstm_model.timeline.timestamps import same_time_of_day
+
+__all__ = ["DataError", "Examined", "Finding", "examine"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The series table and what was found on the way to it."""
+
+    table: pd.DataFrame
+    """`unique_id` (str), `ds` (datetime64[us] naive, or int64), `y` (float64, NaN in future rows), `observed`,
+    then the declared covariates (float64; static ones may be text; past ones are not filled in future rows)."""
+    frequency: str
+    findings: tuple[Finding, ...]
+    counts: pd.DataFrame
+    """One row a series: `unique_id`, `observed`, `repaired`, `future` (numbers of rows)."""
+    reasons: dict[str, str]
+
+
+def examine(raw: RawSeries, config: PipelineConfig) -> Examined:
+    """Check a raw table and put it on a regular grid, missing values filled by `config.missing`.
+
+    Raises:
+        DataError: naming the series, the timestamp, what was received, what was expected and the fix.
+    """
+    if raw.table.empty:
+        raise DataError("the source has no rows; expected at least horizon + 2 observations of one series")
+    covariates = config.covariates
+    table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
+    rows, order = to_rows(table, [*covariates.past, *covariates.future])
+    static = checks.static_values(table, rows, order, covariates.static)
+
+    rows, infinite = checks.infinite(rows)
+    rows, duplicates = checks.duplicates(rows, unzoned=_unzoned(raw))
+    rows, trimmed = checks.trim(rows, covariates.future)
+    rows, short = checks.too_short(rows, config.horizon)
+    frequency, why = _frequency(rows, config)
+    rows, observed_N, filled = _regular(rows, frequency, config, _hint(raw))
+
+    history_N, _, _ = history(rows)
+    checks.future_covariates(rows, covariates.future, history_N)
+    rows, past = checks.past_covariates(rows, covariates.past, history_N)
+    findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.constant(rows), *past]
+    return Examined(
+        table=_table(rows, observed_N, static.loc[rows.ids]),
+        frequency=frequency,
+        findings=tuple(findings),
+        counts=_counts(rows, observed_N, history_N),
+        reasons={"frequency": why, "clock": clock},
+    )
+
+
+def _unzoned(raw: RawSeries) -> bool:
+    ds = raw.table["ds"]
+    if raw.source.timezone is not None or ds.dtype.kind == "i" or isinstance(ds.dtype, pd.DatetimeTZDtype):
+        return False
+    return raw.source.kind != "synthetic" and not same_time_of_day(ds)
+
+
+def _hint(raw: RawSeries) -> str:
+    zoned = isinstance(raw.table["ds"].dtype, pd.DatetimeTZDtype) and raw.source.timezone is None
+    return " in UTC (if they are regular on a local clock, set source.timezone)" if zoned else ""
+
+
+def _frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
+    if config.frequency is None:
+        return infer_frequency(rows.series_N, rows.ds_N, integer=rows.integer)
+    if rows.integer != (config.frequency == INTEGER):
+        expected = (
+            "1, because timestamps are integers (season says how many steps make one)"
+            if rows.integer
+            else "an alias such as h or D"
+        )
+        raise DataError(f"frequency is {config.frequency!r}, expected {expected}")
+    parse_frequency(config.frequency)
+    return config.frequency, "set"
+
+
+def _regular(rows: Rows, frequency: str, config: PipelineConfig, hint: str) -> tuple[Rows, np.ndarray, list[Finding]]:
+    """All steps of every series with the missing targets filled, which rows were observed, and findings."""
+    grid, step_N, findings = checks.on_grid(rows, frequency, hint)
+    missing_K, _ = checks.missing_steps(rows, step_N)
+    if not missing_K.any():
+        return (full := regular(rows, step_N, grid)), ~np.isnan(full.y_N), findings
+    unique_id, touched, total = worst(missing_K, rows.ids)
+    steps = number(total, "business day" if frequency == "B" else "step")
+    what = (
+        f"{steps} without a value{' (such as holidays)' if frequency == 'B' else ''} in "
+        f"{number(touched, 'series', 'series')}; "
+        f"most: {unique_id!r} with {missing_K.max():,}"
+    )
+    if config.missing == "error":
+        raise DataError(
+            f"{what}; first at {_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
+            "seasonal or drop_series"
+        )
+    if config.missing == "drop_series":
+        complete_K = missing_K == 0
+        if not complete_K.any():
+            raise NothingLeftError(
+                f"{what}; missing is drop_series and no series is complete. Set missing to interpolate or seasonal",
+                code="dropped",
+                count=touched,
+            )
+        keep_N = complete_K[rows.series_N]
+        text = f"{number(touched, 'series', 'series')} dropped: {what}"
+        findings.append(Finding(code="dropped", severity="warning", message=text, unique_id=unique_id, count=touched))
+        grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
+        full = regular(rows.select(complete_K), step_N[keep_N], grid)
+        return full, ~np.isnan(full.y_N), findings
+    checks.missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    full = regular(rows, step_N, grid)
+    observed_N = ~np.isnan(full.y_N)
+    full, how = _fill(full, config.missing, config.season or default_season(frequency))
+    text = f"{what}; filled {how}, and never scored as truth"
+    findings.append(Finding(code="missing", severity="repair", message=text, unique_id=unique_id, count=total))
+    return full, observed_N, findings
+
+
+def _fill(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
+    history_N, _, _ = history(rows)
+    missing = np.flatnonzero(history_N & np.isnan(rows.y_N))
+    if policy == "interpolate":
+        return replace(rows, y_N=interpolate(rows.y_N, missing)), "by interpolation"
+    values, unfilled = seasonal(rows.y_N, missing, rows.series_N, season)
+    rest = f"; {len(unfilled):,} without an earlier season by interpolation" if len(unfilled) else ""
+    line = interpolate(rows.y_N, unfilled)
+    values[unfilled] = line[unfilled]
+    return replace(rows, y_N=values), f"with the value {season} steps before{rest}"
+
+
+def _first_gap(rows: Rows, step_N: np.ndarray) -> str:
+    inside_N, _, _ = history(rows)
+    empty = inside_N & np.isnan(rows.y_N)
+    jump = np.append((np.diff(rows.series_N) == 0) & (np.diff(step_N) > 1), False) & inside_N
+    row = int((empty | jump).argmax())
+    return rows.place(row) if empty[row] else f"the step after {rows.place(row)}"
+
+
+def _counts(rows: Rows, observed_N: np.ndarray, history_N: np.ndarray) -> pd.DataFrame:
+    masks = {"observed": observed_N, "repaired": history_N & ~observed_N, "future": ~history_N}
+    counts = {name: rows.count(mask) for name, mask in masks.items()}
+    return pd.DataFrame({"unique_id": pd.array(rows.ids, dtype="str"), **counts})
+
+
+def _table(rows: Rows, observed_N: np.ndarray, static: pd.DataFrame) -> pd.DataFrame:
+    ids = pd.array(rows.ids, dtype="str")
+    ds = rows.ds_N if rows.integer else rows.ds_N.astype("datetime64[us]")
+    table = pd.DataFrame({"unique_id": ids.take(rows.series_N), "ds": ds, "y": rows.y_N, "observed": observed_N})
+    for name, values in rows.covariates.items():
+        table[name] = values
+    for name in static.columns:
+        table[name] = static[name].array.take(rows.series_N)
+    return table

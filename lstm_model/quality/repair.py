@@ -1,0 +1,171 @@
+"""Rows of all series as flat arrays, put on a regular grid and filled: vectorised, so 10,000 series take seconds.
+
+Shape suffixes: N rows of all series, K series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.timeline.frequency import Grid
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows sorted by series and time; a series' rows are contiguous."""
+
+    ids: np.ndarray
+    """K names, ascending."""
+    series_N: np.ndarray
+    ds_N: np.ndarray
+    """int64: microseconds since 1970, or integer steps."""
+    y_N: np.ndarray
+    """float64, NaN where missing."""
+    covariates: dict[str, np.ndarray]
+    """Past and future covariates, float64, N each."""
+    integer: bool = False
+    """Whether `ds_N` holds integer steps."""
+
+    @property
+    def num_series(self) -> int:
+        return len(self.ids)
+
+    @property
+    def first_K(self) -> np.ndarray:
+        """The first row of each series."""
+        return np.searchsorted(self.series_N, np.arange(self.num_series))
+
+    def place(self, row: int) -> str:
+        """Series and timestamp of a row, for a message."""
+        return f"series {self.ids[self.series_N[row]]!r}, {self.timestamp(row)}"
+
+    def timestamp(self, row: int) -> str:
+        """The timestamp of a row, for a message."""
+        return f"step {self.ds_N[row]}" if self.integer else str(pd.Timestamp(self.ds_N[row], unit="us"))
+
+    def count(self, mask_N: np.ndarray) -> np.ndarray:
+        """Marked rows of each series, K."""
+        return np.bincount(self.series_N[mask_N], minlength=self.num_series)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some rows, by mask or in another order; the series stay, even when empty."""
+        columns = {name: values[rows] for name, values in self.covariates.items()}
+        return replace(self, series_N=self.series_N[rows], ds_N=self.ds_N[rows], y_N=self.y_N[rows], covariates=columns)
+
+    def select(self, keep_K: np.ndarray) -> Rows:
+        """Some series, numbered anew."""
+        if keep_K.all():
+            return self
+        kept = self.take(keep_K[self.series_N])
+        return replace(kept, ids=self.ids[keep_K], series_N=(np.cumsum(keep_K) - 1)[kept.series_N])
+
+
+def to_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.ndarray]:
+    """Sorted rows of a raw table with naive `ds`, and the number of the table's row that each one was."""
+    series_N, ids = pd.factorize(table["unique_id"], sort=True)
+    ds = table["ds"].to_numpy()
+    ds_N = ds if ds.dtype.kind == "i" else ds.astype("datetime64[us]").astype(np.int64)
+    columns = {name: table[name].to_numpy(dtype=np.float64) for name in covariates}
+    y_N = table["y"].to_numpy(dtype=np.float64)
+    rows = Rows(np.asarray(ids, dtype=object), series_N, ds_N, y_N, columns, ds.dtype.kind == "i")
+    step, turn = np.diff(ds_N), np.diff(series_N)
+    if bool(((turn > 0) | ((turn == 0) & (step >= 0))).all()):
+        return rows, np.arange(len(ds_N))
+    order = np.lexsort((ds_N, series_N))
+    return rows.take(order), order
+
+
+def history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows from the first to the last known target of their series, as a mask N, and those two rows, K each.
+
+    A series without any known target has first > last.
+    """
+    known = np.flatnonzero(~np.isnan(rows.y_N))
+    left = np.searchsorted(rows.series_N[known], np.arange(rows.num_series))
+    right = np.searchsorted(rows.series_N[known], np.arange(rows.num_series), side="right")
+    padded = np.append(known, len(rows.y_N))
+    first_K = np.where(right > left, padded[left], len(rows.y_N))
+    last_K = np.where(right > left, padded[np.maximum(right - 1, 0)], -1)
+    place = np.arange(len(rows.y_N))
+    return (place >= first_K[rows.series_N]) & (place <= last_K[rows.series_N]), first_K, last_K
+
+
+def regular(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
+    """One row for every step from each series' first row to its last; new rows are NaN throughout."""
+    first_K = rows.first_K
+    last_K = np.append(first_K[1:], len(step_N)) - 1
+    length_K = step_N[last_K] - step_N[first_K] + 1
+    if bool((length_K == last_K - first_K + 1).all()):
+        return replace(rows, ds_N=grid.timestamps(rows.series_N, step_N))
+    start_K = np.cumsum(length_K) - length_K
+    series_M = np.repeat(np.arange(rows.num_series), length_K)
+    step_M = np.arange(len(series_M)) - (start_K - step_N[first_K])[series_M]
+    place_N = start_K[rows.series_N] + step_N - step_N[first_K][rows.series_N]
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        full = np.full(len(series_M), np.nan)
+        full[place_N] = values
+        return full
+
+    columns = {name: spread(values) for name, values in rows.covariates.items()}
+    return Rows(rows.ids, series_M, grid.timestamps(series_M, step_M), spread(rows.y_N), columns, rows.integer)
+
+
+def interpolate(values_N: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Fill `missing` rows on the line between their known neighbours, in a copy.
+
+    Every missing row must lie between two known ones of its series, as it does within a history; so no line runs
+    from one series into the next.
+    """
+    known = np.flatnonzero(~np.isnan(values_N))
+    filled = values_N.copy()
+    filled[missing] = np.interp(missing, known, values_N[known])
+    return filled
+
+
+def carry_forward(values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarray) -> np.ndarray:
+    """Fill `missing` rows with the last known value before them in their series.
+
+    Returns:
+        A copy; NaN stays where nothing is known before.
+    """
+    known = np.flatnonzero(~np.isnan(values_N))
+    filled = values_N.copy()
+    if not len(known) or not len(missing):
+        return filled
+    before = np.searchsorted(known, missing) - 1
+    source = known[np.maximum(before, 0)]
+    inside = (before >= 0) & (series_N[source] == series_N[missing])
+    filled[missing[inside]] = values_N[source[inside]]
+    return filled
+
+
+def seasonal(
+    values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarray, season: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill `missing` rows with the known value a whole number of seasons before, the nearest first.
+
+    Returns:
+        A copy, and the rows that no earlier season could fill.
+    """
+    filled = values_N.copy()
+    left, source = missing, missing - season
+    unfilled = []
+    while len(left):
+        inside = source >= 0
+        inside[inside] = series_N[source[inside]] == series_N[left[inside]]
+        unfilled.append(left[~inside])
+        left, source = left[inside], source[inside]
+        found = ~np.isnan(values_N[source])
+        filled[left[found]] = values_N[source[found]]
+        left, source = left[~found], source[~found] - season
+    return filled, np.sort(np.concatenate(unfilled)) if unfilled else left
+
+
+def worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
+    """The series with the largest count, how many series have one, and the total of the counts."""
+    return str(ids[int(counts_K.argmax())]), int((counts_K > 0).sum()), int(counts_K.sum())

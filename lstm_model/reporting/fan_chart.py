@@ -1,0 +1,63 @@
+"""A plot of what is forecast: a few series with some of their past, and the fan of their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lstm_model.evaluation.scores import MODEL
+from lstm_model.reporting.evaluation_plots import BANDS
+from lstm_model.reporting.figures import COLOURS, INK, grid_of_axes, legend_above, name_axes, shorten, time_axis
+
+SHOWN = 3
+
+
+def largest(forecasts: pa.Table) -> list[str]:
+    """The series that a plot shows, since those are what people know by heart."""
+    size = pa.table({"unique_id": forecasts["unique_id"], "median": pc.abs(forecasts["median"])})
+    means = size.group_by("unique_id", use_threads=False).aggregate([("median", "mean")])
+    names: list[str] = means.sort_by([("median_mean", "descending")])["unique_id"][:SHOWN].to_pylist()
+    return names
+
+
+def plot_upcoming(table: pd.DataFrame, history: pd.DataFrame, *, target: str = "y") -> Figure:
+    """The next horizon of the largest series.
+
+    Args:
+        table: forecasts, see `lstm_model.forecast.predict`; one cutoff a series.
+        history: the series table: unique_id, ds, y.
+        target: what y is called on the axis.
+    """
+    chosen = largest(pa.Table.from_pandas(table, columns=["unique_id", "median"]))
+    figure, axes = grid_of_axes(len(chosen), height=0.7 + 2.1 * len(chosen))
+    label = ""
+    for one, unique_id in zip(axes[:, 0], chosen, strict=True):
+        ahead = table[table["unique_id"] == unique_id]
+        rows = (history["unique_id"] == unique_id) & (history["ds"] <= ahead["cutoff"].iloc[0])
+        past = history[rows].tail(max(24, 3 * len(ahead)))
+        _draw(one, ahead, past)
+        label = time_axis(one.xaxis, ahead["ds"].to_numpy())
+        name_axes(one, x="", y=shorten(target, 20), title=shorten(str(unique_id)))
+    axes[-1, 0].set_xlabel(label, fontsize=9, color="#666666")
+    legend_above(figure, *axes[:, 0])
+    return figure
+
+
+def _draw(axes: Axes, ahead: pd.DataFrame, past: pd.DataFrame) -> None:
+    ds, marker = ahead["ds"].to_numpy(), "o" if len(ahead) < 3 else None
+    widest_first = [name for name in ahead.columns if name.startswith("lo_")][::-1]
+    for low, colour in zip(widest_first, BANDS, strict=False):
+        below, above = (ahead[name].to_numpy(np.float64) for name in (low, f"hi_{low[3:]}"))
+        text = f"{low[3:].replace('_', '.')}% interval"
+        if marker:  # a band over one point has no width
+            axes.vlines(ds, below, above, color=colour, linewidth=7, label=text)
+        else:
+            axes.fill_between(ds, below, above, color=colour, linewidth=0, label=text)
+    axes.plot(past["ds"].to_numpy(), past["y"].to_numpy(), color=INK, linewidth=1.1, label="actual")
+    axes.plot(
+        ds, ahead["median"].to_numpy(np.float64), color=COLOURS[MODEL], linewidth=2, marker=marker, label="median"
+    )

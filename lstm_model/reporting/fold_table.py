@@ -1,0 +1,30 @@
+"""The scores of a backtest by fold, as the report shows them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lstm_model.evaluation.scores import MODEL
+from lstm_model.reporting.report import Table, digits
+
+
+def fold_table(folds: pd.DataFrame) -> Table:
+    """The scores by fold as the report shows them, the oldest first."""
+    shares = [str(name) for name in folds if str(name).startswith("coverage-")]
+    heads = {MODEL: "LSTM", "seasonal_naive": "seasonal naive", "window_average": "window average"}
+    rows = [
+        [
+            str(row["cutoff"]).removesuffix(" 00:00:00"),
+            *(digits(row[name]) for name in heads),
+            f"{1 - row[MODEL] / row['seasonal_naive']:+.0%}" if row["seasonal_naive"] > 0 else "–",
+            *(f"{row[name]:.1%}" for name in shares),
+        ]
+        for row in folds.sort_values("cutoff").to_dict(orient="records")
+    ]
+    inside = [f"inside {name.removeprefix('coverage-')}%" for name in shares]
+    return Table(
+        title="Scores by fold",
+        head=["first cutoff", *heads.values(), "better than seasonal naive", *inside],
+        rows=rows,
+        note="MASE, with one denominator for all folds: 1 is seasonal naive's error before the latest test.",
+    )

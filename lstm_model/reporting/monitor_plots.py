@@ -1,0 +1,142 @@
+"""Plots of what became of forecasts: their errors over time, and the scores of a backtest by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from lstm_model.evaluation.scores import MODEL
+from lstm_model.lifecycle.monitor import Watch
+from lstm_model.reporting.figures import (
+    COLOURS,
+    DASHES,
+    INK,
+    MUTED,
+    grid_of_axes,
+    label_of,
+    legend_above,
+    mark_share,
+    name_axes,
+    time_axis,
+)
+
+BAND = "#cfe3f1"
+ALARM = COLOURS["seasonal_naive"]
+MODEL_COLOURS = (COLOURS["lstm"], COLOURS["naive"])
+"""Present champion, earlier models."""
+CHART_COLOURS = {"error": COLOURS["lstm"], "too narrow": COLOURS["drift"], "too wide": COLOURS["window_average"]}
+CHART_DASHES: dict[str, Any] = {"error": "-", "too narrow": (0, (5, 1.5)), "too wide": (0, (1, 1))}
+SPREADS = 2
+
+
+def plot_watch(found: Watch, usual: Mapping[str, Any]) -> Figure:
+    """Three panels over time: the error against its envelope, coverage, and the charts with their threshold.
+
+    Args:
+        found: what `watch` saw; one period at least.
+        usual: the envelope.
+
+    Raises:
+        ValueError: no period is over.
+    """
+    if found.periods.empty:
+        raise ValueError("there is no period to draw: no forecast has been observed yet")
+    shares = [str(name) for name in found.periods if str(name).startswith("coverage-")]
+    rows = 1 + bool(shares) + bool(found.thresholds)
+    figure, axes = grid_of_axes(rows, height=0.8 + 2.2 * rows, sharex=True)
+    panels = list(axes[:, 0])
+    _draw_error(panels[0], found.periods, usual)
+    if shares:
+        _draw_coverage(panels[1], found.periods, usual, shares)
+    if found.thresholds:
+        _draw_charts(panels[-1], found)
+    for panel in panels:
+        _mark_alarms(panel, found)
+    name_axes(panels[-1], x=time_axis(panels[-1].xaxis, found.periods["end"].to_numpy()), y=panels[-1].get_ylabel())
+    legend_above(figure, *panels)
+    return figure
+
+
+def plot_folds(folds: pd.DataFrame) -> Figure:
+    """MASE of the LSTM and of the baselines by fold, over time; lower is better.
+
+    Args:
+        folds: from `backtest.scores_by_fold`.
+    """
+    figure, axes = grid_of_axes(1, height=3.2)
+    one, at = axes[0, 0], folds["cutoff"].to_numpy()
+    for model in (name for name in COLOURS if name in folds):
+        style = {"color": COLOURS[model], "linestyle": DASHES[model], "linewidth": 2.2 if model == MODEL else 1.2}
+        one.plot(at, folds[model], marker="o", markersize=4, label=label_of(model), **style)
+    one.set_ylim(bottom=0)
+    time_axis(one.xaxis, at)
+    name_axes(one, x="first cutoff of the fold", y="MASE")
+    legend_above(figure, one)
+    return figure
+
+
+def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any]) -> None:
+    log_error = np.array(usual["log_error"])
+    spread = SPREADS * (usual["spread"] or 0.0)
+    if spread:
+        low, high = np.exp(log_error.mean() - spread), np.exp(log_error.mean() + spread)
+        axes.axhspan(low, high, color=BAND, label="as in the test")
+    axes.axhline(1, color=MUTED, linewidth=1)
+    for counted, colour, label in zip((False, True), MODEL_COLOURS[::-1], ("earlier models", "champion"), strict=True):
+        part = periods[periods["counted"] == counted]
+        if len(part):
+            axes.plot(part["end"], part["error"], color=colour, marker="o", markersize=3.5, linewidth=1.4, label=label)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    low, high = min(axes.get_ylim()[0], 0.45), max(axes.get_ylim()[1], 2.2)
+    axes.set_ylim(low, high)
+    axes.minorticks_off()
+    axes.set_yticks([tick for tick in (0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50, 100) if low <= tick <= high])
+    name_axes(axes, x="", y="error, times the test's")
+
+
+def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any], shares: list[str]) -> None:
+    styles = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
+    for share, style in zip(shares, styles, strict=False):
+        level = share.removeprefix("coverage-")
+        name = level.replace("_", ".")
+        axes.plot(
+            periods["end"],
+            periods[share],
+            color=COLOURS["drift"],
+            linestyle=style,
+            linewidth=1.4,
+            label=f"inside {name}%",
+        )
+        if level in usual["coverage"]:
+            axes.axhline(usual["coverage"][level], color=MUTED, linestyle=style, linewidth=1)
+    mark_share(axes.yaxis)
+    axes.set_ylim(-0.03, 1.03)
+    name_axes(axes, x="", y="inside (grey: in the test)")
+
+
+def _draw_charts(axes: Axes, found: Watch) -> None:
+    counted = found.periods[found.periods["counted"]]
+    for name in found.thresholds:
+        style = {"color": CHART_COLOURS[name], "linestyle": CHART_DASHES[name], "linewidth": 1.6}
+        axes.plot(counted["end"], counted[f"sum {name}"], label=name, **style)
+    for limit in set(found.thresholds.values()):
+        axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="limit")
+    axes.set_ylim(0, max(1.25 * max(found.thresholds.values()), axes.get_ylim()[1]))
+    name_axes(axes, x="", y="summed deviations")
+
+
+def _mark_alarms(axes: Axes, found: Watch) -> None:
+    counted = found.periods[found.periods["counted"]]
+    for end in sorted({
+        end
+        for name, limit in found.thresholds.items()
+        for end in counted.loc[counted[f"sum {name}"] >= limit, "end"]
+    }):  # fmt: skip
+        axes.axvline(end, color=ALARM, linewidth=1.2, linestyle=(0, (2, 2)), label="alarm")

@@ -1,0 +1,275 @@
+"""What a run has to say, as one HTML file that opens anywhere and as Markdown for the Prefect UI."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.findings import Finding
+from lstm_model.evaluation.scores import MODEL, Scores
+from lstm_model.reporting.markdown import escape_markdown
+
+MARKDOWN_LIMIT_BYTES = 900_000
+"""Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
+NOT_EVALUATED = (
+    "This model has not been evaluated: the history is too short to keep a test. "
+    "Nothing is known about how good its forecasts are."
+)
+WORST_SERIES = 20
+MAX_FINDINGS = 50
+MAX_TEXT = 400
+
+# Name of a plot: its title, and how to read it in one line.
+CAPTIONS = {
+    "tutorial": (
+        "The tutorial's plot",
+        "The model on the data that it was trained on, as the tutorial draws it. How well it forecasts is told by the "
+        "next picture.",
+    ),
+    "further_points": (
+        "Beyond the training data",
+        "Points that come after the training data, each forecast one step ahead. Below, lower is better: the LSTM "
+        "should lie under every baseline.",
+    ),
+    "forecasts": (
+        "Forecasts",
+        "The last test window of the best, the median and the worst series. The black line should lie inside the pale "
+        "band 19 times out of 20 where that is a 95% interval; the LSTM should lie closer to it than the dashed line.",
+    ),
+    "error_by_step": (
+        "Error by step of the horizon",
+        "Lower is better; 1 is the error that seasonal naive made on the training data. Where the LSTM's line lies "
+        "above another, that baseline is the better forecast at that distance. Curves far above leave the plot.",
+    ),
+    "calibration": (
+        "Calibration",
+        "On the diagonal the intervals keep what they promise. Below it they are too narrow (too sure), above it too "
+        "wide. On the right each solid line should run along its dashed one.",
+    ),
+    "residuals": (
+        "Errors",
+        "Left, errors should be centred on zero. Right, the median should stay near zero: a slope or a step means that "
+        "the series has changed since training. Scaled: 1 is seasonal naive's error on the training data.",
+    ),
+    "loss": (
+        "Learning",
+        "Both curves should fall and level off. Validation rising while training falls means learning by heart; the "
+        "weights of the marked step were kept.",
+    ),
+    "gates": (
+        "What the gates do",
+        "One row a hidden unit, one column a step of the LSTM: a segment of the window, whose mean is shown above. "
+        "Bright means open. A forget gate near 1 keeps its memory; rows of the cell state that follow the series carry "
+        "its course.",
+    ),
+    "gates_over_a_wave": (
+        "What the gates do over one wave",
+        "At each step, the gates when the LSTM has read the last value of its window. Shown are the hidden units that "
+        "move the forecast most. A gate near 1 is open, near 0 closed; the cell is what the unit remembers.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot with its title and one line on how to read it."""
+
+    title: str
+    caption: str
+    png: bytes
+
+    @property
+    def uri(self) -> Markup:
+        """The picture inside the document itself."""
+        return Markup("data:image/png;base64," + base64.b64encode(self.png).decode())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One choice and why it was made."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Facts in rows and columns; all but the first column are numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, in the order in which it says it, after the verdict and the scores."""
+
+    name: str
+    """The forecasting problem."""
+    scores: Scores | None
+    """None where the history was too short to keep a test; the report then says that nothing is known."""
+    settings: Sequence[Setting] = ()
+    data: Sequence[tuple[str, str]] = ()
+    """Facts about the data: what and how much."""
+    num_values: int = 0
+    num_repaired: int = 0
+    findings: Sequence[Finding] = ()
+    pictures: Sequence[Picture] = ()
+    """Most telling first: the last are dropped first where room is short."""
+    run: Sequence[tuple[str, str]] = ()
+    """Facts about the training: device, precision, steps."""
+    decision: Decision | None = None
+    """Whether this model makes the forecasts from now on, and why."""
+    tables: Sequence[Table] = ()
+    """More scores, after the first."""
+
+
+def picture(name: str, png: bytes) -> Picture:
+    """A plot with the caption of its kind.
+
+    Raises:
+        ValueError: there is no plot of this name.
+    """
+    if name not in CAPTIONS:
+        raise ValueError(f"no caption for a plot named {name!r}; expected one of {', '.join(CAPTIONS)}")
+    title, caption = CAPTIONS[name]
+    return Picture(title, caption, png)
+
+
+def render_html(report: Report) -> str:
+    """One self-contained page: no server, no script, no other file; for any width, dark or light, and for paper."""
+    return _environment().get_template("report.html.j2").render(_content(report))
+
+
+def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) -> str:
+    """The same in Markdown, pictures included while they fit into `limit_bytes`; what is left out is said.
+
+    Raises:
+        ValueError: the text alone is longer than the limit.
+    """
+    kept = list(report.pictures)
+    while True:
+        content = _content(replace(report, pictures=kept)) | {"dropped": report.pictures[len(kept) :]}
+        text = _environment(markdown=True).get_template("report.md.j2").render(content)
+        excess = len(text.encode()) - limit_bytes
+        if excess <= 0:
+            return text
+        if not kept:
+            raise ValueError(f"the report's text alone is {len(text.encode()):,} bytes; the limit is {limit_bytes:,}")
+        while excess > 0 and kept:
+            excess -= len(kept.pop().uri)
+
+
+@cache
+def _environment(*, markdown: bool = False) -> Environment:
+    """Every value that a template prints is escaped: by jinja2 for HTML, by `escape_markdown` for Markdown."""
+    environment = Environment(
+        loader=PackageLoader("lstm_model.reporting"),
+        autoescape=not markdown,
+        finalize=escape_markdown if markdown else None,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "clip": _clip,
+        "count": "{:,}".format,
+        "share": "{:.1%}".format,
+    }
+    return environment
+
+
+def _content(report: Report) -> dict[str, Any]:
+    return _score_content(report.scores) | {
+        "report": report,
+        "findings": list(report.findings)[:MAX_FINDINGS],
+        "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
+        "repaired_share": report.num_repaired / report.num_values if report.num_values else 0.0,
+    }
+
+
+def _score_content(scores: Scores | None) -> dict[str, Any]:
+    if scores is None:
+        return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
+    headline = scores.headline
+    head, rows = _score_table(scores)
+    series_head, series_rows = _series_table(scores)
+    return {
+        "scores": scores,
+        "verdict": headline.verdict,
+        "tone": "good" if headline.beats_baseline else "mixed" if headline.beats_seasonal_naive else "bad",
+        "score_head": head,
+        "score_rows": rows,
+        "series_head": series_head,
+        "series_rows": series_rows,
+    }
+
+
+def _score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
+    """Column names, and for each model its cells and which of them are the best of their column."""
+    columns = {"mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE %", "mae": "MAE", "rmse": "RMSE", "wql": "WQL"}
+    best = {name: scores.total[name].min() for name in columns}
+    rows = []
+    for record in scores.total.to_dict(orient="records"):
+        cells = [{"text": digits(record[name]), "best": record[name] == best[name]} for name in columns]
+        cells += [{"text": text, "best": False} for text in _interval_cells(record, scores)]
+        rows.append({"name": _model_name(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
+    heads = [f"inside {_percent(level)}" for level in scores.levels]
+    return ["model", *columns.values(), *heads], rows
+
+
+def _interval_cells(record: dict[Any, Any], scores: Scores) -> list[str]:
+    """Share of actual values inside each interval, empty for baselines."""
+    covered = [record[f"coverage-{_percent(level)[:-1]}"] for level in scores.levels]
+    return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
+
+
+def _series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
+    """The series on which the LSTM does worst by MASE, beside seasonal naive."""
+    by_model = {name: frame.set_index("unique_id") for name, frame in scores.per_series.groupby("model")}
+    table = by_model[MODEL].join(by_model["seasonal_naive"][["mase", "mae"]].add_suffix("_seasonal"))
+    worst = table.sort_values("mase", ascending=False, kind="stable").head(WORST_SERIES)
+    head = ["series", "points", "MASE", "seasonal naive MASE", "MAE", "seasonal naive MAE", "sMAPE %", "LSTM is"]
+    return head, [_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
+
+
+def _series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
+    better = "better" if row["mase"] < row["mase_seasonal"] else "not better"
+    numbers = [digits(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
+    return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, better]
+
+
+def digits(value: float) -> str:
+    """A number to read: four significant digits, powers of ten only where they are needed, – for none."""
+    if math.isnan(value):
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.4g}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _percent(level: float) -> str:
+    return f"{round(100 * level, 4):g}%"
+
+
+def _model_name(model: str) -> str:
+    return "LSTM" if model == MODEL else model.replace("_", " ")
+
+
+def _clip(value: Any, limit: int = MAX_TEXT) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

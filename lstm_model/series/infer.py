@@ -1,0 +1,306 @@
+"""What the user left open, chosen from the data: every rule is here, each with its reason.
+
+The evidence for the numbers is in `docs/decisions.md`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import (
+    MIN_CONTEXT,
+    FileLayout,
+    ModelSpec,
+    PipelineConfig,
+    Plan,
+    TrainingSpec,
+    WindowSpec,
+)
+from lstm_model.timeline.time_axis import INTEGER, default_season
+
+HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
+"""One useful planning span for each frequency, when the user names none."""
+LONGEST_DAY = 96
+"""Steps of a day that one plans a day of: quarters of an hour and longer."""
+CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 6, "Q": 8}
+"""Seasons in a context: two weeks of hours show the week; six years of months show a trend."""
+CONTEXT_HORIZONS = 4
+"""Horizons in a context where there is no season."""
+LONGEST_CONTEXT = 1500
+UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
+"""What steps without a calendar probably are, by the cycle found in them."""
+CYCLICAL = ("min", "h", "D")
+"""Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
+LONGEST_SEGMENT = 48
+"""Most steps that the LSTM reads at once."""
+STEP_BY_STEP = 100
+"""Longest context without two seasons that it reads a step at a time."""
+POSITIVE = 1e-3
+"""Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
+FEW_SERIES = 50
+"""Most series that one linear map of the context suits."""
+LONG_HISTORY = 8
+"""Windows without overlap in the history of a slow series that suffice to learn a linear map from."""
+MANY_VALUES = 50_000
+"""Observed values from which a wider network pays."""
+RICH_WINDOWS = 500
+"""Windows without overlap from which a higher rate pays, or a larger batch."""
+EVALUATED_POINTS = 2_000_000
+"""Most forecast points that a test scores, where the stride is ours to choose."""
+NOT_IN_TUTORIAL = "the tutorial's network has none"
+
+
+@dataclass
+class Choices:
+    """Values chosen so far, and why."""
+
+    reasons: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def pick(self, name: str, given: Any, inferred: Any, reason: str) -> Any:
+        """The user's own value where there is one, else the inferred one; either way it is explained."""
+        value, why = (inferred, reason) if given is None else (given, "set in the config")
+        self.reasons.append((name, str(value), why))
+        return value
+
+
+def resolve(config: PipelineConfig, facts: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
+    """Choose whatever the config leaves open.
+
+    Returns:
+        The config with nothing left open, the specs that the stages take, and (setting, value, reason) for each choice.
+
+    Raises:
+        ValueError: what the user asks for does not fit the length of the series.
+    """
+    choices = Choices()
+    window = _resolve_window(config, facts, choices)
+    model = _resolve_model(config, window, facts, choices)
+    training = _resolve_training(config, window, model, facts, choices)
+    plan = Plan(window=window, model=model, training=training)
+    return _fill(config, plan), plan, choices.reasons
+
+
+def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) -> WindowSpec:
+    settings = config.advanced.window
+    frequency = choices.pick("frequency", config.frequency, facts.frequency, "the commonest step between timestamps")
+    season = _season(config, facts, choices)
+    unit = _unit(facts.frequency, season)
+    horizon = choices.pick("horizon", config.horizon, *_horizon(unit, season, facts))
+    test, validation = _split_steps(config, facts, horizon, choices)
+    held_out = test + validation
+    reach = facts.length_max if settings.pad_short else facts.length_median
+    context = choices.pick("context", config.context, *_context(unit, season, horizon, reach - held_out))
+    trained = facts.length_median - held_out
+    least = min(max(2 * season, horizon), context, trained // 2, trained - horizon)
+    windows = max(1, test - horizon + 1)
+    stride = min(horizon, max(1, math.ceil(windows * horizon * facts.num_series / EVALUATED_POINTS)))
+    return WindowSpec(
+        context=context,
+        horizon=horizon,
+        season=season,
+        frequency=frequency,
+        stride=settings.stride,
+        evaluation_stride=choices.pick(
+            "evaluation_stride",
+            settings.evaluation_stride,
+            stride,
+            "every window" if stride == 1 else f"keeps the scored points near {EVALUATED_POINTS:,}",
+        ),
+        test_steps=test,
+        validation_steps=validation,
+        align=choices.pick("align", settings.align, *_align(config, facts, test)),
+        pad_short=settings.pad_short,
+        min_context=choices.pick(
+            "min_context", settings.min_context, max(MIN_CONTEXT, least), "two seasons or a horizon, to learn from"
+        ),
+    )
+
+
+def _season(config: PipelineConfig, facts: Profile, choices: Choices) -> int:
+    usual = default_season(facts.frequency)
+    if facts.frequency == INTEGER and facts.found_season:
+        season, reason = facts.found_season, "the highest autocorrelation"
+    else:
+        season, reason = usual, "usual for this frequency" if usual > 1 else "no cycle is usual for this frequency"
+    chosen: int = choices.pick("season", config.season, season, reason)
+    return chosen
+
+
+def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: Choices) -> tuple[int, int]:
+    """Test and validation spans: short histories give up validation first, then the test."""
+    settings, history = config.advanced.window, facts.length_median
+    span = max(horizon, min(8 * horizon, history // 10))
+    test, why_test = span, "max(1 horizon, min(8 horizons, a tenth of the history))"
+    if history - span < horizon + 2:
+        test, why_test = 0, f"a history of {history} is too short to keep a test of {horizon}"
+    test = choices.pick("test_steps", settings.test_steps, test, why_test)
+    validation, why = test, "as long as the test"
+    if test == 0 or history - test - validation < max(2 * horizon, horizon + 2):
+        validation, why = 0, f"a history of {history} leaves too little to train on"
+    validation = choices.pick("validation_steps", settings.validation_steps, validation, why)
+    if history - test - validation < horizon + 2:
+        raise ValueError(
+            f"half of the series have {history} values or fewer, but a test of {test} and a validation of {validation} "
+            f"leave less than horizon + 2 = {horizon + 2} to train on. Lower horizon ({horizon}), test_steps or "
+            "validation_steps, or bring a longer history"
+        )
+    return test, validation
+
+
+def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
+    """Longer than most histories does not harm: short ones are padded."""
+    seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
+    wish, reason = seasons * season, f"{seasons} seasons"
+    if season == 1:
+        wish, reason = CONTEXT_HORIZONS * horizon, f"{CONTEXT_HORIZONS} horizons"
+    elif wish < horizon:
+        wish, reason = horizon, "as long as the horizon"
+    most = max(season, train_steps - horizon, 2)
+    if wish <= most:
+        return wish, reason
+    return most, f"all of a training history of {train_steps} but a horizon"
+
+
+def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, choices: Choices) -> ModelSpec:
+    settings = config.advanced.model
+    cyclical = _unit(window.frequency, window.season) in CYCLICAL
+    segment, values = _segment(window), facts.num_observed
+    wide = cyclical and values > MANY_VALUES
+    return ModelSpec(
+        kind=settings.kind,
+        hidden_dim=choices.pick("hidden_dim", settings.hidden_dim, 128 if wide else 64, f"{values:,} observed values"),
+        layer_dim=choices.pick("layer_dim", settings.layer_dim, 2 if segment > 1 else 1, f"segments of {segment}"),
+        segment=choices.pick(
+            "segment",
+            settings.segment,
+            segment,
+            f"the LSTM reads {-(-window.context // segment)} steps instead of {window.context}"
+            if segment > 1
+            else "the context is short enough to read step by step",
+        ),
+        dropout=settings.dropout,
+        normalisation=choices.pick(
+            "normalisation",
+            settings.normalisation,
+            "mean_std" if cyclical else "last",
+            "each window by its own mean and deviation" if cyclical else "such series trend: by their last value",
+        ),
+        levels=settings.levels,
+        transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
+        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(config, cyclical, window, facts)),
+    )
+
+
+def _segment(window: WindowSpec) -> int:
+    """A season where the context holds two or is long; a part of a season that is long."""
+    season = window.season
+    if season < 4 or window.context < min(2 * season, STEP_BY_STEP):
+        return 1
+    return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
+
+
+def _linear_skip(config: PipelineConfig, cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bool, str]:
+    if config.advanced.model.kind == "tutorial":
+        return False, NOT_IN_TUTORIAL
+    if not cyclical and facts.length_median < LONG_HISTORY * (window.context + window.horizon):
+        return False, f"a history of {facts.length_median} is too short to learn one of {window.context} steps"
+    few = facts.num_series <= FEW_SERIES
+    return few, f"{facts.num_series} series {'can' if few else 'hardly'} share one"
+
+
+def _transform(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
+    if config.advanced.model.kind == "tutorial":
+        return "none", NOT_IN_TUTORIAL
+    if facts.lowest >= POSITIVE:
+        return "log", "all values are positive: their changes are relative"
+    return "none", "values are not all positive, or nearly zero"
+
+
+def _resolve_training(
+    config: PipelineConfig, window: WindowSpec, model: ModelSpec, facts: Profile, choices: Choices
+) -> TrainingSpec:
+    """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
+    settings = config.advanced.training
+    distinct = facts.num_observed // (window.context + window.horizon)
+    cyclical, rich = _unit(window.frequency, window.season) in CYCLICAL, distinct > RICH_WINDOWS
+    steps, rate, why = 1000, 1e-3, f"{distinct:,} windows that do not overlap"
+    if not cyclical:
+        steps, rate, why = 300, 1e-3, "slow series: most of what they will do is noise"
+    elif rich:
+        steps, rate = 1200, 3e-3
+    return TrainingSpec(
+        seed=settings.seed,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+        max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
+        batch_size=choices.pick("batch_size", settings.batch_size, *_batch_size(cyclical, rich)),
+        learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
+        weight_decay=settings.weight_decay,
+        gradient_clip=settings.gradient_clip,
+        patience=settings.patience,
+        refit=settings.refit,
+        warm_start=settings.warm_start,
+        scratch_every=settings.scratch_every,
+        workers=settings.workers,
+        memory_mib=settings.memory_mib,
+    )
+
+
+def _batch_size(cyclical: bool, rich: bool) -> tuple[int, str]:
+    if rich and not cyclical:
+        return 256, "the noise of many slow series is averaged out"
+    return 64, "enough for a steady gradient"
+
+
+def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:
+    """The config with every open field set to what was chosen: what is written out as a complete YAML."""
+    sections = {"window": plan.window, "model": plan.model, "training": plan.training}
+    advanced = {
+        name: getattr(config.advanced, name).model_copy(
+            update={
+                k: v for k, v in spec.model_dump().items() if k in type(getattr(config.advanced, name)).model_fields
+            }
+        )
+        for name, spec in sections.items()
+    }
+    top = {name: getattr(plan.window, name) for name in ("horizon", "frequency", "season", "context")}
+    return config.model_copy(update={**top, "advanced": config.advanced.model_copy(update=advanced)})
+
+
+def _unit(frequency: str, season: int) -> str:
+    """The calendar unit of an alias: M for ME and MS, h for 2h."""
+    if frequency == INTEGER:
+        return UNIT_OF_SEASON.get(season, "")
+    if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
+        return "W"
+    letters = frequency.lstrip("0123456789").split("-")[0]
+    return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
+
+
+def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
+    if unit == "min" and 1 < (day := default_season(facts.frequency)) <= LONGEST_DAY:
+        usual = day
+    else:
+        usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
+    most = max(1, (facts.length_median - 2) // 3)
+    if usual <= most:
+        return usual, f"a usual planning span for {facts.frequency}"
+    return most, f"a third of a history of {facts.length_median}"
+
+
+def _align(config: PipelineConfig, facts: Profile, test_steps: int) -> tuple[str, str]:
+    """Numbered steps that begin together and end apart share no calendar; a date means the same for every series."""
+    if (
+        facts.frequency == INTEGER
+        and config.source.layout is FileLayout.wide_rows
+        and facts.length_min < facts.length_max
+    ):
+        return "end", "rows of numbered steps share no calendar"
+    if facts.median_lag > test_steps // 2:
+        return "end", f"half of the series end {facts.median_lag} steps or more before the panel does"
+    return "calendar", "one cutoff for all series"

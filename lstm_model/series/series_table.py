@@ -1,0 +1,188 @@
+"""The series table that ingest wrote, read one series at a time."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lstm_model.compute.prefetch import prefetch
+from lstm_model.contracts.settings import Covariates
+from lstm_model.contracts.shard import IdRange
+
+MAX_CATEGORIES = 64
+BLOCK_ROWS = 1 << 20
+"""Most rows read at once."""
+
+
+@dataclass(frozen=True)
+class SeriesRows:
+    """One series of the table, still whole."""
+
+    unique_id: str
+    ds: NDArray[Any]
+    y: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    past: NDArray[np.float32]
+    future: NDArray[np.float32]
+
+
+def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
+    """The series of a table one after another; only one, and two blocks of rows, are in memory."""
+    names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
+    held: list[pa.RecordBatch] = []
+    for batch in prefetch(_batches(table, names)):
+        for first, last in pairwise([*_firsts(batch), batch.num_rows]):
+            piece = batch.slice(first, last - first)
+            if held and held[0].column("unique_id")[0].as_py() != piece.column("unique_id")[0].as_py():
+                yield _series_rows(held, covariates)
+                held = []
+            held.append(piece)
+    if held:
+        yield _series_rows(held, covariates)
+
+
+def row_counts(table: Path) -> dict[str, int]:
+    """How many rows each series has."""
+    counts = pq.read_table(table, columns=["unique_id"], read_dictionary=["unique_id"]).column(0).value_counts()
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+
+
+def write_range(table: Path, target: Path, only: IdRange) -> int:
+    """Write the rows of the series of a range as a table of their own; returns how many."""
+    bounds = [pads.field("unique_id") >= only.first] if only.first is not None else []
+    bounds += [pads.field("unique_id") < only.before] if only.before is not None else []
+    condition = functools.reduce(operator.and_, bounds) if bounds else None
+    rows = pads.dataset(table, format="parquet").to_table(filter=condition)
+    write_table(rows, target)
+    return int(rows.num_rows)
+
+
+def write_table(rows: pa.Table, target: Path) -> None:
+    """As every series table is written."""
+    pq.write_table(rows, target, compression="zstd", compression_level=1, row_group_size=BLOCK_ROWS)
+
+
+def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Static covariates as numbers: numeric ones as they are, text as one column a category.
+
+    Args:
+        table: the Parquet file that ingest wrote.
+        names: of the covariates.
+        known: the categories that a model knows, by text covariate; any other category is 0 in all its columns.
+
+    Returns:
+        {"columns": names of the encoded columns, "categories": {name: categories}, "rows": {unique_id: values}}
+
+    Raises:
+        ValueError: a text covariate has more than 64 categories, or is one that the model knows as numbers.
+    """
+    if not names:
+        return {"columns": [], "categories": {}, "rows": {}}
+    batches = (batch.take(_firsts(batch)) for batch in _batches(table, ["unique_id", *names]))
+    found = pd.concat([batch.to_pandas().astype({"unique_id": "str"}) for batch in batches], ignore_index=True)
+    frame = found.drop_duplicates("unique_id")
+    parts, categories = [], {}
+    for name in names:
+        if name not in (known or {}) and pd.api.types.is_numeric_dtype(frame[name]):
+            parts.append(frame[[name]].astype(float))
+            continue
+        if known is not None and name not in known:
+            raise ValueError(
+                f"static covariate {name!r} has text in it (series {frame['unique_id'].iloc[0]!r}: "
+                f"{frame[name].iloc[0]!r}); the model was trained on numbers. Mend the source, or train again"
+            )
+        categories[name] = known[name] if known else sorted(frame[name].astype(str).unique())
+        if len(categories[name]) > MAX_CATEGORIES:
+            raise ValueError(
+                f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
+                "supported. Group the rare ones, or leave it out (it may be an identifier)"
+            )
+        texts = frame[name].astype(str)
+        parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
+    encoded = pd.concat(parts, axis=1)
+    rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
+    return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
+
+
+def first_name(table: Path) -> str:
+    """Of the first series: the table is in the order of their names."""
+    with pq.ParquetFile(table) as file:
+        name: str = file.read_row_group(0, columns=["unique_id"]).column(0)[0].as_py()
+    return name
+
+
+def last_observed(table: Path) -> Any:
+    """The latest observed `ds` of the panel; of a block that cannot hold it, only the statistics are read."""
+    file = pq.ParquetFile(table)
+    ends = [_last_ds(file, group) for group in range(file.num_row_groups)]
+    latest: Any = None
+    for group in sorted(range(len(ends)), key=lambda group: ends[group], reverse=True):
+        if latest is not None and ends[group] <= latest:
+            break
+        rows = file.read_row_group(group, columns=["ds", "observed"])
+        observed = rows.column("ds").to_numpy()[rows.column("observed").to_numpy()]
+        if len(observed) and (latest is None or observed.max() > latest):
+            latest = observed.max()
+    assert latest is not None, "ingest lets no table without observations pass"
+    return latest
+
+
+def _last_ds(file: pq.ParquetFile, group: int) -> Any:
+    """The latest `ds` of a row group, from its statistics."""
+    column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index("ds"))
+    if column.statistics is None or not column.statistics.has_min_max:
+        return file.read_row_group(group, columns=["ds"]).column("ds").to_numpy().max()
+    last = column.statistics.max
+    return last if isinstance(last, int) else np.datetime64(last, "us")
+
+
+def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Row group by row group, names of series as numbers: that they are repeated in every row costs nothing then.
+
+    `iter_batches` over the whole file would hold on to memory as it goes.
+    """
+    file = pq.ParquetFile(table, read_dictionary=["unique_id"])
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=BLOCK_ROWS)
+
+
+def _firsts(batch: pa.RecordBatch) -> list[int]:
+    """The rows of a batch at which another series begins."""
+    codes = batch.column("unique_id").indices.to_numpy()
+    return [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
+
+
+def _series_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
+    rows = pa.Table.from_batches(batches)
+
+    def numbers(name: str) -> NDArray[np.float32]:
+        return np.asarray(rows.column(name).to_numpy(), np.float32)
+
+    def stacked(names: tuple[str, ...]) -> NDArray[np.float32]:
+        return np.stack([numbers(n) for n in names], axis=1) if names else no_covariates(rows.num_rows)
+
+    return SeriesRows(
+        unique_id=rows.column("unique_id")[0].as_py(),
+        ds=rows.column("ds").to_numpy(),
+        y=numbers("y"),
+        observed=rows.column("observed").to_numpy(),
+        past=stacked(covariates.past),
+        future=stacked(covariates.future),
+    )
+
+
+def no_covariates(num_steps: int) -> NDArray[np.float32]:
+    """Return a table of no columns, one row for each step."""
+    return np.zeros((num_steps, 0), np.float32)

@@ -1,0 +1,87 @@
+"""How a panel is divided into shards, and what is known of all of them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lstm_model.contracts.findings import DataError, Finding, number
+from lstm_model.contracts.shard import IdRange
+
+
+def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
+    """How many shards so many rows make, asked for as in `divide`."""
+    return min(shards or math.ceil(rows / (shard_rows or rows)), series)
+
+
+def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
+    """Ranges of names with about equally many rows each; never more than there are series.
+
+    Args:
+        rows: of each series.
+        shards: how many ranges.
+        shard_rows: instead, about how many rows each has.
+    """
+    ids = sorted(rows)
+    ends = np.cumsum([rows[unique_id] for unique_id in ids])
+    total = int(ends[-1])
+    wanted = count_shards(total, len(ids), shards=shards, shard_rows=shard_rows)
+    firsts = np.searchsorted(ends, total * np.arange(1, wanted) / wanted) + 1
+    rank = np.arange(1, wanted)
+    firsts = rank + np.maximum.accumulate(firsts - rank) if wanted > 1 else rank  # no range without a series
+    firsts = np.minimum(firsts, len(ids) - wanted + rank)
+    return [IdRange(first=a, before=b) for a, b in pairwise([None, *(ids[i] for i in firsts), None])]
+
+
+def merge_findings(shards: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """One finding of each kind: the message of the shard that has most, and how many there are in the others."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in (finding for one in shards for finding in one):
+        kinds.setdefault(finding.code, []).append(finding)
+    return [_merged(alike) for alike in kinds.values()]
+
+
+def _merged(alike: list[Finding]) -> Finding:
+    if len(alike) == 1:
+        return alike[0]
+    most = max(alike, key=lambda finding: finding.count)
+    total = sum(finding.count for finding in alike)
+    others = f"{number(total - most.count, 'more', 'more')} in {number(len(alike) - 1, 'other shard')} of the series"
+    return most.model_copy(update={"count": total, "message": f"{most.message}; {others}"})
+
+
+def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) -> dict[str, list[str]]:
+    """The categories of every text covariate over all shards.
+
+    Raises:
+        DataError: a covariate is text in one shard and numbers in another, or has more than `most` categories.
+    """
+    names = sorted({name for one in shards for name in one})
+    merged = {name: sorted({text for one in shards for text in one.get(name, ())}) for name in names}
+    for name, found in merged.items():
+        if not all(name in one for one in shards):
+            raise DataError(
+                f"static covariate {name!r} is text in one shard of the series and numbers in another (texts such as "
+                f"{found[0]!r}); mend the source so that it is one of them throughout"
+            )
+        if len(found) > most:
+            raise DataError(
+                f"static covariate {name!r} has {len(found)} categories; at most {most} are supported. Group the rare "
+                "ones, or leave it out (it may be an identifier)"
+            )
+    return merged
+
+
+def check_alike(what: str, values: Sequence[Any], fix: str) -> None:
+    """That all shards read the source in one way.
+
+    Raises:
+        DataError: they do not; what each of two found, and the setting that decides.
+    """
+    different = next((value for value in values if value != values[0]), values[0])
+    if different != values[0]:
+        raise DataError(f"one shard of the series has {what} {values[0]!r}, another {different!r}; {fix}")

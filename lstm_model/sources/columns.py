@@ -1,0 +1,277 @@
+"""Which column is which: layout and roles, by name and kind, with the reason; an error where two would do."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.contracts.findings import DataError, listed, unknown_columns
+from lstm_model.contracts.settings import Covariates, FileLayout, Source
+from lstm_model.timeline.timestamps import DATE, MONTH_NAME, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
+
+ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
+TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
+PARTS_OF_DATES = ("quarter", "month", "week", "day")
+TARGET_NAMES = ("y", "target", "value")
+SAMPLE_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column is; `values` are the series (wide_columns) or the steps (wide_rows)."""
+
+    layout: FileLayout
+    unique_id: str | None = None
+    ds: str | None = None
+    y: str | None = None
+    values: tuple[str, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> Roles:
+    """Find the layout and the columns of the series table in a frame of raw columns.
+
+    Raises:
+        DataError: a declared column does not exist, or more than one column would do; it names the candidates.
+    """
+    names = [str(name) for name in frame.columns]
+    declared = [name for name in (source.columns.unique_id, source.columns.ds, source.columns.y) if name]
+    _check_exist(declared, names, "source.columns")
+    others = [*covariates.static, *covariates.past, *covariates.future]
+    _check_exist(others, names, "covariates")
+    kinds = {name: kind_of(frame[name].iloc[:SAMPLE_ROWS]) for name in names if name not in others}
+    layout, reason = _layout(frame, kinds, source)
+    if layout is FileLayout.wide_rows:
+        return _wide_rows(kinds, source, covariates, reason)
+    if layout is FileLayout.wide_columns:
+        return _wide_columns(kinds, source, covariates, reason)
+    return _long(frame, kinds, source, reason)
+
+
+def kind_of(column: pd.Series) -> str:
+    """One of time, clock (a time of day), integer, number, text, empty."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
+        return "time"
+    if column.dtype.kind in "iu" or is_whole(column):
+        return "integer"
+    if str(column.name).lower() in TIME_NAMES and is_decimal_year(column):
+        return "time"
+    filled = column.dropna()
+    if filled.empty:
+        return "empty"
+    if column.dtype.kind in "fb":
+        return "number"
+    if isinstance(filled.iloc[0], (datetime.date, pd.Period)):
+        return "time"
+    if isinstance(filled.iloc[0], (int, float, Decimal)):
+        return "number"
+    return kind_of_texts([str(value) for value in filled])
+
+
+def _check_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise unknown_columns(missing, names, setting)
+
+
+def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple[FileLayout, str]:
+    columns = source.columns
+    if source.layout is not FileLayout.auto:
+        return source.layout, "set"
+    if columns.y or (columns.unique_id and columns.ds):
+        return FileLayout.long, "long: its columns are named in source.columns"
+    times = [name for name in kinds if kinds[name] == "time" or name == columns.ds]
+    texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name == columns.unique_id]
+    numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty") and name != columns.ds]
+    named = [name for name in kinds if name.lower() in (*ID_NAMES, *TARGET_NAMES)]
+    if not times and len(texts) == 1 and len(numbers) >= 3 and _numbered(numbers) and frame[texts[0]].is_unique:
+        return FileLayout.wide_rows, f"wide_rows: {texts[0]!r} differs in every row and the other columns are numbered"
+    clock = times or [name for name in numbers if name.lower() in TIME_NAMES][:1]
+    series = [name for name in numbers if name not in clock]
+    if len(clock) == 1 and not texts and not named and len(series) >= 3:
+        return (
+            FileLayout.wide_columns,
+            f"wide_columns: beside {clock[0]!r} there are {len(series)} number columns and no column of names "
+            "(--target would pick one of them)",
+        )
+    return FileLayout.long, "long: one row an observation"
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    """Whether column names count on (V2, V3, ...) or are dates."""
+    if all(re.fullmatch(DATE, name) for name in names):
+        return True
+    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
+    if not all(parts):
+        return False
+    matches = [part for part in parts if part]
+    numbers = np.array([int(part[2]) for part in matches])
+    return len({part[1] for part in matches}) == 1 and bool((np.diff(numbers) == 1).all())
+
+
+def _wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+    if covariates.past or covariates.future:
+        raise DataError(
+            "covariates.past and covariates.future need the long layout: a file with one row a series has no room "
+            "for them"
+        )
+    names = list(kinds)
+    texts = [name for name in names if kinds[name] == "text"]
+    unique_id = source.columns.unique_id or (texts or names)[0]
+    values = tuple(name for name in names if name != unique_id)
+    _check_values(values, unique_id, "wide_rows")
+    if not _numbered(values):
+        reason += "; steps in the order of the columns"
+    return Roles(
+        FileLayout.wide_rows,
+        unique_id,
+        None,
+        None,
+        values,
+        {"layout": reason, "columns.unique_id": f"{unique_id!r} names each row"},
+    )
+
+
+def _wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+    if covariates.static:
+        raise DataError(
+            "covariates.static needs the long layout or one row a series: a column cannot carry a value of its own"
+        )
+    ds, why = _find_time(kinds, source)
+    values = tuple(name for name in kinds if name != ds and kinds[name] != "text")
+    ignored = [name for name in kinds if name != ds and kinds[name] == "text"]
+    _check_values(values, ds, "wide_columns")
+    months = [name for name in values if re.fullmatch(MONTH_NAME, name)]
+    if len(months) >= 12:
+        raise DataError(
+            f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
+            "dates such as 2024-03 in one column"
+        )
+    reasons = {"layout": reason, "columns.ds": why} | _ignored(ignored)
+    return Roles(FileLayout.wide_columns, None, ds, None, values, reasons)
+
+
+def _check_values(values: Sequence[str], first: str, layout: str) -> None:
+    if not values:
+        raise DataError(f"source.layout is {layout}, but beside {first!r} there is no column with values")
+
+
+def _long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
+    ds, why_ds = _find_time(kinds, source)
+    rest = {name: kind for name, kind in kinds.items() if name != ds}
+    unique_id, why_id = _find_id(frame, rest, source, ds)
+    rest = {name: kind for name, kind in rest.items() if name != unique_id}
+    y, why_y = _find_target(rest, source)
+    reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
+    return Roles(FileLayout.long, unique_id, ds, y, (), reasons | _ignored([name for name in rest if name != y]))
+
+
+def _ignored(names: Sequence[str]) -> dict[str, str]:
+    text = f"{listed(names, limit=20)}: neither needed nor declared as covariates"
+    return {"ignored columns": text} if names else {}
+
+
+def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
+    if source.columns.ds:
+        return source.columns.ds, "set"
+    named = [name for name in kinds if name.lower() in TIME_NAMES and kinds[name] in ("time", "integer")]
+    typed = [name for name in kinds if kinds[name] == "time"]
+    named = [
+        name for name in named if name.lower() != "year" or not set(typed) - {name}
+    ]  # beside a date it tells no more
+    clocks = [name for name in kinds if kinds[name] == "clock"]
+    if clocks:
+        raise DataError(
+            f"column {clocks[0]!r} holds times of day; join it with the date into one column of timestamps first, "
+            "or say "
+            "with --time-column (source.columns.ds) which column alone is the time"
+        )
+    parts = [name for name in kinds if name.lower() in PARTS_OF_DATES]
+    if len(named) == 1 and named[0].lower() == "year" and parts and not typed:
+        raise DataError(
+            f"the columns {listed([named[0], *parts])} are parts of dates; join them into one column such as 2024-03 "
+            "or 2024-Q1 first, or say with --time-column (source.columns.ds) which column alone is the time"
+        )
+    for found, why in ((named, "by its name"), (typed, "the only column of timestamps")):
+        if len(found) == 1:
+            return found[0], f"{found[0]!r}: {why}"
+        if found:
+            raise DataError(
+                f"more than one column could be the time: {listed(found)}. Name it with --time-column, or "
+                "source.columns.ds in the file"
+            )
+    shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
+    raise DataError(
+        f"no column of timestamps found among: {shown}. Name it with --time-column, or source.columns.ds in the file"
+    )
+
+
+def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str) -> tuple[str | None, str]:
+    if source.columns.unique_id:
+        return source.columns.unique_id, "set"
+    named = [name for name in kinds if name.lower() in ID_NAMES and name != source.columns.y]
+    texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
+    texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
+    for found, why in ((named, "by its name"), (texts, "the only column of names")):
+        found = [name for name in found if not _counts_rows(frame, name, ds)]
+        if len(found) == 1:
+            return found[0], f"{found[0]!r}: {why}"
+        if found:
+            raise DataError(
+                f"more than one column could name the series: {listed(found)}. "
+                "Name it with --id-column, or source.columns.unique_id in the file"
+            )
+    return None, "no column that tells series apart: one series a file"
+
+
+def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
+    """Whether a column numbers rows: every row its own value, although timestamps do not repeat either."""
+    return len(frame) > 1 and bool(frame[name].is_unique) and bool(frame[ds].is_unique)
+
+
+def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> bool:
+    """Whether a column of texts (a weekday, the weather) says something about the rows of one series.
+
+    Then no timestamp repeats, and the rows of one text have no steadier step than all rows together.
+    """
+    if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
+        return False
+    try:
+        times, _ = parse_timestamps(frame[ds], source, str)
+    except DataError:  # it is raised again with the right place where the whole table is read
+        return False
+    ds_N, codes_N = times.to_numpy().astype(np.int64), pd.factorize(frame[name])[0]
+    within_N = np.lexsort((ds_N, codes_N))
+    steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
+    return _steadiness(np.diff(np.sort(ds_N))) >= _steadiness(steps_within)
+
+
+def _steadiness(steps: np.ndarray) -> float:
+    """Share of the commonest."""
+    return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
+
+
+def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:
+    if source.columns.y:
+        return source.columns.y, "set"
+    numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty")]
+    named = [name for name in numbers if name.lower() in TARGET_NAMES]
+    for found, why in ((named, "by its name"), (numbers, "the only column of numbers")):
+        if len(found) == 1:
+            return found[0], f"{found[0]!r}: {why}"
+        if found:
+            raise DataError(
+                f"more than one column of numbers could be the target: {listed(found)}. Name it with --target, or "
+                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns"
+            )
+    shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20) or "none"
+    raise DataError(
+        f"no column of numbers to forecast; columns left: {shown}. Name it with --target, or source.columns.y in "
+        "the file"
+    )

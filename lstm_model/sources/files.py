@@ -1,0 +1,71 @@
+"""The files that a source names: a path, a glob or a URL."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from lstm_model.contracts.findings import DataError, listed
+from lstm_model.storage.backend import redact
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files that a path, glob or URL names."""
+
+    filesystem: Any
+    files: tuple[str, ...]
+    """Full paths, ascending."""
+    names: tuple[str, ...]
+    """The same relative to the fixed part of the glob: they do not change when the folder moves."""
+
+
+def locate(path: str) -> Located:
+    """Find the files of a path, a glob or an fsspec URL.
+
+    Raises:
+        DataError: nothing there; the message says what lies beside it.
+    """
+    shown = redact(path)
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise DataError(
+            f"source.path {shown!r} cannot be opened: {error}. Install the package that this kind of URL needs"
+        ) from error
+    is_glob = any(mark in root for mark in "*?[") and not filesystem.exists(root)
+    found = sorted(filesystem.glob(root)) if is_glob else [root]
+    found = [file for file in found if not filesystem.isdir(file)] if is_glob else found
+    if not found:
+        raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
+    if not is_glob and filesystem.isdir(root):
+        kinds = CSV_SUFFIXES + PARQUET_SUFFIXES
+        inside = Counter(k for file in filesystem.ls(root, detail=False) for k in kinds if str(file).endswith(k))
+        ending = max(kinds, key=lambda kind: inside[kind])
+        raise DataError(
+            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
+        )
+    if not is_glob and not filesystem.exists(root):
+        raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")
+    base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
+    return Located(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
+
+
+def _neighbours(filesystem: Any, root: str) -> str:
+    """What exists in the nearest folder above, for the message about a missing file."""
+    folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
+    while folder and not filesystem.isdir(folder):
+        folder = folder.rpartition("/")[0]
+    try:
+        names = sorted(PurePosixPath(name).name for name in filesystem.ls(folder or "/", detail=False))
+    except (OSError, NotImplementedError):
+        return "check the path"
+    return f"the folder {folder or '/'} holds: {listed(names)}" if names else f"the folder {folder or '/'} is empty"

@@ -1,0 +1,171 @@
+"""The raw long table: read a source, and give its columns their roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from lstm_model.contracts.findings import DataError, Where
+from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
+from lstm_model.contracts.shard import IdRange
+from lstm_model.sources import readers
+from lstm_model.sources.columns import Roles, infer_roles
+from lstm_model.sources.parquet import id_text
+from lstm_model.sources.readers import Loaded
+from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
+
+__all__ = ["DataError", "RawSeries", "read_source"]
+
+
+@dataclass(frozen=True)
+class RawSeries:
+    """A long table as it was received: `unique_id` (str), `ds`, `y` (float64, NaN = missing), then the covariates.
+
+    `ds` is int64, datetime64[us] naive, or datetime64[us] with a zone; rows are in the order of the source.
+    """
+
+    table: pd.DataFrame
+    source: Source
+    """The source with what was inferred filled in: layout, columns, dayfirst, decimal."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """How each was inferred, by the name of the setting below `source`."""
+
+
+def read_source(
+    source: Source, *, covariates: Covariates, password: str | None = None, only: IdRange | None = None
+) -> RawSeries:
+    """Read files or a query into one long table; a synthetic source is read from the file that was generated for it.
+
+    With `only`, the rows of some series of a source that `parquet.survey` has settled.
+
+    Raises:
+        DataError: what was received, what was expected, and the setting that decides.
+    """
+    is_query = source.kind is SourceKind.sql
+    loaded = [readers.query(source, password)] if is_query else readers.read_files(source, only=only)
+    roles = infer_roles(loaded[0].frame, source, covariates)
+    parts = [_one_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
+    frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
+    where = _where(loaded, frame) if roles.layout is FileLayout.long and only is None else _where_wide(frame)
+    return _typed(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+
+
+def _one_part(part: Loaded, roles: Roles, covariates: Covariates, loaded: Sequence[Loaded]) -> pd.DataFrame:
+    """One file as long rows with the roles' names, values still as read."""
+    extra = [*covariates.static, *covariates.past, *covariates.future]
+    needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
+    missing = [name for name in needed if name not in part.frame.columns]
+    if missing:
+        raise DataError(
+            f"{part.name} lacks the column {missing[0]!r} that {loaded[0].name} has; all files of one source need "
+            "the same columns"
+        )
+    if roles.layout is FileLayout.wide_rows:
+        return _melt_rows(part.frame, roles, list(covariates.static))
+    if roles.layout is FileLayout.wide_columns:
+        return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
+    ids = part.frame[roles.unique_id] if roles.unique_id else _file_id(part, loaded)
+    data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
+    return pd.DataFrame(data | {name: part.frame[name] for name in extra})
+
+
+def _file_id(part: Loaded, loaded: Sequence[Loaded]) -> str:
+    """The file's stem, or more of its path where stems repeat."""
+
+    def stem(name: str) -> str:
+        return PurePosixPath(name).name.split(".")[0]
+
+    repeated = sum(stem(other.name) == stem(part.name) for other in loaded) > 1
+    name = part.name if repeated else stem(part.name)
+    return "series" if name == "the query" else name
+
+
+def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
+    """One column a series: series follow each other, each with all rows."""
+    count, values = len(frame), list(roles.values)
+    long = pd.DataFrame(
+        {
+            "unique_id": pd.array(values, dtype="str").repeat(count),
+            "ds": pd.concat([frame[roles.ds]] * len(values), ignore_index=True),
+            "y": pd.concat([frame[name] for name in values], ignore_index=True),
+        }
+    )
+    for name in extra:
+        long[name] = pd.concat([frame[name]] * len(values), ignore_index=True)
+    return long
+
+
+def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
+    """One row a series; the padding after its last value is no data. Steps count from 1, or are the columns' dates."""
+    count, values = len(frame), list(roles.values)
+    numbered = not all(name[:4].isdigit() and not name.isdigit() for name in values)
+    steps = pd.Series(range(1, len(values) + 1) if numbered else values)
+    block = frame[values]
+    empty = (block.isna() | (block == "")).to_numpy()
+    length_K = len(values) - np.logical_and.accumulate(empty[:, ::-1], axis=1).sum(axis=1)
+    kept = (np.arange(len(values)) < length_K[:, None]).ravel()
+    long = pd.DataFrame(
+        {
+            "unique_id": frame[roles.unique_id].repeat(len(values)).to_numpy()[kept],
+            "ds": pd.concat([steps] * count, ignore_index=True)[kept].reset_index(drop=True),
+            "y": block.to_numpy().ravel()[kept],
+        }
+    )
+    for name in static:
+        long[name] = frame[name].repeat(len(values)).to_numpy()[kept]
+    return long
+
+
+def _where(loaded: Sequence[Loaded], frame: pd.DataFrame) -> Where:
+    """Rows as a person counts them: line 1 of a file holds the column names."""
+    ends = np.cumsum([len(part.frame) for part in loaded])
+
+    def where(position: int) -> str:
+        index = int(np.searchsorted(ends, position, side="right"))
+        row = position - (int(ends[index - 1]) if index else 0)
+        label = f"row {row + 2}" if "." in loaded[index].name else f"row {row + 1}"
+        return (
+            f"{label} of {loaded[index].name}, series {frame['unique_id'].iloc[position]!r}, timestamp "
+            f"{frame['ds'].iloc[position]}"
+        )
+
+    return where
+
+
+def _where_wide(frame: pd.DataFrame) -> Where:
+    return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+
+
+def _typed(
+    frame: pd.DataFrame,
+    source: Source,
+    inferred: tuple[str, Roles, dict[str, str]],
+    covariates: Covariates,
+    where: Where,
+) -> RawSeries:
+    """The frame with its final types, and the source with what was inferred."""
+    decimal, roles, reasons = inferred
+    ids = frame["unique_id"]
+    blank = (ids.isna() | ids.astype("str").str.strip().eq("")).to_numpy()
+    if blank.any():
+        raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
+    ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)
+    table = pd.DataFrame({"unique_id": id_text(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
+    table["y"] = parse_numbers(frame["y"].rename(roles.y), where, decimal=decimal)
+    for name in (*covariates.past, *covariates.future):
+        table[name] = parse_numbers(frame[name], where, decimal=decimal)
+    for name in covariates.static:
+        table[name] = frame[name].array
+    columns = Columns(unique_id=roles.unique_id, ds=roles.ds, y=roles.y)
+    dayfirst = (
+        more["dayfirst"].startswith("the day") if source.dayfirst is None and "dayfirst" in more else source.dayfirst
+    )
+    update = {"layout": roles.layout, "columns": columns, "dayfirst": dayfirst}
+    if decimal != ".":
+        update["decimal"] = decimal
+    return RawSeries(table, source.model_copy(update=update), reasons | more)

@@ -1,0 +1,274 @@
+"""A home in an object store: S3 and what speaks its language, Google Cloud Storage, Azure.
+
+Nothing locks across machines. What must not be lost by two writers is written on a condition, that a name is free or
+that its content is still what was read, and the store refuses all but one; one that does not refuse is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lstm_model.storage.backend import Change, Entry
+
+TRIES = 60
+"""Of a change, before it is given up: each failure is somebody else's success."""
+TIMEOUT_SECONDS = 30.0
+"""For one request; files travel in pieces of `PIECE_BYTES`."""
+PIECE_BYTES = 8 << 20
+_PROBED: set[str] = set()
+"""Stores that this process has seen refuse what they must."""
+
+
+class ObjectHome:
+    """A folder below a bucket.
+
+    Args:
+        url: such as s3://bucket/prefix/name; credentials, region and endpoint come from the environment.
+        cache: folder of this machine for copies of what was read.
+        timeout_seconds: for one request.
+
+    Raises (all methods, beside what `Home` says):
+        ConnectionError: the store cannot be reached, or answers that it cannot serve now.
+        TimeoutError: it does not answer in time.
+        PermissionError: no credentials, or they do not suffice.
+        ValueError: no such bucket, or the store lacks conditional writes.
+    """
+
+    is_shared = True
+
+    def __init__(self, url: str, cache: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self.url, self.cache, self.timeout_seconds = url.rstrip("/"), cache, timeout_seconds
+        self.parent, _, self.name = self.url.rpartition("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the connection, for processes that work side by side: it holds credentials."""
+        return {name: value for name, value in self.__dict__.items() if name != "_store"}
+
+    def shown(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def read(self, name: str) -> bytes:
+        return self._read(name)[0]
+
+    def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
+        self._put(name, content.encode() if isinstance(content, str) else content)
+
+    def add(self, name: str, content: bytes) -> Entry | None:
+        import obstore.exceptions
+
+        try:
+            tag = self._put(name, content, mode="create")
+        except obstore.exceptions.AlreadyExistsError:
+            return None
+        return Entry(name, time.time(), len(content), tag)
+
+    def change(self, name: str, change: Change) -> bool:
+        import obstore.exceptions
+
+        for number in range(TRIES):
+            try:
+                before, mode = self._read(name)
+            except FileNotFoundError:
+                before, mode = None, "create"
+            after = change(before)
+            if after is None:
+                return False
+            try:
+                self._put(name, after, mode=mode)
+                return True
+            except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
+                pause(number)
+        raise ConnectionError(f"{self.shown(name)}: other writers came between {TRIES} times; try again")
+
+    def entries(self, folder: str) -> list[Entry]:
+        with self._told(folder):
+            found = [meta for page in self._store.list(folder) for meta in page]
+        listed = [Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "") for m in found]
+        return sorted(listed, key=lambda entry: entry.name)
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._told(name):  # S3 does not say so, others do
+            self._store.delete(name)
+
+    def local(self, entry: Entry) -> Path:
+        """Kept under name and tag: a name may be used again."""
+        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
+        path = self.cache / "fetched" / key / Path(entry.name).name
+        if not path.exists():
+            self.download(entry, path)
+        return path
+
+    def upload(self, name: str, file: Path) -> None:
+        """Write a file of any size; it is there once all of it has arrived."""
+        with self._told(name):
+            self._store.put(name, file, chunk_size=PIECE_BYTES, max_concurrency=4)
+
+    def download(self, entry: Entry, path: Path) -> None:
+        """Write the entry's very content to a file of this machine, whole or not at all."""
+        import obstore.exceptions
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        same: Any = {"if_match": entry.tag} if entry.tag else {}
+        try:
+            with self._told(entry.name), draft.open("wb") as file:
+                for start in range(0, entry.size, PIECE_BYTES):
+                    piece = (start, min(start + PIECE_BYTES, entry.size))
+                    file.write(self._store.get(entry.name, options={**same, "range": piece}).bytes())
+            draft.replace(path)
+        except obstore.exceptions.PreconditionError:
+            raise FileNotFoundError(f"{self.shown(entry.name)} is another one by now") from None
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _read(self, name: str) -> tuple[bytes, Any]:
+        """The content, and the condition that it is still that."""
+        with self._told(name):
+            found = self._store.get(name)
+            return bytes(found.bytes()), _as_it_is(found.meta)
+
+    def _put(self, name: str, content: bytes, *, mode: Any = "overwrite") -> str:
+        with self._told(name):
+            return self._store.put(name, content, mode=mode, use_multipart=False)["e_tag"] or ""
+
+    @cached_property
+    def _store(self) -> Any:
+        store = self._open()
+        if self.url not in _PROBED:
+            self._probe(store)
+            _PROBED.add(self.url)
+        return store
+
+    def _open(self) -> Any:
+        try:
+            from obstore.exceptions import BaseError
+            from obstore.store import from_url
+        except ImportError:
+            raise ValueError(
+                f"the store {self.url} is an object store, which needs obstore: pip install 'evergreen-forecast[s3]'"
+            ) from None
+        seconds = timedelta(seconds=self.timeout_seconds)
+        quickly: Any = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=3), "base": 2.0}
+        try:
+            return from_url(
+                self.url,
+                # An endpoint without TLS was named by the user: nothing else leads to one.
+                client_options={"timeout": seconds, "connect_timeout": timedelta(seconds=5), "allow_http": True},
+                retry_config={"max_retries": 4, "retry_timeout": seconds, "backoff": quickly},
+            )
+        except BaseError as error:
+            raise ValueError(f"the store {self.url}: {_first(error)}; expected such as s3://bucket/folder") from None
+
+    def _probe(self, store: Any) -> None:
+        """Have the store refuse two writes that it must refuse.
+
+        Raises:
+            ValueError: it does not.
+        """
+        name = f"probes/{uuid.uuid4().hex}"
+        with self._told(name):
+            first = store.put(name, b"1", mode="create", use_multipart=False)
+            try:
+                store.put(name, b"two", use_multipart=False)
+                for mode, condition in (
+                    ("create", "that the name is free"),
+                    (_as_it_is(first), "that the content is as read"),
+                ):
+                    if not _refuses(store, name, mode):
+                        raise ValueError(self._unsafe(condition))
+            finally:
+                store.delete(name)
+
+    def _unsafe(self, condition: str) -> str:
+        return (
+            f"the store {self.url} has no conditional writes: it did not refuse a write on the condition {condition}. "
+            "Two promotions at once could both win, so it is not used. Take a store that has them (AWS S3, Google "
+            "Cloud Storage, Azure, MinIO, Cloudflare R2), or a folder"
+        )
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Errors in words, as kinds that tell what time may heal from what it does not."""
+        from obstore.exceptions import (
+            AlreadyExistsError,
+            BaseError,
+            NotSupportedError,
+            PermissionDeniedError,
+            PreconditionError,
+            UnauthenticatedError,
+        )
+
+        try:
+            yield
+        except (AlreadyExistsError, PreconditionError, NotSupportedError):
+            raise
+        except FileNotFoundError as error:
+            if _lacks_bucket(str(error)):
+                raise self._no_bucket() from None
+            raise FileNotFoundError(f"{self.shown(name)} does not exist") from None
+        except BaseError as error:
+            text = str(error)
+            if _lacks_bucket(text):
+                raise self._no_bucket() from None
+            denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+            if denied or "169.254.169.254" in text:  # where a machine of Amazon's would find credentials
+                raise PermissionError(
+                    f"the store {self.url} denies access: {_first(error)}. Check the credentials in the environment "
+                    "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://), and that they may list, read, write and "
+                    "delete there"
+                ) from None
+            if "kind: Timeout" in text or "timed out" in text:
+                raise TimeoutError(
+                    f"the store {self.url} does not answer within {self.timeout_seconds:g} s: {_first(error)}"
+                ) from None
+            if "status code: 4" in text:
+                raise ValueError(f"the store {self.url} refuses: {_first(error)}") from None
+            raise ConnectionError(
+                f"the store {self.url} cannot be reached: {_first(error)}. Check the network and AWS_ENDPOINT_URL"
+            ) from None
+
+    def _no_bucket(self) -> ValueError:
+        bucket = self.url.partition("://")[2].split("/")[0]
+        return ValueError(f"there is no bucket {bucket} for the store {self.url}: create it, or correct --store")
+
+
+def _as_it_is(meta: Any) -> Any:
+    """The condition of a write that nobody has written since; which of the two a store goes by is its own matter."""
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
+
+
+def _refuses(store: Any, name: str, mode: Any) -> bool:
+    """Whether a write on a condition that does not hold is refused."""
+    from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+    try:
+        store.put(name, b"3", mode=mode, use_multipart=False)
+    except (AlreadyExistsError, PreconditionError):
+        return True
+    except NotSupportedError:
+        return False
+    return False
+
+
+def pause(number: int) -> None:
+    """Before another try, so that writers do not keep step."""
+    time.sleep(random.random() * 0.02 * 2 ** min(number, 6))
+
+
+def _lacks_bucket(text: str) -> bool:
+    return any(code in text for code in ("NoSuchBucket", "ContainerNotFound", "bucket does not exist"))
+
+
+def _first(error: Exception) -> str:
+    """What obstore says, without the account of its own insides."""
+    return " ".join(str(error).partition("Debug source")[0].partition("<?xml")[0].split()).rstrip(": .")

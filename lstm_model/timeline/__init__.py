@@ -1,0 +1,1 @@
+"""Time as data has it: frequencies, timestamps, time zones, calendars."""

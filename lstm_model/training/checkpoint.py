@@ -1,0 +1,182 @@
+"""How far a training is, kept so that a killed one goes on to the very bits that it would have given.
+
+One safetensors file: tensors by their path, everything else as JSON in its header. No pickle: reading one runs no code.
+A training is a few stages one after another (search, refit), and is written down as the results of the finished ones
+and the state of the running one; whoever runs it again walks through the same stages and is handed both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lstm_model.compute.device import DeviceChoice
+from lstm_model.storage.backend import HOST, write_atomically
+from lstm_model.storage.store import is_alive
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "1"
+STALE_SECONDS = 24 * 3600.0
+"""A checkpoint that nobody has gone on from for so long belongs to data or code that are gone."""
+SUFFIX = ".safetensors"
+SPARING = 20
+"""Least time between two routine writes, in times of what the last one took: they cost a twentieth of the training."""
+
+State = dict[str, Any]
+"""Nested dicts whose leaves are tensors or JSON."""
+
+
+class TrainingStopped(Exception):  # noqa: N818 - nothing is wrong
+    """A training ended early because it was asked to; its checkpoint is of the last step that it took."""
+
+
+class Checkpoint:
+    """The file of one training.
+
+    Args:
+        path: the file.
+        key: a digest of all that the training depends on; a file with another key is another training's.
+        should_stop: asked after every step; true ends the training with `TrainingStopped`.
+        writes: off where another process of the same training writes the file; this one only reads it.
+    """
+
+    def __init__(
+        self, path: Path, key: str, *, should_stop: Callable[[], bool] = lambda: False, writes: bool = True
+    ) -> None:
+        self.path, self.key, self.should_stop, self._writes = path, key, should_stop, writes
+        self._state: State = {"finished": {}, "running": {}, "chosen": {}}
+        self._rested_at = 0.0
+        self.is_written = True
+        """Whether the last write has succeeded; where another process writes, that is its matter."""
+        if path.is_file():
+            self._read()
+
+    def as_chosen(self, device: DeviceChoice) -> DeviceChoice:
+        """The device with the precision and thread count of before: measured again, they may come out otherwise."""
+        chosen = self._state["chosen"]
+        if chosen.get("device") != device.torch_device.type:
+            return device
+        return replace(device, precision=chosen["precision"], threads=chosen["threads"])
+
+    def choose(self, device: DeviceChoice, threads: int | None) -> None:
+        """What `as_chosen` gives after a restart; None as long as the thread count is being measured."""
+        self._state["chosen"] = {"device": device.torch_device.type, "precision": device.precision, "threads": threads}
+
+    def result(self, stage: str) -> State | None:
+        """What a finished stage gave."""
+        result: State | None = self._state["finished"].get(stage)
+        return result
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there are results and no stage is under way."""
+        return bool(self._state["finished"]) and not self._state["running"]
+
+    def progress(self, stage: str) -> State | None:
+        """How far a stage was."""
+        state: State | None = self._state["running"].get(stage)
+        return state
+
+    def is_due(self) -> bool:
+        """Whether the time since the last write is long enough."""
+        return time.monotonic() >= self._rested_at
+
+    def keep(self, stage: str, state: State) -> None:
+        """Write how far a stage is."""
+        self._state["running"] = {stage: state}
+        self._write()
+
+    def finish(self, stage: str, result: State) -> None:
+        """Write what a stage gave."""
+        self._state["finished"][stage] = result
+        self._state["running"] = {}
+        self._write()
+
+    def remove(self) -> None:
+        """The training is over, and what it gave is kept elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        if not self._writes:
+            return
+        began = time.monotonic()
+        tensors: dict[str, Tensor] = {}
+        rest = json.dumps(_without_tensors(self._state, tensors))
+        header = {"format": FORMAT, "key": self.key, "state": rest, "sha256": _digest(rest, tensors)}
+        try:
+            write_atomically(self.path, save(tensors, header), durable=True)
+            self.is_written = True
+        except OSError as error:  # a full disk: the training itself is well
+            self.is_written = False
+            logger.warning("the checkpoint could not be written: %s", error)
+        ended = time.monotonic()
+        self._rested_at = ended + SPARING * (ended - began)
+
+    def _read(self) -> None:
+        """Take over the file's state; a file that is not whole, or not this training's, is left alone."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                header: dict[str, str] = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            if (header.get("format"), header.get("key")) != (FORMAT, self.key):
+                raise ValueError("it is of another training or another version")
+            if header["sha256"] != _digest(header["state"], tensors):
+                raise ValueError("its content is not what was written")
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            logger.warning("the checkpoint %s is ignored, the training begins anew: %s", self.path, error)
+            return
+        self._state = _with_tensors(json.loads(header["state"]), tensors)
+
+
+def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) -> Checkpoint:
+    """The checkpoint of a training in a folder of checkpoints, from which stale ones and dead writers' drafts go."""
+    youngest = time.time() - STALE_SECONDS
+    for file in folder.glob(f"*{SUFFIX}*"):
+        draft = re.fullmatch(rf"\..+{re.escape(SUFFIX)}\.{HOST}-(\d+)-\w+", file.name)
+        with suppress(FileNotFoundError):  # another run sweeps too
+            if file.stat().st_mtime < youngest or (draft and not is_alive(int(draft[1]))):
+                file.unlink()
+    return Checkpoint(folder / f"{key}{SUFFIX}", key, should_stop=should_stop)
+
+
+def _without_tensors(state: Mapping[str, Any], tensors: dict[str, Tensor], path: str = "") -> State:
+    """The JSON part of a state; its tensors are put under their paths."""
+    rest: State = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            tensors[f"{path}{name}"] = value.detach().cpu().contiguous()
+        else:
+            inner = isinstance(value, Mapping)
+            rest[name] = _without_tensors(value, tensors, f"{path}{name}/") if inner else value
+    return rest
+
+
+def _with_tensors(rest: State, tensors: Mapping[str, Tensor]) -> State:
+    for path, tensor in tensors.items():
+        *folders, name = path.split("/")
+        at = rest
+        for folder in folders:
+            at = at[folder]
+        at[name] = tensor
+    return rest
+
+
+def _digest(rest: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(rest.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""What a model has seen: the last target of its training, of each series where these have ends of their own.
+
+Taken from the windows that were trained on, not from the plan that cut them: the checks for leaks rest on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_model.timeline.time_axis import advance
+from lstm_model.windows.in_memory import Windows
+
+Ends = dict[str | None, Any]
+"""A `ds` (datetime64 or integer) for each unique_id, or one for all under None."""
+
+SEEN, BY_SERIES, SEARCHED_BY_SERIES = "seen_through", "seen_through_by_series", "searched_through_by_series"
+
+
+class SeenError(ValueError):
+    """A model has seen what its successor is to be judged on, or there is nothing new to see."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The last targets that were seen, by the model and all that it goes on from."""
+
+    search: Ends
+    """By the search, which has not seen the validation."""
+    refit: Ends
+    """By anything that was fitted: the refit, or the calibration of the intervals."""
+
+    @classmethod
+    def in_windows(cls, train: Windows, validation: Windows, *, by_series: bool, ancestor: Seen | None = None) -> Self:
+        """Of a training on these windows; what it goes on from counts too, series that are gone by now included."""
+        search = last_targets(train, by_series=by_series)
+        refit = _later(search, last_targets(validation, by_series=by_series))
+        return (
+            cls(search, refit)
+            if ancestor is None
+            else cls(_later(search, ancestor.search), _later(refit, ancestor.refit))
+        )
+
+    @classmethod
+    def on_card(cls, card: Mapping[str, Any], *, by_series: bool) -> Self:
+        """What a model's card says.
+
+        Raises:
+            SeenError: it does not say it.
+        """
+        try:
+            parts = (
+                (card[SEARCHED_BY_SERIES], card[BY_SERIES]) if by_series else (card[SEEN]["train"], card[SEEN]["refit"])
+            )
+        except KeyError as error:
+            raise SeenError(f"its card does not say what it has seen: no {error}") from error
+        search, refit = (part if by_series else {None: part} for part in parts)
+        return cls({k: ds_of(v) for k, v in search.items()}, {k: ds_of(v) for k, v in refit.items()})
+
+    def card(self) -> dict[str, Any]:
+        """ISO texts or integers, as JSON keeps them."""
+        card: dict[str, Any] = {SEEN: {"train": moment_of(latest(self.search)), "refit": moment_of(latest(self.refit))}}
+        if None not in self.search:
+            card[BY_SERIES] = {name: moment_of(ds) for name, ds in self.refit.items()}
+            card[SEARCHED_BY_SERIES] = {name: moment_of(ds) for name, ds in self.search.items()}
+        return card
+
+
+def refuse_leaks(ancestor: Seen, train: Windows, validation: Windows, *, by_series: bool) -> None:
+    """Check that a training on these windows may go on from a model.
+
+    Raises:
+        SeenError: its search has seen the validation, its refit has seen what comes after that, or nothing is new.
+    """
+    own = Seen.in_windows(train, validation, by_series=by_series)
+    allowed = {**own.search, **_first_cutoffs(validation, by_series=by_series)}
+    _refuse_later(ancestor.search, allowed, "its search has seen the validation")
+    _refuse_later(ancestor.refit, own.refit, "it has seen what comes after the validation")
+    if all(name in ancestor.search and ds <= ancestor.search[name] for name, ds in own.search.items()):
+        raise SeenError(f"no new data: its search has seen all through {moment_of(latest(own.search))}")
+
+
+def last_targets(windows: Windows, *, by_series: bool) -> Ends:
+    """The `ds` of the last step of any horizon, whether or not a value was observed there; empty without windows."""
+    cutoffs = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable"))
+    steps = np.full(len(cutoffs), windows.horizon)
+    ends = advance(np.array([*cutoffs.values()], windows.cutoff_W.dtype), steps, windows.frequency)
+    last = dict(zip(cutoffs, ends, strict=True))
+    return last if by_series or not last else {None: latest(last)}
+
+
+def _first_cutoffs(windows: Windows, *, by_series: bool) -> Ends:
+    """The last `ds` before anything that these windows forecast."""
+    first = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable")[::-1])
+    return first if by_series or not first else {None: min(first.values())}
+
+
+def _by_series(windows: Windows, order: NDArray[np.int64]) -> Ends:
+    """The cutoff of each series' last window in this order."""
+    series = windows.series_W.cpu().numpy()[order]
+    last = dict(zip(series.tolist(), order.tolist(), strict=True))
+    return {windows.unique_ids[k]: windows.cutoff_W[w] for k, w in sorted(last.items())}
+
+
+def _refuse_later(seen: Ends, allowed: Ends, what: str) -> None:
+    for name, ds in seen.items():
+        if name in allowed and ds > allowed[name]:
+            of = "" if name is None else f" of {name}"
+            raise SeenError(f"{what}{of}: it went through {moment_of(ds)}, allowed is {moment_of(allowed[name])}")
+
+
+def _later(a: Ends, b: Ends) -> Ends:
+    """The later end of each."""
+    return {name: max(ends[name] for ends in (a, b) if name in ends) for name in {**a, **b}}
+
+
+def latest(ends: Ends) -> Any:
+    """Of all series."""
+    return max(ends.values())
+
+
+def moment_of(ds: Any) -> str | int:
+    """A datetime64 as ISO text, an integer as it is."""
+    return int(ds) if isinstance(ds, (int, np.integer)) else str(ds)
+
+
+def ds_of(moment: str | int) -> Any:
+    """What `moment_of` wrote."""
+    return moment if isinstance(moment, int) else np.datetime64(moment, "us")

@@ -1,0 +1,123 @@
+"""All of a training that changes from step to step, and how it is written down and put back."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lstm_model.training.checkpoint import State
+from lstm_model.training.microbatch import MicroBatches
+from lstm_model.training.progress import Progress, Stage, checked_mean
+
+AVERAGE_DECAY = 0.99
+PLAIN = ("step", "history", "best_step", "best_loss", "validation_loss", "first_loss")
+"""The fields of a loop that are JSON."""
+
+
+@dataclass
+class Loop:
+    """One stage under way. The sampler needs nothing here: its seed and the step say where it is."""
+
+    network: nn.Module
+    average: nn.Module
+    """The exponential moving average of the weights: what is looked at and kept."""
+    optimiser: torch.optim.Optimizer
+    gradient: MicroBatches
+    steps: int
+    """To take at most."""
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    """Of the steps since the last look."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = -1
+    best_loss: float = math.inf
+    best: dict[str, Tensor] | None = None
+    validation_loss: float | None = None
+    first_loss: float | None = None
+    """The validation loss before the first step, where it was asked for."""
+
+    def __post_init__(self) -> None:
+        self.best_step = self.steps  # until a look says otherwise
+
+    def update_average(self) -> None:
+        """Young at first, so that the average forgets the start."""
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def look(self, rate: float, score: Callable[[], float] | None) -> None:
+        """Note the losses since the last look, and judge where there is something to judge by."""
+        train_loss, self.losses = checked_mean(self.losses, self.step), []
+        if score is not None:
+            self.judge(score())
+        row = {"step": self.step, "train_loss": train_loss, "validation_loss": self.validation_loss}
+        self.history.append({**row, "learning_rate": rate})
+
+    def progress(self, stage: Stage) -> Progress:
+        """For a report; waits for the latest loss."""
+        loss = checked_mean(self.losses[-1:], self.step) if self.losses else self.history[-1]["train_loss"]
+        return Progress(self.step, self.steps, loss, self.validation_loss, self.best_step, stage)
+
+    def judge(self, validation_loss: float) -> None:
+        """Remember the averaged weights where they are the best so far."""
+        self.validation_loss = validation_loss if math.isfinite(validation_loss) else None
+        if self.step == 0:
+            self.first_loss = validation_loss
+        if validation_loss < self.best_loss:
+            self.best_step, self.best_loss = self.step, validation_loss
+            self.best = copy.deepcopy(self.average.state_dict())
+
+    def state(self) -> State:
+        """For a checkpoint."""
+        tensors: State = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": {str(i): moments for i, moments in self.optimiser.state_dict()["state"].items()},
+            "random": self._random(),
+            "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
+        }
+        if self.best is not None:
+            tensors["best"] = self.best
+        return {**tensors, **{name: getattr(self, name) for name in PLAIN}, "size": self.gradient.size}
+
+    def result(self) -> State:
+        """What the finished stage gives: the best weights, or the last ones where nothing was judged."""
+        weights = self.average.state_dict() if self.best is None else self.best
+        return {"weights": weights, **{name: getattr(self, name) for name in PLAIN}}
+
+    def restore(self, state: State) -> None:
+        """Go on from a checkpoint's state."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        groups = self.optimiser.state_dict()["param_groups"]
+        moments = {int(i): values for i, values in state["optimiser"].items()}
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.losses = list(state["losses"].to(self.device))
+        self.best = {name: t.to(self.device) for name, t in state["best"].items()} if "best" in state else None
+        for name in PLAIN:
+            setattr(self, name, state[name])
+        self.gradient.size = state["size"]
+        torch.set_rng_state(state["random"]["cpu"])
+        if "device" in state["random"] and self.device.type != "cpu":
+            torch.get_device_module(self.device).set_rng_state(state["random"]["device"], *self._which())
+
+    def _random(self) -> State:
+        """Dropout draws from the generator of the device it runs on."""
+        state: State = {"cpu": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            state["device"] = torch.get_device_module(self.device).get_rng_state(*self._which())
+        return state
+
+    def _which(self) -> tuple[torch.device, ...]:
+        """There is one MPS device alone."""
+        return () if self.device.type == "mps" else (self.device,)

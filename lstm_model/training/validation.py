@@ -1,0 +1,94 @@
+"""What a network is judged by: its loss, on validation windows too, and its intervals there.
+
+Shapes: B windows of a batch, K series, W windows, L context, H horizon, Q quantiles, J levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lstm_model.compute.device import DeviceChoice
+from lstm_model.compute.process_group import ALONE, World
+from lstm_model.contracts.settings import Plan
+from lstm_model.forecast.calibrate import Calibration, Seen, calibrate
+from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.networks.losses import count_targets, pinball_sum
+from lstm_model.networks.models import forecast_batch
+from lstm_model.networks.normalise import transformed
+from lstm_model.training.sampling import gathered, placed, spread
+from lstm_model.windows.in_memory import Batch, Windows
+
+VALIDATION_WINDOWS = 2048
+"""A look takes at most this many windows, evenly spread; calibration takes `CALIBRATION_WINDOWS`."""
+CALIBRATION_WINDOWS = 20_000
+
+
+class Validation:
+    """Mean loss over an evenly spread part of the validation windows; infinite where no target counts.
+
+    Each of several processes takes its share of them, and all are told the same mean.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        loss_sum: Callable[[Batch], Tensor],
+        device: DeviceChoice,
+        *,
+        transform: str = "none",
+        world: World = ALONE,
+    ) -> None:
+        self._windows = placed(windows, device)
+        self._loss_sum, self._device = loss_sum, device.torch_device
+        self._horizon, self._transform = windows.horizon, transform
+        self._world = world
+        self._index = spread(len(windows), VALIDATION_WINDOWS)[world.rank :: world.size]
+
+    def __call__(self) -> float:
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for index_B in torch.split(self._index, 512):
+                batch = gathered(self._windows, index_B, self._device)
+                total += float(self._loss_sum(batch))
+                count += int(count_targets(batch, self._horizon, transform=self._transform))
+        total, targets = self._world.total(total, count)
+        return total / targets if targets else math.inf
+
+
+def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:
+    """The summed loss of a batch under a network, in the chosen precision."""
+    model, context, device = plan.model, plan.window.context, choice.torch_device
+    quantiles_Q, season = torch.tensor(model.quantiles, device=device), plan.window.season
+
+    def loss_sum(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=choice.precision == "bf16"):
+            forecast = forecast_batch(network, batch, spec=model, context=context)
+        return pinball_sum(forecast, batch, quantiles_Q, season=season, transform=model.transform)
+
+    return loss_sum
+
+
+def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibration | None, str]:
+    """What calibrates a forecaster, by windows that it has not been trained on, and a note."""
+    part = validation.take(spread(len(validation), CALIBRATION_WINDOWS))
+    values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
+    batch = part.batch(torch.arange(len(part)))
+    y_WH = transformed(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
+    observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
+    z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
+    return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, seen_in(part))
+
+
+def seen_in(windows: Windows) -> Seen:
+    """Whose windows they are, and how many horizons of distinct steps they forecast."""
+    series_W, starts_W = windows.series_W.cpu().numpy(), windows.starts_W.cpu().numpy()
+    order = np.lexsort((starts_W, series_W))
+    new_W = np.minimum(np.diff(starts_W[order], prepend=-windows.horizon), windows.horizon)
+    new_W[np.diff(series_W[order], prepend=-1) != 0] = windows.horizon
+    steps_K = np.bincount(series_W[order], weights=new_W, minlength=len(windows.unique_ids))
+    return Seen(windows.unique_ids, series_W, np.asarray(steps_K / windows.horizon, np.float32))

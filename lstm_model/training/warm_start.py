@@ -1,0 +1,176 @@
+"""Where a training starts: from scratch, or from the weights of the model before it.
+
+A model keeps two sets of weights: those of its search, which have seen nothing after the training cutoff, and those of
+its refit, which have seen the validation too. A warm start goes on from each in its own stage, so that early stopping,
+the calibration and the test never look at data that an ancestor was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.settings import Plan, TrainingSpec
+from lstm_model.forecast.bundle import load_bundle
+from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
+from lstm_model.storage.store import Store
+from lstm_model.timeline.time_axis import advance
+from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
+from lstm_model.training.progress import Stage
+from lstm_model.windows.in_memory import Windows
+
+SEARCHED = "search.safetensors"
+"""In a model's folder: the weights of the search, where a refit came after it."""
+SHARE = 0.3
+"""Most steps of a warm training, as a share of those from scratch."""
+RATE = 0.3
+"""Its highest learning rate, as a share of that from scratch."""
+
+
+class ColdStartError(ValueError):
+    """Weights that a training cannot or must not go on from; the message says why."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training started, and why there."""
+
+    parent: str | None = None
+    """The sha256 of the bundle whose weights it went on from; None: from scratch."""
+    generation: int = 0
+    """Warm starts since the last training from scratch."""
+    reason: str = "no model to start from"
+
+    def card(self) -> dict[str, Any]:
+        return {"warm": asdict(self)}
+
+    def in_words(self) -> str:
+        return f"{f'warm start {self.generation}' if self.parent else 'from scratch'}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Weights to go on from."""
+
+    sha256: str
+    generation: int
+    """Of what goes on from it."""
+    scaler: Scaler
+    searched: Mapping[str, Tensor]
+    final: Mapping[str, Tensor]
+    seen: Seen
+    reason: str
+    try_scratch: bool = False
+    """Train from scratch as well, and keep the better one."""
+
+    def weights(self, stage: Stage) -> Mapping[str, Tensor]:
+        return self.searched if stage == "search" else self.final
+
+    def start(self, losses: tuple[float, float] | None = None) -> Start:
+        """What came of it; `losses` on validation are of the warm start and of the one from scratch, where both ran."""
+        if losses is None:
+            return Start(self.sha256, self.generation, self.reason)
+        warm, scratch = losses
+        both = f"validation loss {warm:.4g} {self.reason}, {scratch:.4g} from scratch"
+        return Start(reason=both) if scratch < warm else Start(self.sha256, self.generation, both)
+
+
+def warm_training(training: TrainingSpec) -> TrainingSpec:
+    """The settings of a training that goes on: fewer steps, at a lower rate, and all of them.
+
+    The loss rises while the rate does and falls again with it: early stopping would give up before it is better.
+    """
+    steps = max(1, round(SHARE * training.max_steps))
+    changes = {"max_steps": steps, "learning_rate": RATE * training.learning_rate, "patience": steps}
+    return training.model_copy(update=changes)
+
+
+def find_parent(
+    bundle: Artifact, store: Store, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+) -> Parent:
+    """The weights of a bundle, if this training may go on from them.
+
+    Args:
+        bundle: the model.
+        store: where it lies.
+        plan: of the training.
+        about: `windows.json` of its windows.
+        splits: the training and the validation windows.
+
+    Raises:
+        ColdStartError: it is switched off, the network or its inputs are others, the model has seen what this training
+            is judged on, there is nothing new to see, or its files are damaged.
+    """
+    if not plan.training.warm_start:
+        raise ColdStartError("training.warm_start is off")
+    if plan.model.kind == "tutorial":
+        raise ColdStartError("the tutorial's network always begins anew")
+    try:
+        store.verify(bundle)
+        return _parent(bundle, store.path(bundle), plan=plan, about=about, splits=splits)
+    except SeenError as error:
+        raise ColdStartError(f"not {_name(bundle)}: {error}") from error
+    except (ValueError, KeyError, SafetensorError) as error:
+        if isinstance(error, ColdStartError):
+            raise
+        raise ColdStartError(f"{_name(bundle)} cannot be read: {error}") from error
+
+
+def _parent(
+    bundle: Artifact, folder: Path, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+) -> Parent:
+    forecaster, card = load_bundle(folder), read_card(folder)
+    changes = ", ".join(_changes(forecaster, card, plan=plan, about=about, train=splits[0]))
+    if changes:
+        raise ColdStartError(f"not {_name(bundle)}, which is another network: {changes}")
+    by_series = plan.window.align == "end"
+    seen, generation = Seen.on_card(card, by_series=by_series), card["warm"]["generation"] + 1
+    refuse_leaks(seen, *splits, by_series=by_series)
+    end = latest(last_targets(splits[0], by_series=by_series))
+    due = generation % plan.training.scratch_every == 0 or _is_far_behind(latest(seen.search), end, plan)
+    if due and not len(splits[1]):
+        raise ColdStartError("a training from scratch is due, and without validation nothing tells the better one")
+    final = forecaster.network.state_dict()
+    return Parent(
+        sha256=bundle.sha256,
+        generation=generation,
+        scaler=forecaster.scaler,
+        searched=load_file(folder / SEARCHED) if (folder / SEARCHED).exists() else final,
+        final=final,
+        seen=seen,
+        reason=f"from {_name(bundle)}, which was trained through {moment_of(latest(seen.search))}",
+        try_scratch=due,
+    )
+
+
+def _changes(
+    forecaster: Forecaster, card: Mapping[str, Any], *, plan: Plan, about: Mapping[str, Any], train: Windows
+) -> Iterator[str]:
+    """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
+    was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
+    was |= asdict(forecaster.shape)
+    now |= asdict(shape_of(train, season=plan.window.season))
+    was |= {"frequency": card["frequency"], **card["covariates"]}
+    now |= {name: about[name] for name in ("frequency", *card["covariates"])}
+    for name in was:
+        if was[name] != now[name]:
+            yield f"{name} {was[name]} → {now[name]}"
+
+
+def _is_far_behind(end: Any, new_end: Any, plan: Plan) -> bool:
+    """Whether a model has stayed for so long that `scratch_every` horizons are new: none from it was good enough."""
+    most = plan.training.scratch_every * plan.window.horizon
+    return bool(advance(np.array([end]), np.array([most]), plan.window.frequency)[0] <= new_end)
+
+
+def _name(bundle: Artifact) -> str:
+    return f"model {bundle.sha256[:16]}"

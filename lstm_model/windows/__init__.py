@@ -1,0 +1,1 @@
+"""Cutoffs, segments on disk, and their windows in memory or streamed."""

@@ -1,0 +1,295 @@
+"""Segments as windows in memory.
+
+A window is one context + horizon pair; it is a view into its segment, never a copy, so a billion windows take the room
+of the series.
+
+Shapes: B windows, L context, H horizon, W = L + H, N steps of all segments, P/F/S past/future/static covariates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lstm_model.contracts.settings import WindowSpec
+from lstm_model.series.series_table import no_covariates
+from lstm_model.timeline.time_axis import INTEGER, advance
+from lstm_model.windows.layout import Layout, Segment, Split, read_about, read_segments
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network sees; covariates in their own units, last dimensions may be 0."""
+
+    target_BW: Tensor
+    """float32, NaN where padded, missing or unknown; the context is [:, :L], the future [:, L:]."""
+    observed_BW: Tensor
+    """bool: a real value, which may be trained on and scored when it lies in the horizon."""
+    past_BLP: Tensor
+    future_BWF: Tensor
+    static_BS: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One split in memory or on a device; windows are gathered by index, never stored."""
+
+    context: int
+    horizon: int
+    frequency: str
+    lead: int
+    """Steps that lie before each cutoff: the context, or more where a season is longer and baselines need it."""
+    unique_ids: list[str]
+    values_N: Tensor
+    observed_N: Tensor
+    last_real_N: Tensor
+    """int64: the nearest real value at or before each step; empty where every step is real."""
+    past_NP: Tensor
+    future_NF: Tensor
+    static_KS: Tensor
+    """One row for each of `unique_ids`."""
+    starts_W: Tensor
+    """int64: where each window's first step lies in the flat arrays."""
+    series_W: Tensor
+    """int64: index into `unique_ids`."""
+    cutoff_W: NDArray[Any]
+    """Last `ds` of each context, datetime64[us] or int64."""
+
+    def __len__(self) -> int:
+        return len(self.starts_W)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in vars(self).values() if isinstance(t, Tensor))
+
+    @property
+    def outline(self) -> Windows:
+        """What tells their geometry and what they cover: the windows themselves, where they are in memory."""
+        return self
+
+    def to(self, device: torch.device | str) -> Windows:
+        moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
+
+    def batch(self, index_B: Tensor) -> Batch:
+        """Gather the windows with these indices, on the device that holds the data.
+
+        Where a gap reaches the cutoff, the last real value is held: the value that repaired the gap may have been
+        drawn towards the first one after it, which nobody knew at the cutoff.
+        """
+        index_B = index_B.to(self.starts_W.device)
+        at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
+        held_BL = self._held(at_BW[:, : self.context])
+        return Batch(
+            target_BW=self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)],
+            observed_BW=self.observed_N[at_BW],
+            past_BLP=self.past_NP[at_BW[:, : self.context]],
+            future_BWF=self.future_NF[at_BW],
+            static_BS=self.static_KS[self.series_W[index_B]],
+        )
+
+    def take(self, index: Tensor) -> Self:
+        """The windows with these indices, over the same data."""
+        return replace(
+            self,
+            starts_W=self.starts_W[index],
+            series_W=self.series_W[index],
+            cutoff_W=self.cutoff_W[index.cpu().numpy()],
+        )
+
+    def before(self, index_B: Tensor) -> Tensor:
+        """(B, lead) the values before each cutoff, held like a context: what a baseline may see."""
+        index_B = index_B.to(self.starts_W.device)
+        steps = torch.arange(self.context - self.lead, self.context, device=self.starts_W.device)
+        return self.values_N[self._held(self.starts_W[index_B, None] + steps)]
+
+    def _held(self, at_BL: Tensor) -> Tensor:
+        """Positions up to a cutoff, those after the last real value moved back to it."""
+        if not len(self.last_real_N):
+            return at_BL
+        return torch.minimum(at_BL, self.last_real_N[at_BL[:, -1:]])
+
+    def ds_WH(self) -> NDArray[Any]:
+        """(W, H) the timestamps of each window's horizon."""
+        steps = np.tile(np.arange(1, self.horizon + 1), len(self))
+        ds = advance(np.repeat(self.cutoff_W, self.horizon), steps, self.frequency)
+        return ds.reshape(len(self), self.horizon)
+
+    @classmethod
+    def from_arrays(cls, target: list[NDArray[Any]], *, context: int, horizon: int, stride: int = 1) -> Self:
+        """Windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
+        segments = [
+            Segment(
+                str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y))
+            )
+            for i, y in enumerate(target)
+        ]
+        layout = Layout(context=context, horizon=horizon, stride=stride, frequency=INTEGER, lead=context)
+        return cls.from_segments(segments, layout, {})
+
+    @classmethod
+    def from_segments(
+        cls, segments: list[Segment], layout: Layout, static: dict[str, list[float]], *, scored: bool = True
+    ) -> Self:
+        """Concatenate segments and find the windows in them that have something to read and something to score.
+
+        With `scored` off, windows without any observed target count too: what they forecast has not happened yet.
+        """
+        ids = sorted({segment.unique_id for segment in segments})
+        number = {unique_id: k for k, unique_id in enumerate(ids)}
+        values = _concatenate([s.values for s in segments], np.float32)
+        observed = _concatenate([s.observed for s in segments], np.bool_)
+        starts, owners = _window_starts(segments, layout)
+        keep = _readable(starts, observed, layout)
+        if scored:
+            keep &= _scorable(starts, observed, layout)
+        starts, owners = starts[keep], owners[keep]
+        series = np.array([number[s.unique_id] for s in segments], np.int64)
+        return cls(
+            context=layout.context,
+            horizon=layout.horizon,
+            frequency=layout.frequency,
+            lead=layout.lead,
+            unique_ids=ids,
+            values_N=torch.from_numpy(values),
+            observed_N=torch.from_numpy(observed),
+            last_real_N=torch.from_numpy(_last_real(observed)),
+            past_NP=torch.from_numpy(_stack([s.past for s in segments])),
+            future_NF=torch.from_numpy(_stack([s.future for s in segments])),
+            static_KS=static_rows(ids, static),
+            starts_W=torch.from_numpy(starts),
+            series_W=torch.from_numpy(series[owners] if len(owners) else owners),
+            cutoff_W=_cutoffs(segments, starts, owners, layout),
+        )
+
+
+def concat(a: Windows, b: Windows) -> Windows:
+    """The windows of both, for a refit through validation; both must have one geometry and the same covariates."""
+    assert (a.context, a.horizon, a.frequency) == (b.context, b.horizon, b.frequency)
+    ids = sorted({*a.unique_ids, *b.unique_ids})
+    number = {unique_id: k for k, unique_id in enumerate(ids)}
+    renumber = [torch.tensor([number[i] for i in w.unique_ids], dtype=torch.int64) for w in (a, b)]
+    static = torch.zeros((len(ids), max(a.static_KS.shape[1], b.static_KS.shape[1])))
+    for windows, new in zip((a, b), renumber, strict=True):
+        static[new] = windows.static_KS
+    observed = torch.cat([a.observed_N, b.observed_N])
+    return Windows(
+        context=a.context,
+        horizon=a.horizon,
+        frequency=a.frequency,
+        lead=min(a.lead, b.lead),
+        unique_ids=ids,
+        values_N=torch.cat([a.values_N, b.values_N]),
+        observed_N=observed,
+        last_real_N=torch.from_numpy(_last_real(observed.numpy())),
+        past_NP=torch.cat([a.past_NP, b.past_NP]),
+        future_NF=torch.cat([a.future_NF, b.future_NF]),
+        static_KS=static,
+        starts_W=torch.cat([a.starts_W, b.starts_W + len(a.values_N)]),
+        series_W=torch.cat([renumber[0][a.series_W], renumber[1][b.series_W]]),
+        cutoff_W=np.concatenate([a.cutoff_W, b.cutoff_W]),
+    )
+
+
+def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
+    """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
+
+    Several folders are read as one: they have the same geometry and differ in their series alone.
+    """
+    each = [folders] if isinstance(folders, Path) else folders
+    about = read_about(each)
+    segments = [segment for folder in each for segment in read_segments(folder, split)]
+    return Windows.from_segments(segments, layout_in(about, split, stride=stride), about["static"])
+
+
+def layout_in(about: dict[str, Any], split: Split, *, stride: int | None = None) -> Layout:
+    """The geometry of a split as `windows.json` tells it."""
+    return Layout(
+        context=about["context"],
+        horizon=about["horizon"],
+        stride=stride or about["stride"][split],
+        frequency=about["frequency"],
+        lead=about["lead"][split],
+        min_context=about["min_context"][split],
+    )
+
+
+def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
+    """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
+    if spec.stride == spec.evaluation_stride:
+        return None
+    return load_windows(folders, "validation", stride=spec.stride)
+
+
+def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
+
+
+def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(parts) if parts else no_covariates(0)
+
+
+def static_rows(ids: list[str], static: dict[str, list[float]]) -> Tensor:
+    """The encoded static covariates of these series, (K, S)."""
+    width = len(next(iter(static.values()), []))
+    return torch.tensor([static[i] for i in ids] if width else [], dtype=torch.float32).reshape(len(ids), width)
+
+
+def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where windows begin in the concatenated arrays, and the segment of each.
+
+    Strides count back from the end of a segment, so that the freshest window is always there.
+    """
+    lengths = np.array([len(s.values) for s in segments], np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    last = lengths - layout.width
+    counts = np.maximum(last // layout.stride + 1, 0)
+    owners = np.repeat(np.arange(len(segments)), counts)
+    rank = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = offsets[owners] + last[owners] - (counts[owners] - 1 - rank) * layout.stride
+    return starts + layout.lead - layout.context, owners
+
+
+def _readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Windows with enough real values to read."""
+    return _count(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
+
+
+def _scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Windows with at least one real value to score."""
+    cutoffs = starts + layout.context
+    return _count(observed, cutoffs, cutoffs + layout.horizon) > 0
+
+
+def _count(observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    real = np.concatenate([[0], np.cumsum(observed)])
+    return np.asarray(real[last] - real[first])
+
+
+def _last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    if observed.all():
+        return np.empty(0, np.int64)
+    return np.maximum.accumulate(np.where(observed, np.arange(len(observed)), 0))
+
+
+def _cutoffs(
+    segments: list[Segment], starts: NDArray[np.int64], owners: NDArray[np.int64], layout: Layout
+) -> NDArray[Any]:
+    """The `ds` of the last step of each context."""
+    lengths = np.array([len(s.values) for s in segments], np.int64)
+    zero = np.cumsum(lengths) - lengths + np.array([s.padding for s in segments], np.int64)
+    integer = layout.frequency == INTEGER
+    first = np.array([s.start for s in segments], np.int64 if integer else "datetime64[us]")
+    if not len(starts):
+        return first[:0]
+    return advance(first[owners], starts + layout.context - 1 - zero[owners], layout.frequency)

@@ -1,0 +1,135 @@
+"""Segments: the rows of a windows dataset on disk, and where the windows lie in them.
+
+A *segment* is a stretch of one series that holds every window fitting into it. Rows are self-contained: long series
+are cut into segments that overlap by context + horizon - 1, and a training row physically contains no value after its
+cutoff.
+Nothing here needs torch, so that cutting costs a process neither its import nor its memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lstm_model.compute.prefetch import prefetch
+from lstm_model.contracts.settings import MIN_CONTEXT
+from lstm_model.series.series_table import no_covariates
+from lstm_model.timeline.time_axis import advance
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+ABOUT = "windows.json"
+"""Beside the rows: the geometry, the cutoffs, the scale of covariates."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The geometry of a windows dataset."""
+
+    context: int
+    horizon: int
+    stride: int
+    frequency: str
+    lead: int
+    min_context: int = MIN_CONTEXT
+    """Fewest real values in the context of a window."""
+
+    @property
+    def width(self) -> int:
+        """Steps of a segment that holds one window."""
+        return self.lead + self.horizon
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of one series; `padding` NaN steps precede `start`, the `ds` of its first real step."""
+
+    unique_id: str
+    start: Any
+    padding: int
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    past: NDArray[np.float32]
+    future: NDArray[np.float32]
+
+    def part(self, first: int, last: int, frequency: str) -> Segment:
+        """The steps [first, last), with the start moved along."""
+        skipped = max(0, first - self.padding)
+        start = self.start
+        if skipped:
+            start = advance(np.array([start]), np.array([skipped]), frequency)[0]
+        cut = slice(first, last)
+        return Segment(
+            unique_id=self.unique_id,
+            start=start,
+            padding=max(0, self.padding - first),
+            values=self.values[cut],
+            observed=self.observed[cut],
+            past=self.past[cut],
+            future=self.future[cut],
+        )
+
+    def copy(self) -> Segment:
+        """The same in memory of its own: a cut is a view, which would keep its whole series."""
+        arrays = (self.values.copy(), self.observed.copy(), self.past.copy(), self.future.copy())
+        return Segment(self.unique_id, self.start, self.padding, *arrays)
+
+
+def read_about(folders: Sequence[Path]) -> dict[str, Any]:
+    """`windows.json` of datasets that have one geometry and differ in their series alone."""
+    each: list[dict[str, Any]] = [json.loads((folder / ABOUT).read_text()) for folder in folders]
+    return {**each[0], "static": {name: row for about in each for name, row in about["static"].items()}}
+
+
+def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
+    """The segments of one split, as they lie on disk."""
+    about = json.loads((folder / ABOUT).read_text())
+    for batch in prefetch(_batches(folder / f"split={split}")):
+        yield from segments_of(batch, about)
+
+
+def segments_of(batch: pa.RecordBatch, about: dict[str, Any]) -> Iterator[Segment]:
+    """The segments of some rows of a windows dataset; `about` is its `windows.json`."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
+    past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
+    future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
+    starts = columns["start"].to_numpy(zero_copy_only=False)
+    for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
+        yield Segment(
+            unique_id=unique_id,
+            start=starts[row],
+            padding=columns["padding"][row].as_py(),
+            values=values[row],
+            observed=observed[row],
+            past=_columns([c[row] for c in past], len(values[row])),
+            future=_columns([c[row] for c in future], len(values[row])),
+        )
+
+
+def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
+    for path in sorted(folder.glob("*.parquet")):
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group).to_batches()
+
+
+def _pieces(column: pa.Array) -> list[NDArray[Any]]:
+    """A list column as one array a row."""
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
+    return [flat[a:b] for a, b in pairwise(bounds)]
+
+
+def _columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
+    return np.stack(parts, axis=1) if parts else no_covariates(num_steps)

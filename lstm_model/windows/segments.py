@@ -1,0 +1,387 @@
+"""The series table cut into segments and written as Parquet, one series in memory at a time.
+
+Splits are by time, never at random. A training segment ends at the training cutoff; a validation or test segment
+begins one context before its targets, so that its first window forecasts the first step after the earlier split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lstm_model.contracts.settings import MIN_CONTEXT, Covariates, WindowSpec
+from lstm_model.contracts.shard import Frame
+from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
+from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
+from lstm_model.windows.layout import ABOUT, SPLITS, Layout, Segment, Split
+
+SEGMENT_WINDOWS = 65_536
+"""Most windows in a segment: long series spread over several rows, so that readers can share them."""
+ROW_GROUP_STEPS = 1 << 20
+"""Steps buffered before a row group is written: what bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """Last `ds` of each split; training ends at `train`, its targets included."""
+
+    train: Any
+    validation: Any
+    test: Any
+
+
+@dataclass
+class Moments:
+    """Running mean and deviation of one covariate over training steps, so that scaling never sees the future."""
+
+    count: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        known = values[np.isfinite(values)].astype(np.float64)
+        self.count += len(known)
+        self.total += float(known.sum())
+        self.squares += float((known**2).sum())
+
+    def state(self) -> list[float]:
+        """[count, total, squares], which of several add up."""
+        return [self.count, self.total, self.squares]
+
+    def scale(self) -> list[float]:
+        """[mean, deviation]; a constant covariate has deviation 1."""
+        if not self.count:
+            return [0.0, 1.0]
+        mean = self.total / self.count
+        deviation = max(self.squares / self.count - mean**2, 0.0) ** 0.5
+        return [mean, deviation if deviation > 1e-8 * max(1.0, abs(mean)) else 1.0]
+
+
+def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
+    """Cutoffs counted back from `end`, the last observed `ds`; fold k lies k test spans earlier.
+
+    Args:
+        end: datetime64 or int.
+        spec: the resolved window settings.
+        fold: 0 is the latest.
+    """
+
+    def back(steps: int) -> Any:
+        return advance(np.array([end]), np.array([-steps]), spec.frequency)[0]
+
+    test = fold * spec.test_steps
+    return Cutoffs(
+        train=back(test + spec.test_steps + spec.validation_steps),
+        validation=back(test + spec.test_steps),
+        test=back(test),
+    )
+
+
+def write_windows(
+    table: Path, folder: Path, *, spec: WindowSpec, covariates: Covariates, fold: int = 0, frame: Frame | None = None
+) -> int:
+    """Cut a series table (Parquet, sorted by unique_id and ds) into a windows dataset.
+
+    Args:
+        table: the Parquet file that ingest wrote.
+        folder: receives `split=train|validation|test/part-0.parquet` and `windows.json`.
+        spec: the geometry and the sizes of the splits.
+        covariates: the declared covariate columns of the table.
+        fold: which cutoffs, see `plan_cutoffs`.
+        frame: of the whole panel, where the table is a shard of it.
+
+    Returns:
+        The number of training windows, before those without any real target are left out.
+    """
+    static = encode_static(table, covariates.static, known=frame.categories if frame else None)
+    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
+    common = plan_cutoffs(end, spec, fold=fold)
+    moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
+    counts = dict.fromkeys(SPLITS, 0)
+    with ExitStack() as stack:
+        writers = {split: SplitWriter(folder, split, spec, covariates) for split in SPLITS}
+        for writer in writers.values():
+            stack.enter_context(writer)
+        for series in read_series(table, covariates):
+            own = plan_cutoffs(series.ds[series.observed][-1], spec, fold=fold) if spec.align == "end" else common
+            for split, segment in split_series(series, spec, own):
+                counts[split] += writers[split].add(segment)
+                if split == "train":
+                    _observe(moments, segment, covariates)
+    _write_about(folder, spec, covariates, common, moments, static, counts)
+    return counts["train"]
+
+
+def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
+    """The stretch of one series that belongs to each split; a split in which it has no step gives none."""
+    ends = {split: int(np.searchsorted(series.ds, getattr(cutoffs, split), side="right")) for split in SPLITS}
+    train_end = ends["train"]
+    if train_end:
+        begin = max(0, train_end - spec.train_steps) if spec.train_steps else 0
+        short = not begin and spec.pad_short and train_end < 2 * spec.context + spec.horizon
+        yield "train", _segment(series, MIN_CONTEXT - spec.context if short else begin, train_end)
+    first = train_end
+    for split in SPLITS[1:]:
+        last = ends[split]
+        if last > first:
+            lead = _lead(spec, split)
+            short_by = _steps_short_of(series.ds[last - 1], getattr(cutoffs, split), spec)
+            yield split, _segment(series, first - lead, last, unknown=short_by)
+        first = last
+
+
+def upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
+    """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
+    cut = int(np.flatnonzero(series.observed)[-1]) + 1
+    last = min(cut + horizon, len(series.ds))
+    return _segment(series, cut - context, last, unknown=cut + horizon - last).copy()
+
+
+def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
+    """How many steps a series ends before a split does; the split has no more steps than that."""
+    if last == cutoff:
+        return 0
+    most = max(spec.test_steps, spec.validation_steps)
+    axis = advance(np.repeat(last, most), np.arange(1, most + 1), spec.frequency)
+    return int(np.searchsorted(axis, cutoff, side="right"))
+
+
+def _segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
+    """Steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
+    padding = max(0, -first)
+    cut = slice(max(0, first), last)
+
+    def padded(array: NDArray[Any], fill: Any) -> NDArray[Any]:
+        if not padding and not unknown:
+            return array[cut]
+        # np.pad takes ten times as long, and there is a call for every series, split and column.
+        known = array[cut]
+        full = np.full((padding + len(known) + unknown, *array.shape[1:]), fill, array.dtype)
+        full[padding : padding + len(known)] = known
+        return full
+
+    return Segment(
+        unique_id=series.unique_id,
+        start=series.ds[max(0, first)],
+        padding=padding,
+        values=padded(_hold_last(series.y, series.observed, last), np.nan),
+        observed=padded(series.observed, False),
+        past=padded(series.past, np.nan),
+        future=padded(series.future, np.nan),
+    )
+
+
+def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -> NDArray[np.float32]:
+    """Repeat the last real value over a gap that reaches step `last`: its repair knew the value after the gap."""
+    if observed[last - 1]:
+        return y
+    real = np.flatnonzero(observed[:last])
+    if not len(real):
+        return y
+    held = y.copy()
+    held[real[-1] + 1 : last] = y[real[-1]]
+    return held
+
+
+@dataclass
+class SplitWriter:
+    """Buffers segments of one split and writes them as row groups."""
+
+    folder: Path
+    split: Split
+    spec: WindowSpec
+    covariates: Covariates
+    _rows: list[Segment] = field(default_factory=list)
+    _steps: int = 0
+
+    def __enter__(self) -> SplitWriter:
+        self._layout = layout_of(self.spec, self.split)
+        path = self.folder / f"split={self.split}" / "part-0.parquet"
+        path.parent.mkdir(parents=True)
+        integer = self.spec.frequency == INTEGER
+        self._schema = _schema(self.covariates, pa.int64() if integer else pa.timestamp("us"))
+        # Neighbouring steps share exponents: splitting the bytes into streams lets zstd find that.
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=["unique_id"],
+            # Nobody asks a row group for its least value; finding it would cost a pass over all of them.
+            write_statistics=["unique_id", "start"],
+            use_byte_stream_split=[f"{n}.list.element" for n in _list_columns(self.covariates) if n != "observed"],
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, segment: Segment) -> int:
+        """Write a stretch, cut into segments of a bounded number of windows; returns how many windows it holds."""
+        layout = self._layout
+        count = max(0, len(segment.values) - layout.width + 1)
+        most = max(1, SEGMENT_WINDOWS // layout.stride) * layout.stride
+        # Cut from the end: windows are counted back from there, and every piece keeps that phase.
+        for stop in range(count, 0, -most):
+            piece = (
+                segment
+                if count <= most
+                else segment.part(max(0, stop - most), stop + layout.width - 1, layout.frequency)
+            )
+            self._rows.append(piece.copy())
+            self._steps += len(piece.values)
+            if self._steps >= ROW_GROUP_STEPS:
+                self._flush()
+        return -(-count // layout.stride)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows = self._rows
+        columns: dict[str, pa.Array] = {
+            "unique_id": pa.array([s.unique_id for s in rows], pa.string()),
+            "start": pa.array([s.start for s in rows], self._schema.field("start").type),
+            "padding": pa.array([s.padding for s in rows], pa.int32()),
+            "values": _lists([s.values for s in rows], pa.float32()),
+            "observed": _lists([s.observed for s in rows], pa.bool_()),
+        }
+        for kind, names in (("past", self.covariates.past), ("future", self.covariates.future)):
+            for i, name in enumerate(names):
+                columns[f"{kind}:{name}"] = _lists([getattr(s, kind)[:, i] for s in rows], pa.float32())
+        self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=len(rows))
+        self._rows, self._steps = [], 0
+
+
+def layout_of(spec: WindowSpec, split: Split) -> Layout:
+    """The geometry of one split: evaluation has its own stride."""
+    stride = spec.stride if split == "train" else spec.evaluation_stride
+    return Layout(
+        context=spec.context,
+        horizon=spec.horizon,
+        stride=stride,
+        frequency=spec.frequency,
+        lead=_lead(spec, split),
+        min_context=spec.min_context if split == "train" else MIN_CONTEXT,
+    )
+
+
+def _lead(spec: WindowSpec, split: Split) -> int:
+    """Steps before the first target: in an evaluation, enough for the baselines too."""
+    return spec.context if split == "train" else max(spec.context, spec.season)
+
+
+def rows_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:
+    """The rows of a series table that lie before the test: what error scales may be measured on.
+
+    Rows without a real value stay: without them, values that stand one season apart would no longer be. `frame` is
+    that of the whole panel, where the table is a shard of it.
+    """
+    real = table[table["observed"]]
+    if spec.align == "calendar":
+        last = parse_ds(frame.end, frame.frequency) if frame else real["ds"].to_numpy().max()
+        end = plan_cutoffs(last, spec).validation
+    else:
+        own = table["unique_id"].map(real.groupby("unique_id")["ds"].max()).to_numpy()
+        end = advance(own, np.full(len(own), -spec.test_steps), spec.frequency)
+    before: pd.DataFrame = table[table["ds"].to_numpy() <= end]
+    return before
+
+
+def _observe(moments: dict[str, Moments], segment: Segment, covariates: Covariates) -> None:
+    for names, values in ((covariates.past, segment.past), (covariates.future, segment.future)):
+        for i, name in enumerate(names):
+            moments[name].add(values[:, i])
+
+
+def _write_about(
+    folder: Path,
+    spec: WindowSpec,
+    covariates: Covariates,
+    cutoffs: Cutoffs,
+    moments: dict[str, Moments],
+    static: dict[str, Any],
+    counts: dict[Split, int],
+) -> None:
+    """`windows.json`: all that a reader needs beside the rows."""
+    rows = np.array(list(static["rows"].values()), dtype=np.float64).reshape(
+        len(static["rows"]), len(static["columns"])
+    )
+    static_moments = [Moments() for _ in static["columns"]]
+    for i, moment in enumerate(static_moments):
+        moment.add(rows[:, i].astype(np.float32))
+    about = {
+        "context": spec.context,
+        "horizon": spec.horizon,
+        "frequency": spec.frequency,
+        "season": spec.season,
+        "align": spec.align,
+        "stride": {split: layout_of(spec, split).stride for split in SPLITS},
+        "lead": {split: layout_of(spec, split).lead for split in SPLITS},
+        "min_context": {split: layout_of(spec, split).min_context for split in SPLITS},
+        "windows": counts,
+        "cutoffs": {name: str(value) for name, value in vars(cutoffs).items()},
+        "past": list(covariates.past),
+        "future": list(covariates.future),
+        "static_columns": static["columns"],
+        "static_categories": static["categories"],
+        "static": static["rows"],
+        "moments": {
+            "past": [moments[name].state() for name in covariates.past],
+            "future": [moments[name].state() for name in covariates.future],
+            "static": [moment.state() for moment in static_moments],
+        },
+    }
+    _save_about(folder, about)
+
+
+def merge_windows(shards: Sequence[Path], folder: Path) -> int:
+    """Write to `folder` the `windows.json` of all shards of a panel; the rows stay in their own folders.
+
+    Returns:
+        The number of training windows, as `write_windows`.
+    """
+    abouts = [json.loads((shard / ABOUT).read_text()) for shard in shards]
+    merged = {**abouts[0], "static": {}}
+    merged["windows"] = {split: sum(about["windows"][split] for about in abouts) for split in SPLITS}
+    merged["moments"] = {
+        kind: np.sum([about["moments"][kind] for about in abouts], axis=0).tolist() for kind in merged["moments"]
+    }
+    _save_about(folder, merged)
+    count: int = merged["windows"]["train"]
+    return count
+
+
+def _save_about(folder: Path, about: dict[str, Any]) -> None:
+    """`windows.json`, with the scaler that follows from the moments."""
+    scaler = {kind: [Moments(*state).scale() for state in states] for kind, states in about["moments"].items()}
+    (folder / ABOUT).write_text(json.dumps({**about, "scaler": scaler}, indent=1))
+
+
+def _list_columns(covariates: Covariates) -> list[str]:
+    past = [f"past:{name}" for name in covariates.past]
+    return ["values", "observed", *past, *(f"future:{name}" for name in covariates.future)]
+
+
+def _schema(covariates: Covariates, ds_type: pa.DataType) -> pa.Schema:
+    fixed = [pa.field("unique_id", pa.string()), pa.field("start", ds_type), pa.field("padding", pa.int32())]
+    lists = [
+        pa.field(name, pa.list_(pa.bool_() if name == "observed" else pa.float32()))
+        for name in _list_columns(covariates)
+    ]
+    return pa.schema([*fixed, *lists])
+
+
+def _lists(parts: list[NDArray[Any]], item: pa.DataType) -> pa.Array:
+    offsets = np.cumsum([0, *(len(p) for p in parts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(parts), item))

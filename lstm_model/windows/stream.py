@@ -1,0 +1,275 @@
+"""Windows of a data set that is larger than memory: row groups come and go, and what is there is mixed.
+
+The order of an epoch: the row groups, shuffled, are cut into blocks of what memory holds, and the windows of a block
+are shuffled together. While one block is drawn from, the next is read. Every window comes once an epoch. The seed says
+what comes when without anything being read, so that a training that goes on after N steps skips what it has seen.
+
+Shapes: B windows of a batch, G row groups, N steps, W windows, K series.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lstm_model.compute.prefetch import prefetch
+from lstm_model.compute.process_group import ALONE, World
+from lstm_model.windows.in_memory import Batch, Windows, concat, layout_in, static_rows
+from lstm_model.windows.layout import Layout, Segment, Split, read_about, segments_of
+
+BLOCK_SHARE = 4
+"""A block takes this part of the limit: one is in use, the next is there or being read, and reading takes as much again
+for what is decompressed, and for the search for windows."""
+PER_WINDOW = 16
+"""Bytes that a window in memory takes beside its tensors: its cutoff, its place in the order."""
+
+
+class StreamError(ValueError):
+    """The data cannot be streamed within the limit, or by so many processes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row group of one windows file, and what it holds as windows in memory."""
+
+    path: Path
+    number: int
+    layout: Layout
+    windows: int = 0
+    nbytes: int = 0
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """One split, or several, on disk. `outline` has its geometry and the first and last window of each series."""
+
+    outline: Windows
+    groups: tuple[Group, ...]
+    limit: int
+    """Bytes of memory."""
+    rank: int = 0
+    about: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return sum(group.windows for group in self.groups)
+
+    def batches(self, size: int, *, seed: int, first: int, steps: int) -> Iterator[Batch]:
+        """Batches of `size` windows for the steps after `first`, up to `steps`."""
+        blocks = prefetch(self._blocks(seed, first * size))
+        block, order = next(blocks)
+        for _ in range(first, steps):
+            parts: list[Batch] = []
+            missing = size
+            while missing:
+                if not len(order):
+                    del block, order  # before the next one but one is read
+                    block, order = next(blocks)
+                parts.append(block.batch(order[:missing]))
+                order, missing = order[missing:], missing - len(order[:missing])
+            yield parts[0] if len(parts) == 1 else _together(parts)
+
+    def order(self, seed: int) -> Iterator[tuple[Sequence[Group], Tensor]]:
+        """Blocks of row groups without end, each with the order of its windows; nothing is read."""
+        epoch = 0
+        while True:
+            generator = torch.Generator().manual_seed(hash((seed, self.rank, epoch)) % 2**62)
+            groups = [self.groups[g] for g in torch.randperm(len(self.groups), generator=generator)]
+            for block in _cut(groups, self.limit // BLOCK_SHARE):
+                total = sum(group.windows for group in block)
+                yield block, torch.randperm(total, generator=generator)
+            epoch += 1
+
+    def take(self, index_W: Tensor) -> Windows:
+        """These windows, ascending, in memory, without the steps that none of them reads."""
+        wanted, parts, at = index_W.numpy(), [], 0
+        for group in self.groups:
+            mine = wanted[(wanted >= at) & (wanted < at + group.windows)] - at
+            if len(mine):
+                parts.append(_compact(self._read([group]).take(torch.from_numpy(mine))))
+            at += group.windows
+        while len(parts) > 1:  # in pairs: one after another, the first would be copied as often as there are groups
+            parts = [reduce(concat, parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        return parts[0] if parts else self.outline.take(torch.empty(0, dtype=torch.int64))
+
+    def _blocks(self, seed: int, skipped: int) -> Iterator[tuple[Windows, Tensor]]:
+        """Read the blocks, but for those before the first window that is not skipped."""
+        for groups, order in self.order(seed):
+            if skipped >= len(order):
+                skipped -= len(order)
+                continue
+            yield self._read(groups), order[skipped:]
+            skipped = 0
+
+    def _read(self, groups: Sequence[Group]) -> Windows:
+        parts = []
+        for layout in sorted({group.layout for group in groups}, key=str):
+            segments = [s for g in groups if g.layout == layout for s in _segments(g, self.about)]
+            parts.append(Windows.from_segments(segments, layout, self.about["static"]))
+        return reduce(concat, parts)
+
+
+def open_stream(
+    folders: Sequence[Path], split: Split, *, limit: int, stride: int | None = None, world: World = ALONE
+) -> Streamed:
+    """Look once through a split of windows datasets of one geometry; of several processes, each at its row groups.
+
+    Args:
+        folders: each with `windows.json` and the split's Parquet files.
+        split: which.
+        limit: bytes of memory that the windows may take.
+        stride: instead of the split's own.
+        world: who else reads.
+
+    Raises:
+        StreamError: a row group is too large for the limit, or there are none for one of the processes.
+    """
+    about = read_about(folders)
+    layout = layout_in(about, split, stride=stride)
+    files = [path for folder in folders for path in sorted((folder / f"split={split}").glob("*.parquet"))]
+    numbered = [(path, number) for path in files for number in range(pq.ParquetFile(path).num_row_groups)]
+    if split == "train" and len(numbered) < world.size:
+        raise StreamError(
+            f"{len(numbered)} row groups of windows cannot be shared by {world.size} processes; set training.workers "
+            f"to {max(1, len(numbered))} or raise training.memory_mib"
+        )
+    groups, ends = [], _Ends()
+    for path, number in numbered[world.rank :: world.size]:
+        group = Group(path, number, layout)
+        windows = Windows.from_segments(list(_segments(group, about)), layout, {})
+        ends.add(windows)
+        nbytes = windows.nbytes + PER_WINDOW * len(windows)
+        if len(windows):
+            groups.append(replace(group, windows=len(windows), nbytes=nbytes))
+    _check(groups, limit)
+    if split == "train" and world.size > 1 and not groups:
+        raise StreamError(
+            f"the row groups of process {world.rank + 1} of {world.size} hold no window to train on; set "
+            "training.workers to 1 or raise training.memory_mib"
+        )
+    return Streamed(ends.outline(layout, about), tuple(groups), limit, world.rank, about)
+
+
+def joined(a: Windows | Streamed, b: Windows | Streamed) -> Windows | Streamed:
+    """The windows of both, for a refit through validation."""
+    if isinstance(a, Windows) and isinstance(b, Windows):
+        return concat(a, b)
+    assert isinstance(a, Streamed) and isinstance(b, Streamed), "both in memory, or both streamed"
+    return replace(a, outline=concat(a.outline, b.outline), groups=a.groups + b.groups)
+
+
+def bytes_in_memory(folders: Sequence[Path], split: Split, *, stride: int) -> int:
+    """What the windows of a split would take at most, by the files' footers alone."""
+    about, steps = read_about(folders), 0
+    for folder in folders:
+        for path in (folder / f"split={split}").glob("*.parquet"):
+            metadata = pq.ParquetFile(path).metadata
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                columns = [group.column(i) for i in range(group.num_columns)]
+                steps += sum(c.num_values for c in columns if c.path_in_schema.startswith("values."))
+    value, observed, last_real = 4, 1, 8
+    covariates = 4 * (len(about["past"]) + len(about["future"]))
+    return steps * (value + observed + last_real + covariates) + steps // stride * (16 + PER_WINDOW)
+
+
+class _Ends:
+    """The first and the last cutoff of each series, as arrays: there may be millions."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+
+    def add(self, windows: Windows) -> None:
+        if not len(windows):
+            return
+        order = np.lexsort((windows.cutoff_W, windows.series_W.numpy()))
+        series, cutoffs = windows.series_W.numpy()[order], windows.cutoff_W[order]
+        firsts = np.flatnonzero(np.diff(series, prepend=-1))
+        names = np.array([sys.intern(windows.unique_ids[k]) for k in series[firsts]], object)
+        self._parts.append((names, cutoffs[firsts], cutoffs[np.append(firsts[1:], len(series)) - 1]))
+
+    def found(self) -> tuple[list[str], NDArray[Any]]:
+        """Names, ascending, and their cutoffs: (K, 2)."""
+        if not self._parts:
+            return [], np.empty((0, 2))
+        names, low, high = map(np.concatenate, zip(*self._parts, strict=True))
+        order = np.argsort(names, kind="stable")  # almost sorted: row groups follow the series
+        names, low, high = names[order], low[order], high[order]
+        firsts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+        ends = np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
+        return names[firsts].tolist(), np.stack(ends, axis=1)
+
+    def outline(self, layout: Layout, about: dict[str, Any]) -> Windows:
+        ids, cutoffs = self.found()
+        empty = Windows.from_segments([], layout, {})
+        return replace(
+            empty,
+            unique_ids=ids,
+            past_NP=torch.empty((0, len(about["past"]))),
+            future_NF=torch.empty((0, len(about["future"]))),
+            static_KS=static_rows(ids, about["static"]),
+            starts_W=torch.zeros(2 * len(ids), dtype=torch.int64),
+            series_W=torch.arange(len(ids)).repeat_interleave(2),
+            cutoff_W=cutoffs.reshape(-1).astype(empty.cutoff_W.dtype),
+        )
+
+
+def _check(groups: Sequence[Group], limit: int) -> None:
+    largest = max((group.nbytes for group in groups), default=0)
+    if BLOCK_SHARE * largest > limit:
+        need = -(-BLOCK_SHARE * largest // 2**20)
+        raise StreamError(
+            f"training.memory_mib leaves {limit / 2**20:.0f} MiB to a process, but the largest row group of windows "
+            f"can be streamed within no less than {need} MiB; raise it, use fewer training.workers or a larger "
+            "window.stride"
+        )
+
+
+def _cut(groups: Sequence[Group], most: int) -> Iterator[list[Group]]:
+    """Neighbours together, of at most so many bytes."""
+    block: list[Group] = []
+    for group in groups:
+        if block and sum(g.nbytes for g in block) + group.nbytes > most:
+            yield block
+            block = []
+        block.append(group)
+    if block:
+        yield block
+
+
+def _together(parts: Sequence[Batch]) -> Batch:
+    return Batch(*(torch.cat(tensors) for tensors in zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def _segments(group: Group, about: dict[str, Any]) -> Iterator[Segment]:
+    for batch in pq.ParquetFile(group.path).read_row_group(group.number).to_batches():
+        yield from segments_of(batch, about)
+
+
+def _compact(windows: Windows) -> Windows:
+    """Without the steps that no window reads; windows that overlap still do, and as far from each other."""
+    starts: NDArray[np.int64] = windows.starts_W.numpy()
+    edges = np.zeros(len(windows.values_N) + 1, np.int64)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, starts + windows.context + windows.horizon, -1)
+    kept = np.cumsum(edges[:-1]) > 0
+    at, mask = np.cumsum(kept) - 1, torch.from_numpy(kept)
+    last_real = windows.last_real_N
+    return replace(
+        windows,
+        values_N=windows.values_N[mask],
+        observed_N=windows.observed_N[mask],
+        last_real_N=torch.from_numpy(at)[last_real[mask]] if len(last_real) else last_real,
+        past_NP=windows.past_NP[mask],
+        future_NF=windows.future_NF[mask],
+        starts_W=torch.from_numpy(at[starts]),
+    )

@@ -1,0 +1,78 @@
+"""A backtest: which folds there are, and where a person finds what they say together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.evaluation.backtest import TrainingSpan, fold_spec
+from lstm_model.lifecycle.retention import remember
+from lstm_model.storage.store import Store
+from tasks.actions.publish import stage_table
+from tasks.runtime.caching import StageRecord
+from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.resume import drop
+from tasks.stages.backtest import FOLDS, Folds
+from tasks.stages.stage_outputs import ENVELOPE, profile_of
+
+
+class BacktestOutcome(BaseModel):
+    """What a backtest gives back; `summary` is what the command line prints."""
+
+    name: str
+    verdict: str
+    folds: list[dict[str, Any]]
+    """Oldest last: cutoff, MASE by model, coverage."""
+    report: str
+    envelope: str | None
+    """What the monitor compares errors with from now on; None without refit."""
+    stages: list[StageRecord]
+
+    def summary(self) -> str:
+        """The verdict and a line a fold."""
+        lines = ["", self.verdict, "", f"{'first cutoff':<22}{'LSTM':>8}{'seasonal naive':>18}  (MASE)"]
+        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds[::-1]]
+        lines += ["", f"report    {self.report}", *([f"envelope  {self.envelope}"] if self.envelope else [])]
+        return "\n".join(lines)
+
+
+@task(name="plan folds", task_run_name="plan {number} folds", cache_policy=NO_CACHE)
+def plan_folds(plan: Plan, series: Artifact, number: int, refit: bool, training: TrainingSpan, store: Store) -> Folds:
+    """The settings of every fold.
+
+    Raises:
+        ValueError: the history is too short for so many; the message says how many fit.
+    """
+    length = profile_of(series, store).length_median
+    window = fold_spec(plan.window, length=length, folds=number, training=training)
+    return Folds(number=number, refit=refit, training=training, plan=plan.model_copy(update={"window": window}))
+
+
+@task(name="publish backtest", task_run_name="publish backtest", cache_policy=NO_CACHE)
+def publish_backtest(
+    config: PipelineConfig, folds: Folds, page: Artifact, records: list[StageRecord], store: Store
+) -> BacktestOutcome:
+    """Put backtest.html at the top of the store and the report into the UI; with refit, the envelope too."""
+    folder, report = store.path(page), "backtest.html"
+    store.home.write(report, (folder / report).read_bytes())
+    if folds.refit:
+        store.home.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
+    verdict = str(store.meta(page)["verdict"])
+    markdown = (folder / "backtest.md").read_text(encoding="utf-8")
+    show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
+    remember(store, [record.artifact for record in records], flow="backtest")
+    drop(store)
+    return BacktestOutcome(
+        name=config.name,
+        verdict=verdict,
+        folds=json.loads((folder / FOLDS).read_text()),
+        report=store.home.shown(report),
+        envelope=store.home.shown(ENVELOPE) if folds.refit else None,
+        stages=records,
+    )

@@ -1,0 +1,205 @@
+"""Show the outcome: the report where a person looks for it, and in the Prefect UI. Never cached, and idempotent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.settings import PipelineConfig, dump_config
+from lstm_model.lifecycle.retention import forget, remember
+from lstm_model.storage.backend import is_url, whole_root
+from lstm_model.storage.store import Store
+from tasks.actions.promote import Settled, Status
+from tasks.runtime.caching import StageRecord, together
+from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.resume import drop
+from tasks.stages.stage_outputs import verdict_of
+
+NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
+
+
+class Pages(BaseModel):
+    """What a run has to show."""
+
+    scores: Artifact
+    plots: Artifact
+    report: Artifact
+
+
+_STANDING: dict[Status, str] = {
+    "promoted": "is the champion now",
+    "unchanged": "is the champion",
+    "rejected": "was not promoted",
+    "deferred": "is not promoted yet",
+    "waiting": "waits for your decision",
+    "kept back": "was not promoted, as asked",
+}
+
+
+class Outcome(BaseModel):
+    """What a run of the flow gives back; `summary` is what the command line prints."""
+
+    status: Status
+    name: str
+    bundle: str
+    """Version of what was trained."""
+    champion: str | None
+    """Version of what forecasts from now on."""
+    decision: Decision
+    how_to_promote: str
+    """The command that makes this bundle champion; empty where it is."""
+    link: str | None
+    """The form in the UI that does the same."""
+    report: str
+    plots: str
+    pipeline: str
+    model: Artifact
+    verdict: str
+    notes: list[str]
+    """What was left out of the scores, and why."""
+    scores: list[dict[str, Any]]
+    stages: list[StageRecord]
+
+    def summary(self) -> str:
+        """The verdict, a small table of scores, and where to look further."""
+        lines = ["", self.verdict, ""]
+        if self.scores:
+            lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
+            lines += [f"{s['model']:<16}{s['mase']:>8.3f}{s['smape']:>8.2f}{s['rmse']:>12.4g}" for s in self.scores]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [
+            "",
+            self.decision.summary,
+            *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
+        ]
+        computed = [f"{one.name} {one.seconds:.1f} s" for one in together(self.stages) if one.outcome != "cached"]
+        lines += [
+            "",
+            f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
+            f"report    {from_here(self.report)}",
+            f"plots     {from_here(self.plots)}",
+            f"pipeline  {from_here(self.pipeline)}",
+            f"bundle    {self.bundle} {_STANDING[self.status]}",
+        ]
+        if self.how_to_promote:
+            lines.append(f"promote   {self.how_to_promote}")
+        if self.link:
+            lines.append(f"or        {self.link}")
+        return "\n".join(lines)
+
+
+def open_store(root: str, name: str) -> Store:
+    """The folder of one problem: two problems never share it. What killed runs left half-written is removed."""
+    store = Store(Path(root) / name) if not is_url(root) else _open_shared(whole_root(root), name)
+    store.sweep()
+    return store
+
+
+def _open_shared(url: str, name: str) -> Store:
+    """A store in a bucket, with its folder among the caches of this machine."""
+    from lstm_model.storage.bucket import ObjectHome
+
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evergreen"
+    readable = re.sub("[^A-Za-z0-9]+", "-", url)[:60]
+    root = caches / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:8]}" / name
+    return Store(root, ObjectHome(f"{url}/{name}", root))
+
+
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
+def publish(
+    config: PipelineConfig,
+    pages: Pages,
+    settled: Settled,
+    records: list[StageRecord],
+    store: Store,
+) -> Outcome:
+    """Put report.html, the plots and the complete pipeline.yaml at the top of the store, and the report into the UI.
+
+    Args:
+        config: the config with nothing left open.
+        pages: scores, plots and report.
+        settled: whether the new model forecasts from now on.
+        records: what became of each stage of this run.
+        store: of this problem.
+    """
+    # An experiment must not lie where people look for what is in production.
+    top = "experiment/" if settled.status == "kept back" else ""
+    report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
+    store.home.write(report, (store.path(pages.report) / "report.html").read_bytes())
+    store.home.write(pipeline, dump_config(config))
+    found = verdict_of(pages.scores, store)
+    verdict = found.verdict if found else NOT_EVALUATED
+    markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
+    page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
+    show_markdown("report", config.name, page, description=verdict)
+    remember(store, [record.artifact for record in records], flow="retrain")
+    clean_up(store)
+    drop(store)
+    return Outcome(
+        status=settled.status,
+        name=config.name,
+        bundle=settled.bundle,
+        champion=settled.champion,
+        decision=settled.decision,
+        how_to_promote=settled.how_to_promote,
+        link=settled.link,
+        report=store.home.shown(report),
+        plots=_copy_plots(pages.plots, f"{top}plots", store),
+        pipeline=store.home.shown(pipeline),
+        model=next(record.artifact for record in records if record.artifact.kind == "model"),
+        verdict=verdict,
+        notes=found.notes if found else [],
+        scores=found.total if found else [],
+        stages=records,
+    )
+
+
+def clean_up(store: Store) -> None:
+    """Remove what nothing leads to; where that cannot be told, nothing, since a full disk is tomorrow's trouble."""
+    try:
+        forget(store)
+    except (ValueError, OSError) as error:
+        get_run_logger().warning("not everything was cleaned up: %s", error)
+
+
+def _for_a_person(settled: Settled) -> str:
+    """Above the report, where somebody is to decide."""
+    if settled.status != "waiting":
+        return ""
+    form = f"[Approve it here]({settled.link}), or run" if settled.link else "To approve it, run"
+    return f"**Bundle `{settled.bundle}` waits for your decision.** {form}\n\n    {settled.how_to_promote}\n\n"
+
+
+def _copy_plots(plots: Artifact, folder: str, store: Store) -> str:
+    """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
+    names = {f"{folder}/{name}.png": f"{name}.png" for name in store.meta(plots)["order"]}
+    for name, file in names.items():
+        store.home.write(name, (store.path(plots) / file).read_bytes())
+    for old in store.home.entries(folder):
+        if old.name not in names and old.name.endswith(".png"):
+            store.home.remove(old.name)
+    return store.home.shown(folder)
+
+
+def from_here(path: str) -> str:
+    """As a person at this folder would type it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def stage_table(records: list[StageRecord]) -> str:
+    """What was computed and what came from the cache, as a Markdown table."""
+    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in together(records)]
+    return "\n".join(
+        ["## This run", "", "| stage | outcome | seconds | artifact |", "| --- | --- | --- | --- |", *rows]
+    )

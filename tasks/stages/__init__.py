@@ -1,0 +1,1 @@
+"""The cached stages: each reads artifacts, calls `lstm_model`, writes an artifact."""

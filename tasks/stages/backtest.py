@@ -1,0 +1,97 @@
+"""Summarise a backtest: what the forecasts of its folds say together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.findings import Finding
+from lstm_model.contracts.settings import Plan
+from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
+from lstm_model.evaluation.evaluate import score
+from lstm_model.lifecycle.envelope import envelope
+from lstm_model.reporting.figures import to_png
+from lstm_model.reporting.fold_table import fold_table
+from lstm_model.reporting.monitor_plots import plot_folds
+from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
+from tasks.stages.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
+
+FOLDS = "folds.json"
+CAPTION = (
+    "One point a fold, at its first cutoff. The LSTM should stay below the dashed line of seasonal naive in each; a "
+    "fold that stands out shows a time that was hard for all, or for the LSTM alone."
+)
+
+
+class Folds(BaseModel):
+    """How a backtest was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    refit: bool
+    training: TrainingSpan
+    plan: Plan
+    """Of every fold."""
+
+
+@task(name="summarise folds", task_run_name="summarise folds", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact], store: Store) -> Artifact:
+    """backtest.html, backtest.md, envelope.json and folds.json; the latest fold first.
+
+    Raises:
+        ValueError: a fold has no test window with an observed target.
+    """
+    for fold, one in enumerate(scores):
+        if scores_of(one, store) is None:
+            raise ValueError(
+                f"fold {fold} of the backtest has no test window; its test of {folds.plan.window.test_steps} steps "
+                "holds no whole window, or no series reaches it. Set a longer advanced.window.test_steps"
+            )
+    tables, scale = [forecasts_of(one, store) for one in scores], scales_of(scores[0], store)
+    by_fold, everything = scores_by_fold(tables, scale=scale), pooled(tables)
+    usual = envelope(everything, scales=scale, spec=folds.plan.window)
+    facts = store.meta(series)
+    content = Report(
+        name=f"{name}, backtest",
+        scores=score(everything, scale=scale),
+        tables=[fold_table(by_fold)],
+        pictures=[Picture("Scores by fold", CAPTION, to_png(plot_folds(by_fold)))],
+        num_values=facts["profile"]["num_observed"] + facts["repaired"],
+        num_repaired=facts["repaired"],
+        findings=[Finding.model_validate(finding) for finding in facts["findings"]],
+        run=_facts(folds, usual),
+    )
+    rows = by_fold.assign(cutoff=by_fold["cutoff"].astype(str)).to_dict(orient="records")
+    with store.create("backtest") as draft:
+        (draft.folder / "backtest.html").write_text(render_html(content), encoding="utf-8")
+        (draft.folder / "backtest.md").write_text(render_markdown(content), encoding="utf-8")
+        (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
+        document = {"plan": folds.plan.model_dump(mode="json"), "envelope": usual, "series_sha256": series.sha256}
+        (draft.folder / ENVELOPE).write_text(json.dumps(document, indent=1))
+        draft.num_rows, draft.meta = len(everything), {"verdict": _verdict(content)}
+    return draft.artifact
+
+
+def _verdict(content: Report) -> str:
+    assert content.scores is not None
+    return content.scores.headline.verdict
+
+
+def _facts(folds: Folds, usual: dict[str, Any]) -> list[tuple[str, str]]:
+    spec = folds.plan.window
+    span = f"{spec.train_steps:,} steps before each cutoff" if spec.train_steps else "all of the past of each fold"
+    spread = usual["spread"]
+    return [
+        ("folds", f"{folds.number}, each {spec.test_steps} steps earlier than the one before"),
+        ("trained on", span),
+        ("models", "one for each fold" if folds.refit else "one, of the oldest fold, forecasts all of them"),
+        ("periods", f"{usual['num_periods']} of {usual['period_steps']} steps"),
+        ("spread of the error", f"{spread:.0%} from one period to another" if spread is not None else "not known"),
+    ]

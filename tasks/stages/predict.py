@@ -1,0 +1,23 @@
+"""Forecast what comes next: computed here, issued in `actions/issue.py`."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.shard import Frame
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
+from tasks.stages.stage_outputs import FORECASTS, TABLE
+
+
+@task(name="forecast", task_run_name="forecast", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | None = None) -> Artifact:
+    """The next horizon of every series. `frame`: of the panel that `series` is a shard of."""
+    from lstm_model.forecast.predict import forecast
+
+    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
+    with store.create("forecasts") as draft:
+        found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+        draft.num_rows, draft.meta = len(found.table), {"left_out": found.left_out}
+    return draft.artifact

@@ -1,0 +1,144 @@
+"""Read back what earlier stages kept in their artifacts; apart from them, so that reading does not tie stages' code.
+
+Every run imports this, also one whose stages all come from the cache: what only some of them need is
+imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
+from lstm_model.contracts.shard import Frame
+from lstm_model.storage.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lstm_model.evaluation.scores import Scores
+
+GENERATED = "generated.parquet"
+TABLE = "series.parquet"
+FACTS = "facts.parquet"
+FORECASTS = "forecasts.parquet"
+SCALES = "scales.parquet"
+SCORES = "scores.json"
+DECISION = "decision.json"
+HISTORY = "history.json"
+ENVELOPE = "envelope.json"
+
+
+class Subject(BaseModel):
+    """What plots and report are about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    series: Artifact
+    windows: Artifact
+    model: Artifact
+    scores: Artifact
+
+
+def as_files(source: Source, generated: Artifact | None, store: Store) -> Source:
+    """The source itself; where it is synthetic, the file that was generated for it."""
+    if generated is None:
+        return source
+    columns = Columns(unique_id="unique_id", ds="ds", y="y")
+    file = {"kind": SourceKind.files, "path": str(store.path(generated) / GENERATED), "layout": FileLayout.long}
+    return source.model_copy(update={**file, "columns": columns})
+
+
+def series_of(series: Artifact, store: Store, *, only: Sequence[str] | None = None, since: Any = None) -> pd.DataFrame:
+    """unique_id, ds, y and observed of the series table, or of some series of it, or from a moment on."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ["unique_id", "ds", "y", "observed"]
+    rows = [("unique_id", "in", list(only))] if only is not None else []
+    rows += [("ds", ">=", since)] if since is not None else []
+    folders = folders_of(series, store)
+    found = [pq.read_table(folder / TABLE, columns=columns, filters=rows or None) for folder in folders]
+    table: pd.DataFrame = pa.concat_tables(found).to_pandas()
+    return table
+
+
+def folders_of(artifact: Artifact, store: Store) -> list[Path]:
+    """Where the files of an artifact lie, or those of its shards."""
+    return [store.path(shard) for shard in store.shards(artifact)]
+
+
+def frame_of(series: Artifact, store: Store) -> Frame | None:
+    """What its shards must know of a panel; None where it is one table."""
+    meta = store.meta(series)
+    if "shards" not in meta:
+        return None
+    facts = Profile.model_validate(meta["profile"])
+    return Frame(end=facts.end, frequency=facts.frequency, categories=meta["categories"])
+
+
+def profile_of(series: Artifact, store: Store) -> Profile:
+    """The facts that choices rest on."""
+    return Profile.model_validate(store.meta(series)["profile"])
+
+
+def source_of(series: Artifact, store: Store) -> Source:
+    """The source with what was inferred filled in: layout and columns."""
+    return Source.model_validate(store.meta(series)["source"])
+
+
+def target_of(series: Artifact, store: Store) -> str:
+    """What the user calls the target."""
+    return source_of(series, store).columns.y or "y"
+
+
+def scores_of(scores: Artifact, store: Store) -> Scores | None:
+    """The scores, or None where the history was too short for a test."""
+    from lstm_model.evaluation.scores import Scores
+
+    return Scores.from_folder(store.path(scores)) if scores.num_rows else None
+
+
+class Verdict(BaseModel):
+    """Of the scores, what a person is told at the end of a run."""
+
+    verdict: str
+    total: list[dict[str, Any]]
+    """One record a model; NaN where a baseline has no such score."""
+    notes: list[str]
+
+
+def verdict_of(scores: Artifact, store: Store) -> Verdict | None:
+    """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
+    if not scores.num_rows:
+        return None
+    kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
+    total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
+    return Verdict(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
+
+
+def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:
+    """Every test forecast of scores, see `evaluate.forecast_table`, or what a champion forecasts next."""
+    import pandas as pd
+
+    return pd.read_parquet(store.path(artifact) / FORECASTS, columns=columns)
+
+
+def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
+    """What errors are measured against, see `error_scales.scales`; from scores, or fixed in a bundle."""
+    import pandas as pd
+
+    return pd.read_parquet(store.path(artifact) / SCALES)
+
+
+def decision_of(bundle: Artifact, store: Store) -> Decision:
+    """What was decided about a bundle when it was made."""
+    return Decision.model_validate(read_card(store.path(bundle))["decision"])

@@ -1,0 +1,54 @@
+"""Look over a source that is to be read in shards: which series there are, and how much of each."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.shard import IdRange
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.retries import IO_RETRIES
+from tasks.stages.stage_outputs import as_files
+
+
+@task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)
+def survey(
+    request: PipelineConfig,
+    fingerprint: str,
+    shards: int | None,
+    shard_rows: int | None,
+    store: Store,
+    generated: Artifact | None = None,
+) -> Artifact:
+    """How the source divides, in the artifact's meta; `num_rows` counts the shards, 0 where it is read as a whole.
+
+    Args:
+        request: as of ingest.
+        fingerprint: as of ingest.
+        shards: how many are wanted.
+        shard_rows: instead, rows of each.
+        store: where the artifact goes.
+        generated: as of ingest.
+    """
+    from lstm_model.series.sharding import divide
+    from lstm_model.sources import parquet
+
+    found = parquet.survey(as_files(request.source, generated, store), request.covariates)
+    with store.create("survey") as draft:
+        if found is not None:
+            source, rows = found if generated is None else (request.source, found[1])
+            ranges = divide(rows, shards=shards, shard_rows=shard_rows)
+            draft.num_rows = len(ranges)
+            draft.meta = {
+                "request": request.model_copy(update={"source": source}).model_dump(mode="json"),
+                "ranges": [one.model_dump() for one in ranges],
+            }
+    return draft.artifact
+
+
+def shards_of(found: Artifact, store: Store) -> tuple[PipelineConfig, list[IdRange]]:
+    """What ingest is asked for, shard by shard."""
+    meta = store.meta(found)
+    return PipelineConfig.model_validate(meta["request"]), [IdRange.model_validate(one) for one in meta["ranges"]]

@@ -1,0 +1,167 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_model.lifecycle.registry import ChampionChangedError, Registry, RegistryState, version_of
+from lstm_model.storage.store import DamagedArtifactError, Store
+
+ROOT = Path(__file__).parents[3]
+
+
+def bundle(store, text):
+    with store.create("bundle") as draft:
+        (draft.folder / "model.safetensors").write_text(text)
+        draft.num_rows = len(text)
+    return draft.artifact
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def registry(store):
+    return Registry(store)
+
+
+def promote(registry, artifact, instead_of="any"):
+    return registry.promote(artifact, by="test", why="because", instead_of=instead_of)
+
+
+def test_a_new_registry_has_no_names(registry):
+    assert registry.state() == RegistryState()
+    with pytest.raises(ValueError, match="no champion yet; no bundle was made yet: run retrain first"):
+        registry.find("champion")
+
+
+def test_promoting_keeps_the_way_back(store, registry):
+    first, second = bundle(store, "one"), bundle(store, "second")
+    registry.propose(second)
+    assert promote(registry, first, instead_of=None)
+    assert promote(registry, second, instead_of=first)
+    assert (registry.get("champion"), registry.get("previous"), registry.get("challenger")) == (second, first, None)
+    assert not promote(registry, second), "already champion: nothing changes, and the way back stays"
+    assert registry.get("previous") == first
+    assert [(c.champion, c.before) for c in registry.history()] == [
+        (version_of(first), None),
+        (version_of(second), version_of(first)),
+    ]
+
+
+def test_rolling_back_twice_comes_back(store, registry):
+    first, second = bundle(store, "one"), bundle(store, "second")
+    promote(registry, first)
+    promote(registry, second)
+    promote(registry, registry.find("previous"))
+    assert (registry.get("champion"), registry.get("previous")) == (first, second)
+    promote(registry, registry.find("previous"))
+    assert (registry.get("champion"), registry.get("previous")) == (second, first)
+
+
+def test_a_bundle_that_was_gated_against_another_champion_is_not_promoted(store, registry):
+    first, second, third = (bundle(store, text) for text in ("one", "second", "third one"))
+    promote(registry, first)
+    promote(registry, second)
+    with pytest.raises(ChampionChangedError, match="promoted meanwhile"):
+        promote(registry, third, instead_of=first)
+    assert registry.get("champion") == second
+
+
+def test_a_bundle_that_a_person_replaced_waits_for_a_person(store, registry):
+    first, second = bundle(store, "one"), bundle(store, "second")
+    promote(registry, first)
+    registry.promote(second, by="gate", why="better", instead_of=first)
+    assert not registry.displaced_by_hand(second) and not registry.displaced_by_hand(first)
+    registry.promote(registry.find("previous"), by="hand", why="bad", instead_of="any")
+    assert registry.displaced_by_hand(second) and not registry.displaced_by_hand(first)
+    registry.promote(second, by="hand", why="good after all", instead_of="any")
+    assert not registry.displaced_by_hand(second) and registry.displaced_by_hand(first)
+
+
+def test_a_damaged_bundle_is_not_promoted(store, registry):
+    good, bad = bundle(store, "one"), bundle(store, "second")
+    promote(registry, good)
+    (store.path(bad) / "model.safetensors").write_text("tamper")
+    with pytest.raises(DamagedArtifactError, match=r"model\.safetensors is not what was written"):
+        promote(registry, bad)
+    assert registry.get("champion") == good
+
+
+def test_bundles_are_found_by_any_unique_beginning(store, registry):
+    made = [bundle(store, str(i)) for i in range(40)]
+    for artifact in made:
+        assert registry.find(version_of(artifact)) == artifact
+    with pytest.raises(ValueError, match="bundles begin with"):
+        registry.find(next(d for d in "0123456789abcdef" if sum(a.sha256.startswith(d) for a in made) > 1))
+    with pytest.raises(ValueError, match="no bundle begins with 'xyz'; the newest bundles are"):
+        registry.find("xyz")
+    with pytest.raises(ValueError, match="no bundle begins with ''"):
+        registry.find("")
+
+
+def test_a_registry_that_cannot_be_read_says_what_to_do(store, registry):
+    (store.root / "registry.json").write_text('{"champion": 3}')
+    with pytest.raises(ValueError, match="Move it away and promote one of the bundles"):
+        registry.state()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lstm_model.lifecycle.registry import Registry
+from lstm_model.storage.store import Artifact, Store
+
+root, kill_at = Path(sys.argv[1]), 0
+registry = Registry(Store(root))
+first, second = (Artifact.model_validate_json(a) for a in sys.argv[2:])
+
+def promote_and_die_at(step):
+    seen = 0
+    def die(event, arguments):
+        nonlocal seen
+        if event.split(".")[0] in ("open", "os", "fcntl", "shutil"):
+            seen += 1
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(die)
+    registry.promote(second, by="test", why="", instead_of=first)
+    os._exit(0)
+
+outcomes = []
+while True:
+    kill_at += 1
+    (root / "registry.json").unlink(missing_ok=True)
+    registry.promote(first, by="test", why="", instead_of=None)
+    child = os.fork()
+    if child == 0:
+        promote_and_die_at(kill_at)
+    _, status = os.waitpid(child, 0)
+    state = registry.state()
+    registry._store.verify(state.champion)
+    assert state.champion in (first, second), state
+    assert (state.previous == first) == (state.champion == second), state
+    registry.promote(second, by="test", why="", instead_of=first)  # a retry works, the lock is free
+    assert registry.state().champion == second and registry.state().previous == first
+    outcomes.append(state.champion == second)
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0
+        break
+print(kill_at, sum(outcomes))
+"""
+
+
+def test_kill_9_at_every_step_of_a_promotion_leaves_a_valid_champion(store):
+    made = [bundle(store, "one"), bundle(store, "second")]
+    command = [sys.executable, "-c", KILLED, str(store.root), *(a.model_dump_json() for a in made)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    steps, promoted = map(int, done.stdout.split())
+    assert steps > 10 and 1 <= promoted < steps, "killed before and after the moment that counts"
+    assert list(store.root.glob(".registry.json.*")), "killed writers leave drafts"
+    store.sweep()
+    assert not list(store.root.glob(".registry.json.*"))
+    assert json.loads((store.root / "registry.json").read_text())["champion"]["sha256"] == made[1].sha256

@@ -1,0 +1,42 @@
+"""What was chosen at the first run is held against the data of every later one."""
+
+import logging
+
+import pytest
+
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.series import infer
+from tasks.actions import resolve
+
+
+@pytest.fixture
+def chosen():
+    facts = Profile(
+        frequency="D", num_series=1, num_observed=900, length_min=900, length_median=900, length_max=900,
+        start="2024-01-01", end="2026-06-18", median_lag=0, lowest=0.5, found_season=None,
+    )  # fmt: skip
+    config, plan, reasons = infer.resolve(PipelineConfig(), facts)
+    assert plan.model.transform == "log"
+    return facts, resolve.Resolved(config=config, plan=plan, reasons=reasons)
+
+
+@pytest.fixture(autouse=True)
+def plain_logger(monkeypatch):
+    monkeypatch.setattr(resolve, "get_run_logger", lambda: logging.getLogger("test"))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "wanted", "fix"), [(0.0, None, "refresh"), (-3.0, None, "refresh"), (0.0, "log", "set")]
+)
+def test_logarithms_chosen_before_a_zero_came_are_warned_about(chosen, caplog, lowest, wanted, fix):
+    facts, resolved = chosen
+    warned = resolve._warned(resolved, facts.model_copy(update={"lowest": lowest}), wanted)
+    assert warned.plan == resolved.plan, "a night does not choose anew by itself"
+    assert [row for row in warned.reasons if row[0] == "transform"] == [warned.reasons[-1]]
+    assert "0 or less" in warned.reasons[-1][2] and fix in caplog.text
+
+
+def test_logarithms_that_suit_the_data_are_not_warned_about(chosen, caplog):
+    facts, resolved = chosen
+    assert resolve._warned(resolved, facts, None) == resolved and not caplog.text
