@@ -1,4 +1,4 @@
-"""The beginner's script beside our `tutorial` preset and its fast variant: training seconds and error on unseen points.
+"""Compare the beginner's script with our `tutorial` preset and its fast variant: seconds and unseen error.
 
     python -m benchmarks.tutorial      # --rounds 3
 

@@ -1,4 +1,4 @@
-"""What errors of a forecaster normally look like: measured on a test, compared with afterwards.
+"""Measure what a forecaster's errors normally look like in a test, to compare later errors with.
 
 Time is cut into *periods*, each a horizon long, or a season where one is within reach: targets of one period are
 nearly independent of those of the next but one, however often forecasts are issued, and a whole season in each keeps

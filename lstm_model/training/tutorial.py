@@ -1,4 +1,4 @@
-"""The beginner's training loop: one step ahead, mean squared error, full batches, plain Adam.
+"""Train as the beginner's tutorial does: one step ahead, mean squared error, full batches, plain Adam.
 
 Shapes: W windows, L context, H horizon, K layers, D hidden.
 """
