@@ -40,7 +40,7 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
 
     Args:
         table: an `evaluate.forecast_table`; any number of cutoffs, overlapping or not, of one fold or several.
-        scales: unique_id and mase_scale, see `scaling.scales`; a series without a scale is left out.
+        scales: unique_id and mase_scale, see `error_scales.scales`; a series without a scale is left out.
         spec: the resolved window settings of the model.
 
     Returns:
