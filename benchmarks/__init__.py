@@ -1,1 +1,1 @@
-"""One script a table: `python -m benchmarks.NAME`, results in benchmarks/results; all of them: `make bench`."""
+"""Measure: one script a table, `python -m benchmarks.NAME`, results in benchmarks/results; all: `make bench`."""

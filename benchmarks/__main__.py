@@ -1,4 +1,4 @@
-"""All benchmarks of speed, one after another, each a process of its own: `make bench`.
+"""Run all benchmarks of speed, one after another, each in its own process: `make bench`.
 
 python -m benchmarks                              # about 55 minutes on two quiet cores
 python -m benchmarks --quick                      # smallest sizes, five minutes: do they all run?

@@ -1,4 +1,4 @@
-"""Accuracy on M4-Hourly, M3, ETTh1 and GEFCom2012, by the protocols of the field: every seed, all settings inferred.
+"""Score M4-Hourly, M3, ETTh1 and GEFCom2012 by the protocols of the field: every seed, all settings inferred.
 
 python -m benchmarks.accuracy                             # about two hours on two cores; --only m3, --seeds 0
 python -m benchmarks.accuracy --only m3 --origin validation   # what settings are chosen by: the span before the test

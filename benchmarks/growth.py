@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of series and with their length, stage by stage, as a table and a plot.
+"""Measure how time and memory grow with the number of series and their length, stage by stage.
 
     python -m benchmarks.growth      # 10 to 10,000 series of 500 steps; 10 series of 500 to 500,000 steps
 

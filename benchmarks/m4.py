@@ -1,4 +1,4 @@
-"""M4-Hourly: 414 series, a row each, and the competition's scores.
+"""Read M4-Hourly (414 series, a row each), and compute the competition's scores.
 
 Makridakis, Spiliotis & Assimakopoulos, "The M4 Competition: 100,000 time series and 61 forecasting methods",
 International Journal of Forecasting 2020. Shapes: K series, H horizon, N the longest training series.

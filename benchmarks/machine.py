@@ -1,4 +1,4 @@
-"""What a measurement depends on beside the code, what it cost, and the one form in which results are kept.
+"""Describe what a measurement depends on, and keep all results in one form.
 
 A result file is one JSON object: `date`, `hardware`, `versions`, `load_before` (how busy the machine was when it
 began), `seeds`, `setting`, `took_seconds` (the whole script) and `rows`. A figure that was measured several times is

@@ -1,4 +1,4 @@
-"""What the flows cost beside their work: whole processes whose stages all come from the cache, and what no stage took.
+"""Measure what the flows cost beside their work: whole processes whose stages all come from the cache.
 
     python -m benchmarks.overhead      # --rounds 3
 

@@ -1,4 +1,4 @@
-"""What Ray costs on one machine, and what two training processes gain there.
+"""Measure what Ray costs on one machine, and what two training processes gain there.
 
     python -m benchmarks.ray_cost      # --rounds 3
 

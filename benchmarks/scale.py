@@ -1,4 +1,4 @@
-"""How a panel in shards grows with its number of series: time, memory, disk, and rows in Prefect's database.
+"""Measure how a panel in shards grows with its number of series: time, memory, disk, rows in Prefect's database.
 
     python -m benchmarks.scale                      # 10 to 1,000,000 series of 60 months, about 20 minutes
     python -m benchmarks.scale --counts 1000 100000 --runner ray

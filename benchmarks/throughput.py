@@ -1,4 +1,4 @@
-"""Windows that a training takes in a second, at equal architecture, beside a bare loop, neuralforecast and Darts.
+"""Count the windows trained in a second, at equal architecture, beside a bare loop, neuralforecast and Darts.
 
     make bench-peers                     # once: the peers' own environment
     python -m benchmarks.throughput      # --threads 1 2 (else torch's own number), --rounds 3, --steps 6

@@ -1,4 +1,4 @@
-"""Wall-clock to an accuracy on M4-Hourly: ours, neuralforecast's LSTM and Darts' BlockRNN.
+"""Measure the time to an accuracy on M4-Hourly: ours, neuralforecast's LSTM and Darts' BlockRNN.
 
     make bench-peers                                  # once: the peers' own environment
     python -m benchmarks.time_to_accuracy             # --only ours neuralforecast darts, --rounds 2, --threads 1

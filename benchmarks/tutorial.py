@@ -1,4 +1,4 @@
-"""The tutorial's script beside the `tutorial` preset and mini-batches: training seconds and error on further points.
+"""Compare the tutorial's script with the `tutorial` preset and mini-batches: seconds, error on further points.
 
     python -m benchmarks.tutorial      # --rounds 5
 

@@ -1,4 +1,4 @@
-"""How fast windows are written and read, in how much memory, beside plain numpy and neuralforecast's dataset.
+"""Measure how fast windows are written and read, in how much memory, beside numpy and neuralforecast.
 
     python -m benchmarks.windows                          # 1,000 series of 100,000 steps: 100 million windows
     python -m benchmarks.windows --series 10 --steps 1000 --rounds 1

@@ -1,1 +1,1 @@
-"""Pipelines as YAML files, and what serves them on their schedules."""
+"""Serve pipelines, which are YAML files, on their schedules."""

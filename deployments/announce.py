@@ -1,4 +1,4 @@
-"""What `serve` prints once it serves: a row a pipeline, a column a flow."""
+"""Print what `serve` serves: a row a pipeline, a column a flow."""
 
 from __future__ import annotations
 

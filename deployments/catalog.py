@@ -1,4 +1,4 @@
-"""`pipelines/*.yaml`, the only source of deployments and their schedules: one forecasting problem a file."""
+"""Read `pipelines/*.yaml`, the only source of deployments and their schedules: one forecasting problem a file."""
 
 from __future__ import annotations
 

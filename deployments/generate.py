@@ -1,4 +1,4 @@
-"""Writes `deployments/prefect.yaml`, for `prefect deploy` to a work pool, from `pipelines/*.yaml`.
+"""Write `deployments/prefect.yaml`, for `prefect deploy` to a work pool, from `pipelines/*.yaml`.
 
 python -m deployments.generate            # write it
 python -m deployments.generate --check    # exit 1 if it is out of step

@@ -1,4 +1,4 @@
-"""What became due while nothing was serving."""
+"""Start what became due while nothing was serving."""
 
 from __future__ import annotations
 

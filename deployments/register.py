@@ -1,4 +1,4 @@
-"""Makes the server's deployments what the pipelines' files say, and keeps what people paused paused."""
+"""Make the server's deployments what the pipelines' files say, and keep paused what people paused."""
 
 from __future__ import annotations
 

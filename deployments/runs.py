@@ -1,4 +1,4 @@
-"""Looks at runs on the server and at their processes here."""
+"""Look at runs on the server and at their processes on this machine."""
 
 from __future__ import annotations
 

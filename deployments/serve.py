@@ -1,4 +1,4 @@
-"""One command that keeps the pipelines running: a Prefect server, the deployments, their schedules, their runs.
+"""Keep the pipelines running with one command: a Prefect server, the deployments, their schedules, their runs.
 
 python -m deployments.serve              # or: make serve
 python -m deployments.serve --port 4300 --store /data/store

@@ -1,4 +1,4 @@
-"""The Prefect server behind `make serve`: one that runs already, or one started here and ended with us."""
+"""Use the Prefect server that runs already, or start one here and end it with us."""
 
 from __future__ import annotations
 

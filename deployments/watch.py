@@ -1,4 +1,4 @@
-"""Ends runs whose process is gone, and has crashed runs go on: the same run, with its parameters, at most so often.
+"""End runs whose process is gone, and let crashed runs go on: the same run, with its parameters.
 
 `serve` does this itself. Where workers run the deployments, one process beside the server does it for all of them:
 

@@ -1,4 +1,4 @@
-"""START HERE. A flow is calls and ifs; the work is in `tasks` and `lstm_model`."""
+"""START HERE with retrain.py: a flow is calls and ifs; the work is in `tasks` and `lstm_model`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How the pipeline would have done: trained and judged at several earlier cutoffs, folds side by side.
+"""Train and score the pipeline at several earlier cutoffs, to see how it would have done.
 
 python -m flows.backtest --config deployments/pipelines/panel.yaml --folds 4
 """

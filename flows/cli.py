@@ -1,4 +1,4 @@
-"""The command lines of the flows: `python -m flows.retrain`, and likewise forecast, monitor, backtest, promote."""
+"""Run the flows from a command line: `python -m flows.retrain`, and likewise forecast, monitor, backtest, promote."""
 
 from __future__ import annotations
 

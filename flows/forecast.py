@@ -1,4 +1,4 @@
-"""The champion's forecasts of the next horizon of every series: to the ledger, a Parquet file, the UI, a database.
+"""Forecast the next horizon of every series with the champion: to the ledger, a Parquet file, the UI, a database.
 
 python -m flows.forecast --config deployments/pipelines/load.yaml
 """

@@ -1,4 +1,4 @@
-"""What a person is told when a run does not finish: in the log, and through the block that its config names."""
+"""Tell a person that a run did not finish: in the log, and through the notification block that its config names."""
 
 from __future__ import annotations
 

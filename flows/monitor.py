@@ -1,4 +1,4 @@
-"""What was forecast against what happened; drift starts the retraining.
+"""Compare past forecasts with what happened, and start the retraining when the errors have drifted.
 
 python -m flows.monitor --config deployments/pipelines/panel.yaml
 """

@@ -1,4 +1,4 @@
-"""Approve a challenger, or roll back: one bundle that was gated becomes champion, as it is.
+"""Approve a challenger, or roll back: a bundle that was judged before becomes champion, as it is.
 
 python -m flows.promote challenger --name sales
 python -m flows.promote previous --name sales        # roll back

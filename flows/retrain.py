@@ -1,4 +1,4 @@
-"""Raw series in, an evaluated and explained forecaster out; it takes over only where it is better.
+"""Train, evaluate and explain a forecaster from raw series; it takes over only where it is better.
 
 python -m flows.retrain --data sales.csv --horizon 28
 python -m flows.retrain --config deployments/pipelines/tutorial.yaml

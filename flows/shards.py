@@ -1,4 +1,4 @@
-"""Stages over the shards of a panel, side by side, then gathered; a panel of one piece takes one call."""
+"""Run stages over the shards of a panel, side by side, and gather their results; one table takes one call."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""LSTM forecasting in plain Python and torch: no Prefect, no environment variables, no side effects on import."""
+"""Forecast with an LSTM in plain Python and torch: no Prefect, no environment variables, no effects on import."""

@@ -1,1 +1,1 @@
-"""One stage of the pipeline a file: thin Prefect tasks around `lstm_model`."""
+"""Wrap `lstm_model` in thin Prefect tasks, one stage of the pipeline a file."""

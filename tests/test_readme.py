@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import tree
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -40,6 +42,16 @@ def test_files_that_it_names_exist():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_tree_lists_every_file_with_its_docstring():
+    page = (ROOT / "docs" / "tree.md").read_text(encoding="utf-8")
+    assert page == tree.write_page(), "run make tree"
+    assert tree.write_overview() in README, "run make tree"
+    for package in tree.ROOMS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            folder = path.parent.relative_to(ROOT).as_posix()
+            assert path.name == "__init__.py" or f"](../{folder}/{path.name})" in page, path
 
 
 def test_limits_and_numbers_of_the_cache_table_are_the_stages():

@@ -1,1 +1,1 @@
-"""What runs in the peers' environment: files and lines of JSON go to and fro, nothing else."""
+"""Run peers in their own environment: files and lines of JSON go to and fro, nothing else."""

@@ -1,4 +1,4 @@
-"""What both peers share: a stopwatch in PyTorch Lightning's own loop, and the form in which results leave."""
+"""Time a peer in PyTorch Lightning's own loop, and write its results."""
 
 from __future__ import annotations
 

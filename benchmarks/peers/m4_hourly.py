@@ -1,4 +1,4 @@
-"""A peer on M4-Hourly: forecasts after several step counts, and how long training took up to each.
+"""Train a peer on M4-Hourly: forecasts after several step counts, and the seconds up to each.
 
     .venv-peers/bin/python -m benchmarks.peers.m4_hourly neuralforecast series.parquet out/ --steps 100 200 400
 

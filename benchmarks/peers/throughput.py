@@ -1,4 +1,4 @@
-"""Seconds of a training step of one peer, at the architecture of benchmarks/throughput.py, which calls this.
+"""Time a training step of one peer, at the architecture of benchmarks/throughput.py, which calls this.
 
 .venv-peers/bin/python -m benchmarks.peers.throughput neuralforecast series.parquet --threads 1 --steps 8
 """

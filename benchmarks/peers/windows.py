@@ -1,4 +1,4 @@
-"""neuralforecast's own way from a series table to windows; called by benchmarks/windows.py.
+"""Build windows neuralforecast's own way from a series table; called by benchmarks/windows.py.
 
     .venv-peers/bin/python -m benchmarks.peers.windows dataset series.parquet --series 20 --context 168 --horizon 48
 

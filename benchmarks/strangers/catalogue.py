@@ -1,4 +1,4 @@
-"""Data sets of strangers: which, from where, and which of them may be looked at while the defaults are tuned.
+"""List the public data sets: which, from where, and which may be looked at while the defaults are tuned.
 
 Chosen before any was run, and the list is closed: four a frequency (five daily), real measurements whose package and
 data are free to use, that lie in a package of the Python registry, that no other table of this project uses, one a

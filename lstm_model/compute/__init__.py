@@ -1,1 +1,1 @@
-"""What computes: the device and its precision, CPU threads, reading ahead, the processes that share a training."""
+"""Choose what computes: the device and its precision, CPU threads, and the processes that share a training."""

@@ -1,4 +1,4 @@
-"""Which device trains, in which precision, and why; and that one GPU is never shared by two trainings."""
+"""Choose the device and the precision of a training, with the reason; two trainings never share one GPU."""
 
 from __future__ import annotations
 

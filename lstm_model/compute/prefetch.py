@@ -1,4 +1,4 @@
-"""The next one is made while this one is used."""
+"""Make the next item in a thread while the present one is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes that train one network together: each takes its share of every batch, all take the same step.
+"""Train one network in several processes: each takes its share of every batch, all take the same step.
 
 Whoever starts them opens torch's process group (Ray Train does, and so may a test); here it is only used. A world of
 one is a training as ever: nothing is sent, and torch.distributed is not imported.

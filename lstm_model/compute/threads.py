@@ -1,4 +1,4 @@
-"""How many CPU threads train: measured on the first steps of the training itself."""
+"""Choose how many CPU threads train, measured on the first steps of the training itself."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Plain values that pass between rooms: settings, artifacts, findings, decisions; importing them costs nothing."""
+"""Define the plain values that pass between rooms: settings, artifacts, findings, decisions. Free to import."""

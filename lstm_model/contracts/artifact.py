@@ -1,4 +1,4 @@
-"""Artifacts: what stages pass to each other instead of tables or tensors."""
+"""Name a result by its content: stages pass artifacts to each other instead of tables or tensors."""
 
 from __future__ import annotations
 

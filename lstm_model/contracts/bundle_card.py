@@ -1,4 +1,4 @@
-"""The record beside a bundle's weights: read, written and handed on without loading torch.
+"""Read and write the record beside a bundle's weights, without loading torch.
 
 A record is sealed: it holds the sha256 of its own content.
 """

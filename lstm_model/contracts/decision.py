@@ -1,4 +1,4 @@
-"""What was decided about a challenger, why, and the numbers: kept in its bundle, shown in the report and the UI."""
+"""Describe the decision about a challenger, its reason and its numbers: for the bundle, the report and the UI."""
 
 from __future__ import annotations
 

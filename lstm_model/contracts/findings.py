@@ -1,4 +1,4 @@
-"""What the data doctor says: errors that stop, findings that are reported."""
+"""Describe what the data doctor finds: errors that stop a run, findings that are reported."""
 
 from __future__ import annotations
 

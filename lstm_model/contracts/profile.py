@@ -1,4 +1,4 @@
-"""The facts about a series table that choices rest on; `profiling` finds them."""
+"""Describe the facts about a series table that choices rest on; `series/profiling.py` finds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A config with nothing left open: what `resolve` chose, and why."""
+"""Describe a config with nothing left open: the choices of `resolve`, and their reasons."""
 
 from __future__ import annotations
 

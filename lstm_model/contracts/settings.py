@@ -1,4 +1,4 @@
-"""The whole pipeline as validated models.
+"""Define every setting of the pipeline as validated models; also the form in the UI.
 
 `PipelineConfig` is what a user writes in YAML, what the command line fills in, and the form in the Prefect UI.
 A field that is `None` is inferred from the data (`series/infer.py`), which turns the config into the required values

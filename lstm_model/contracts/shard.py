@@ -1,4 +1,4 @@
-"""Shards: parts of a panel, each of whole series.
+"""Describe shards: parts of a panel, each of whole series.
 
 A shard is a range of names of series in the order of the series table, so that shards end to end are the table.
 """

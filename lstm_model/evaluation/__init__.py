@@ -1,1 +1,1 @@
-"""Baselines, error scales, scores and folds."""
+"""Evaluate forecasts: baselines, error scales, scores, folds."""

@@ -1,4 +1,4 @@
-"""How the pipeline would have done: the same forecasts from several earlier cutoffs.
+"""Plan and score a backtest: the same forecasts from several earlier cutoffs.
 
 Fold k lies k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
 is the same for every fold (rolling); with a refit each fold has a model of its own, without one the oldest fold's

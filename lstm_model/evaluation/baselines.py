@@ -1,4 +1,4 @@
-"""Forecasts that cost nothing: what a trained network must beat to be worth running.
+"""Forecast with the naive baselines that a trained network must beat to be worth running.
 
 Every baseline sees what lies before the cutoff: the context, or a whole season where that is longer. NaN in it
 (padding, or a value that is missing) is skipped; a context without any value gives NaN.

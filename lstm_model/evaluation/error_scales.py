@@ -1,4 +1,4 @@
-"""What errors are measured against: the in-sample error of seasonal naive, series by series.
+"""Measure the scale of each series' errors: the in-sample error of seasonal naive.
 
 Shapes: N rows of all series, K series.
 """

@@ -1,4 +1,4 @@
-"""Forecasts beside the truth: the forecast table, and the scores of the model and of every baseline.
+"""Put forecasts beside the truth: the forecast table, and the scores of the model and of every baseline.
 
 The formulas are those of `utilsforecast.losses`; this module says what they are averaged over. Losses are first
 averaged in *cells*, one for each (series, step of the horizon) pair, over all windows; per series, per step and total

@@ -1,4 +1,4 @@
-"""Scores in a form that is kept, compared and reported: total, per series, per step, and one headline."""
+"""Summarise scores to keep, compare and report: total, by series, by step, and one headline."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A trained forecaster: its bundle, its calibration, its forecasts of what comes next."""
+"""Forecast with a trained network: its bundle, its calibration, its predictions."""

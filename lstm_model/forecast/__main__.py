@@ -1,4 +1,4 @@
-"""Forecasts without Prefect and without a store: a bundle's folder and a file of series in, a table out."""
+"""Forecast without Prefect and without a store: a bundle's folder and a file of series in, a table out."""
 
 from __future__ import annotations
 

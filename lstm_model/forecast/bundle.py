@@ -1,4 +1,4 @@
-"""The folder that a forecaster is kept in.
+"""Save a forecaster as a folder, and load it.
 
 A bundle is `model.safetensors` (weights, covariate scaler, conformal offsets) and `bundle.json` (everything else: the
 width of each series' intervals too).

@@ -1,4 +1,4 @@
-"""Calibration of prediction intervals, on windows that the network was not trained on.
+"""Calibrate prediction intervals on windows that the network was not trained on.
 
 First each series gets its own width: intervals are stretched about the median by how far off its forecasts were beside
 those of the other series, shrunk towards 1 where it was seen little. Then follow conformal offsets, for all series

@@ -1,4 +1,4 @@
-"""A trained forecaster: windows in, quantiles in original units out.
+"""Turn windows into quantiles in original units with a trained network.
 
 Shapes: W windows, H horizon, Q quantiles.
 """

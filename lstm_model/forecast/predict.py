@@ -1,4 +1,4 @@
-"""A bundle and a series table in, forecasts of what comes next out.
+"""Forecast what comes next from a bundle and a series table.
 
 python -m lstm_model.forecast BUNDLE SERIES [--output forecasts.csv]
 

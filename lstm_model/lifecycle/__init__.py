@@ -1,1 +1,1 @@
-"""What becomes of a model: the gate, the registry, the ledger of forecasts, the monitor, retention."""
+"""Manage models in production: the gate, the registry, the ledger of forecasts, the monitor, retention."""

@@ -1,4 +1,4 @@
-"""A control chart that says when a sequence of values no longer is what it was: a self-starting CUSUM.
+"""Detect when a sequence of values is no longer what it was, with a self-starting CUSUM chart.
 
 Each value is compared with all before it, as a Student t of a prediction, which is then made a standard normal
 deviate (Hawkins 1987, "Self-starting CUSUM charts for location and scale", The Statistician 36; the deviate by

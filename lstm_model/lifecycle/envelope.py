@@ -1,4 +1,4 @@
-"""What errors of a forecaster normally look like: measured on a test, compared with afterwards.
+"""Measure what a forecaster's errors normally look like in a test, to compare later errors with.
 
 Time is cut into *periods*, each a horizon long, or a season where one is within reach: targets of one period are
 nearly independent of those of the next but one, however often forecasts are issued, and a whole season in each keeps
@@ -40,7 +40,7 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
 
     Args:
         table: an `evaluate.forecast_table`; any number of cutoffs, overlapping or not, of one fold or several.
-        scales: unique_id and mase_scale, see `scaling.scales`; a series without a scale is left out.
+        scales: unique_id and mase_scale, see `error_scales.scales`; a series without a scale is left out.
         spec: the resolved window settings of the model.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Every forecast ever issued, each exactly once.
+"""Keep every forecast that was ever issued, each exactly once.
 
 An append writes one immutable Parquet file, named by its number: 00000007-00000007.parquet. It holds the forecasts of
 one issue: one cutoff and one model, or several cutoffs where series end apart. Every so many files are merged into one

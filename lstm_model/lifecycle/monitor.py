@@ -1,4 +1,4 @@
-"""Forecasts that were issued against what happened: whether their errors still are what the model's test showed.
+"""Compare issued forecasts with what happened: are their errors still those that the test showed?
 
 Everything is computed anew each time from the ledger and the newest series table, so that late and revised actuals
 count, and nothing needs to be remembered between two looks.

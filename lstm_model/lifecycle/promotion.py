@@ -1,4 +1,4 @@
-"""Champion against challenger: whether a newly trained model may make the forecasts.
+"""Decide between champion and challenger: whether a newly trained model may make the forecasts.
 
 Both forecast the same targets, which neither has seen, each from contexts of its own; seasonal naive stands beside
 them as the floor. The loss is the scaled absolute error (MASE's), averaged over a series, then over series.

@@ -1,4 +1,4 @@
-"""Which bundle makes the forecasts: three names for immutable bundles, kept in one small file.
+"""Keep which bundle makes the forecasts: three names for immutable bundles, in one small file.
 
 One atomic replace of that file changes all names together, so that a process that dies at any moment leaves either
 the old champion or the new one, and `previous` always leads back. In an object store it is replaced on the condition

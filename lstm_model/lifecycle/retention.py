@@ -1,4 +1,4 @@
-"""What a store may forget: artifacts that nothing leads to, and the cache records that name them.
+"""Forget what a store no longer needs: artifacts that nothing leads to, and their cache records.
 
 What leads to an artifact: a name in the registry, a forecast in the ledger (its bundle can make it again), the note of
 a recent run, the pin of a run that was killed and may come back, and its age: a run may be working with it just now.

@@ -1,4 +1,4 @@
-"""Forecasts into a table of a database, each once however often it is handed over."""
+"""Write forecasts to a table of a database, each once however often it is handed over."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The torch modules and their losses."""
+"""Define the torch modules and their losses."""

@@ -1,4 +1,4 @@
-"""What the gates of an LSTM do: recomputed from the weights of a trained `nn.LSTM`, step by step.
+"""Recompute what the gates of a trained `nn.LSTM` do, step by step, from its weights.
 
 Shapes: T steps, I input features, D hidden.
 """

@@ -1,4 +1,4 @@
-"""The training loss. Shapes: B windows, L context, H horizon, Q quantiles."""
+"""Compute the training loss. Shapes: B windows, L context, H horizon, Q quantiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default network: an LSTM that weighs simple forecasts, window by window and step by step, and corrects them.
+"""Define the default network: an LSTM that weighs simple forecasts by window and step, and corrects them.
 
 Shapes: B windows, L context, H horizon, Q quantiles, K simple forecasts, R repeated seasons, U facts.
 """

@@ -1,4 +1,4 @@
-"""The networks: plain torch modules that turn a `Batch` into normalised quantiles.
+"""Build the networks: plain torch modules that turn a `Batch` into normalised quantiles.
 
 Shapes: B windows, L context, H horizon, D hidden, Q quantiles, K simple forecasts.
 """

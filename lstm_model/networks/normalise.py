@@ -1,4 +1,4 @@
-"""Per-window normalisation: every window is read on the scale of its own context, and of nothing after it.
+"""Normalise every window by the scale of its own context, and of nothing after it.
 
 Shapes: B windows, L context, C covariates.
 """

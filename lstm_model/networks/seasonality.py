@@ -1,4 +1,4 @@
-"""The seasonal shape of a context. Shapes: B windows, L context, H horizon, S season, C seasons."""
+"""Find the seasonal shape of a context. Shapes: B windows, L context, H horizon, S season, C seasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An LSTM that reads segments of the context and writes all segments of the horizon at once.
+"""Define an LSTM that reads segments of the context and writes all segments of the horizon at once.
 
 Shapes: B windows, L context, H horizon, G steps a segment, N segments read, M segments written, D hidden, U facts,
 O outputs a step; P, F, S past, future and static covariates.

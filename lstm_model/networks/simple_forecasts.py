@@ -1,4 +1,4 @@
-"""Simple forecasts that the network mixes, window by window and step by step, before it corrects them.
+"""Make the simple forecasts that the network weighs, window by window and step by step, and then corrects.
 
 All are computed from a normalised context and its mask. Shapes: B windows, L context, H horizon, K forecasts.
 """

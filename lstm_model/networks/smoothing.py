@@ -1,4 +1,4 @@
-"""Simple forecasts of a series without its season: smoothed levels, trends, half trends, damped trends.
+"""Forecast a series without its season: smoothed levels, trends, half trends, damped trends.
 
 Levels are exponentially smoothed and lines fitted by (discounted) least squares, over the values that are there.
 A smoothed level with half of the trend is the Theta method (Assimakopoulos & Nikolopoulos, "The theta model: a

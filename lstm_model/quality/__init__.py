@@ -1,1 +1,1 @@
-"""The data doctor: what is wrong with the data, and what is repaired."""
+"""Examine the data: find what is wrong with them, and repair what can be repaired."""

@@ -1,4 +1,4 @@
-"""The doctor's single checks: each takes rows sorted by series and time, and raises, or returns them with findings.
+"""Check one thing each: take rows sorted by series and time, and raise, or return them with findings.
 
 Shape suffixes: N rows of all series, K series.
 """

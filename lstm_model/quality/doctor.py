@@ -1,4 +1,4 @@
-"""What is wrong with the data, in words: a clear error, or a repair that is reported and never scored as truth."""
+"""Examine the data: a clear error, or a repair that is reported and never scored as truth."""
 
 from __future__ import annotations
 

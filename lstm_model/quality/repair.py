@@ -1,4 +1,4 @@
-"""Rows of all series as flat arrays, put on a regular grid and filled: vectorised, so 10,000 series take seconds.
+"""Put the rows of all series on a regular grid and fill the gaps, vectorised: 10,000 series take seconds.
 
 Shape suffixes: N rows of all series, K series.
 """

@@ -1,1 +1,1 @@
-"""Plots and reports."""
+"""Draw plots and write reports."""

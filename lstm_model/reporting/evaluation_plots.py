@@ -1,4 +1,4 @@
-"""Plots of what a model forecasts and how far off it is: tables in, figures out."""
+"""Plot the forecasts of a test and their errors: tables in, figures out."""
 
 from __future__ import annotations
 

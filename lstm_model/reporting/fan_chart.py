@@ -1,4 +1,4 @@
-"""A plot of what is forecast: a few series with some of their past, and the fan of their intervals."""
+"""Plot the coming forecasts of a few series as fan charts, with some of their past."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The look that all plots share, and how a figure becomes the same bytes every time.
+"""Give all plots one look, and make the same figure the same bytes every time.
 
 Figures are made without pyplot: no global state, no display, safe in threads. Nothing here reads or sets rcParams.
 """

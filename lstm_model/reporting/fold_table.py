@@ -1,4 +1,4 @@
-"""The scores of a backtest by fold, as the report shows them."""
+"""Show the scores of a backtest by fold, as a table of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All plots of one training, by name: what the report shows."""
+"""Draw all plots of one training, by name, for the report."""
 
 from __future__ import annotations
 

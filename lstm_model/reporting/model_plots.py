@@ -1,4 +1,4 @@
-"""Plots of the model itself: how it learned, what its gates do, and the tutorial's picture.
+"""Plot the model itself: how it learned, what its gates do, and the tutorial's picture.
 
 Shapes: T steps, D hidden.
 """

@@ -1,4 +1,4 @@
-"""Plots of what became of forecasts: their errors over time, and the scores of a backtest by fold."""
+"""Plot the errors of issued forecasts over time, and the scores of a backtest by fold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has to say, as one HTML file that opens anywhere and as Markdown for the Prefect UI."""
+"""Write the report of a run: one HTML file that opens anywhere, and Markdown for the Prefect UI."""
 
 from __future__ import annotations
 

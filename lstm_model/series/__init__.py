@@ -1,1 +1,1 @@
-"""The long series table, measured, divided into shards, and the settings that are inferred from it."""
+"""Keep the long series table: measure it, divide it into shards, and infer settings from it."""

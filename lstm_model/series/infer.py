@@ -1,4 +1,4 @@
-"""What the user left open, chosen from the data: every rule is here, each with its reason.
+"""Infer the settings that the user left open: every rule is here, each with its reason.
 
 The evidence for the numbers is in `docs/decisions.md`.
 """

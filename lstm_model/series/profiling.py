@@ -1,4 +1,4 @@
-"""Find the facts about a series table that choices rest on, of one table or of the shards of a panel."""
+"""Measure the facts about a series table that choices rest on, for one table or the shards of a panel."""
 
 from __future__ import annotations
 

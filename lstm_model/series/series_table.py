@@ -1,4 +1,4 @@
-"""The series table that ingest wrote, read one series at a time."""
+"""Read the series table that ingest wrote, one series at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a panel is divided into shards, and what is known of all of them together."""
+"""Divide a panel into shards, and merge what is known of each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Raw tables in, from files, SQL or made here: which column is what, and whether the data changed."""
+"""Read raw tables from files or SQL or generate them: which column is what, and whether the data changed."""

@@ -1,4 +1,4 @@
-"""Which column is which: layout and roles, by name and kind, with the reason; an error where two would do."""
+"""Infer which column is which, by name and kind, with the reason; an error where two would do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a source names: a path, a glob or a URL."""
+"""Find the files that a source names: a path, a glob or a URL."""
 
 from __future__ import annotations
 

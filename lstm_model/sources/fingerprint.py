@@ -1,4 +1,4 @@
-"""The hash that changes when the data of a source do: every run asks for it, changed or not."""
+"""Hash the data of a source, so that a run sees whether they changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet sources, read in part: which series there are, and the rows of some of them."""
+"""Read Parquet sources in part: which series there are, and the rows of some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The raw long table: read a source, and give its columns their roles."""
+"""Read a source as one long raw table, and give its columns their roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and query results as frames, before anybody knows what their columns mean."""
+"""Read files and query results as frames, before it is known what their columns mean."""
 
 from __future__ import annotations
 

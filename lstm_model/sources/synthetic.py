@@ -1,4 +1,4 @@
-"""Synthetic series: the tutorial's sine wave, and a panel with what real hourly data has."""
+"""Generate series: the tutorial's sine wave, and a panel with the patterns of real hourly data."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where bytes are kept, written atomically: a folder or a bucket, artifacts named by their content, databases."""
+"""Keep bytes, written atomically: in a folder or a bucket, artifacts named by their content; reach databases."""

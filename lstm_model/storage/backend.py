@@ -1,4 +1,4 @@
-"""Where the files live that the runs of a problem share: a folder of this machine, or an object store.
+"""Keep the files that the runs of a problem share: in a folder of this machine, or in an object store.
 
 Names are relative to the store, with slashes. What only this machine needs (drafts, locks, checkpoints) is no concern
 of a home.

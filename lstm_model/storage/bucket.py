@@ -1,4 +1,4 @@
-"""A home in an object store: S3 and what speaks its language, Google Cloud Storage, Azure.
+"""Keep files in an object store: S3 and what speaks its language, Google Cloud Storage, Azure.
 
 Nothing locks across machines. What must not be lost by two writers is written on a condition, that a name is free or
 that its content is still what was read, and the store refuses all but one; one that does not refuse is not used.

@@ -1,4 +1,4 @@
-"""Artifacts in an object store: a folder counts as one once its manifest is there, which comes last and goes first.
+"""Keep artifacts in an object store: a folder is one while its manifest is there, which comes last and goes first.
 
 Nothing can be moved there in one step. So an artifact that is to be forgotten first loses its name alone (the manifest
 becomes `gone.json`), which whoever needs it meanwhile gives back; its files go after another time of grace. What an

@@ -1,4 +1,4 @@
-"""Connections to databases, whose passwords and errors never meet."""
+"""Connect to databases, and keep passwords out of their errors."""
 
 from __future__ import annotations
 

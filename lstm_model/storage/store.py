@@ -1,4 +1,4 @@
-"""Content-addressed artifacts, in a folder of this machine or in an object store.
+"""Keep content-addressed artifacts, in a folder of this machine or in an object store.
 
 An artifact is a folder of files, named by the sha256 of its manifest, written under a temporary name and renamed
 once whole: what can be seen is complete, and two writers of the same content cannot disturb each other.

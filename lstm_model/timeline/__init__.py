@@ -1,1 +1,1 @@
-"""Time as data has it: frequencies, timestamps, time zones, calendars."""
+"""Handle time as data has it: frequencies, timestamps, time zones, calendars."""

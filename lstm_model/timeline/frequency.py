@@ -1,4 +1,4 @@
-"""The step between timestamps: inferred from them, and as a grid on which every row has its place."""
+"""Infer the step between timestamps, and make it a grid on which every row has its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arithmetic on a regular time axis, whether its steps are hours, months or plain integers."""
+"""Move along a regular time axis, whether its steps are hours, months or plain integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local clocks: days of 23 and 25 hours made regular in UTC, and the error when nobody said which clock it is."""
+"""Make local clocks with days of 23 and 25 hours regular in UTC; ask for the zone where it is not named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts and cells to timestamps and numbers, with an error for whatever could be read in two ways."""
+"""Parse texts and cells to timestamps and numbers; what could be read in two ways is an error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The training loop and what it needs: batches, validation, checkpoints, warm starts."""
+"""Train a network: the loop, batches, validation, checkpoints, warm starts."""

@@ -1,4 +1,4 @@
-"""How far a training is, kept so that a killed one goes on to the very bits that it would have given.
+"""Save how far a training is, so that a killed one goes on to the very bits that it would have given.
 
 One safetensors file: tensors by their path, everything else as JSON in its header. No pickle: reading one runs no code.
 A training is a few stages one after another (search, refit), and is written down as the results of the finished ones

@@ -1,4 +1,4 @@
-"""What a training reads: its windows in memory, or streamed from disk where they need more than they may take."""
+"""Load the windows of a training into memory, or stream them from disk where they need more than they may take."""
 
 from __future__ import annotations
 

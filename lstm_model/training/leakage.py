@@ -1,4 +1,4 @@
-"""What a model has seen: the last target of its training, of each series where these have ends of their own.
+"""Note the last target that a model has seen, and refuse to judge it on anything before.
 
 Taken from the windows that were trained on, not from the plan that cut them: the checks for leaks rest on it.
 """

@@ -1,4 +1,4 @@
-"""All of a training that changes from step to step, and how it is written down and put back."""
+"""Hold all of a training that changes from step to step, and save and restore it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient of one batch, in as many parts as memory needs."""
+"""Compute the gradient of one batch in as many parts as memory needs."""
 
 from __future__ import annotations
 

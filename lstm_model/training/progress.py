@@ -1,4 +1,4 @@
-"""How far a training is: what `fit` tells its caller, at most twice a second."""
+"""Report how far a training is: to the caller of `fit`, at most twice a second."""
 
 from __future__ import annotations
 

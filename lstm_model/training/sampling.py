@@ -1,4 +1,4 @@
-"""Which windows a step trains on, and how they get onto the device. Shapes: B windows of a batch."""
+"""Draw the windows of each step and move them to the device. Shapes: B windows of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: windows in, a calibrated forecaster out.
+"""Train a network: the visible loop, from windows to a calibrated forecaster.
 
 With validation windows, training runs twice: a *search* stops early and finds the step count (and calibrates the
 intervals, on windows it was not trained on); a *refit* then trains through validation with that count.

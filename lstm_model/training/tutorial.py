@@ -1,4 +1,4 @@
-"""The tutorial's training loop: full batches, mean squared error, plain Adam.
+"""Train as the beginner's tutorial does: one step ahead, mean squared error, full batches, plain Adam.
 
 Shapes: W windows, L context, H horizon.
 """

@@ -1,4 +1,4 @@
-"""What a network is judged by: its loss, on validation windows too, and its intervals there.
+"""Judge a network during training: its loss on validation windows, and its intervals there.
 
 Shapes: B windows of a batch, K series, W windows, L context, H horizon, Q quantiles, J levels.
 """

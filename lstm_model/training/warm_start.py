@@ -1,4 +1,4 @@
-"""Where a training starts: from scratch, or from the weights of the model before it.
+"""Start a training from scratch, or from the weights of the model before it.
 
 A model keeps two sets of weights: those of its search, which have seen nothing after the training cutoff, and those of
 its refit, which have seen the validation too. A warm start goes on from each in its own stage, so that early stopping,

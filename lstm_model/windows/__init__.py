@@ -1,1 +1,1 @@
-"""Cutoffs, segments on disk, and their windows in memory or streamed."""
+"""Cut series into segments on disk, and view their windows in memory or streamed."""

@@ -1,4 +1,4 @@
-"""Segments as windows in memory.
+"""Load segments into memory and view them as windows.
 
 A window is one context + horizon pair; it is a view into its segment, never a copy, so a billion windows take the room
 of the series.

@@ -1,4 +1,4 @@
-"""Segments: the rows of a windows dataset on disk, and where the windows lie in them.
+"""Describe and read segments: the rows of a windows dataset on disk, and where the windows are in them.
 
 A *segment* is a stretch of one series that holds every window fitting into it. Rows are self-contained: long series
 are cut into segments that overlap by context + horizon - 1, and a training row physically contains no value after its

@@ -1,4 +1,4 @@
-"""The series table cut into segments and written as Parquet, one series in memory at a time.
+"""Cut the series table into segments and write them as Parquet, one series in memory at a time.
 
 Splits are by time, never at random. A training segment ends at the training cutoff; a validation or test segment
 begins one context before its targets, so that its first window forecasts the first step after the earlier split.

@@ -1,4 +1,4 @@
-"""Windows of a data set that is larger than memory: row groups come and go, and what is there is mixed.
+"""Stream the windows of a dataset that is larger than memory, in an order that the seed decides.
 
 The order of an epoch: the row groups, shuffled, are cut into blocks of what memory holds, and the windows of a block
 are shuffled together. While one block is drawn from, the next is read. Every window comes once an epoch. The seed says

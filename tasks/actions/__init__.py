@@ -1,1 +1,1 @@
-"""What is never cached: looking at the source, choosing settings, promoting, publishing, issuing, monitoring."""
+"""Do what is never cached: look at the source, choose settings, promote, publish, issue, monitor."""

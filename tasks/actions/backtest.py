@@ -1,4 +1,4 @@
-"""A backtest: which folds there are, and where a person finds what they say together."""
+"""Plan the folds of a backtest, and publish its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue the champion's forecasts: into the ledger first, then to whoever reads them. Never cached, and idempotent.
+"""Issue the champion's forecasts: into the ledger first, then to their readers. Never cached, and idempotent.
 
 A run that is killed between two of these steps loses nothing: what is in the ledger and not yet in the database is
 handed over by the next one. How far the database is, it tells itself: a note of that would outlive a database or a

@@ -1,4 +1,4 @@
-"""Forecasts against what happened, where a person sees it; and what follows when they leave their envelope."""
+"""Compare issued forecasts with what happened, show it, and start a retraining after drift."""
 
 from __future__ import annotations
 

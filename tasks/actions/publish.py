@@ -1,4 +1,4 @@
-"""Show the outcome: the report where a person looks for it, and in the Prefect UI. Never cached, and idempotent."""
+"""Open the store, and publish the outcome of a run as files and in the Prefect UI. Never cached, and idempotent."""
 
 from __future__ import annotations
 

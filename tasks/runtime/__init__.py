@@ -1,1 +1,1 @@
-"""What runs the stages under Prefect: cache key, code hash, executors, resume, Prefect's UI, logs, notifications."""
+"""Run the stages under Prefect: cache key, code hash, executors, resume, Prefect's UI, logs, notifications."""

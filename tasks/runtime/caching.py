@@ -1,4 +1,4 @@
-"""The cache rule, in one place.
+"""Run a stage or take its result from the cache: the cache rule, in one place.
 
 The key of a stage = its name + its inputs (its own section of the config, Artifacts by their sha256) + the code that
 it runs (`code_hash.py`). A hit is believed only after the artifact's files were checked; a damaged one is made again.

@@ -1,4 +1,4 @@
-"""Which code a stage runs: its module and every module of this project that it imports, however deep.
+"""Hash the code that a stage runs: its module and every module of this project that it imports, however deep.
 
 Prefect's own `TASK_SOURCE` hashes the text of the task alone, so that a mended helper would still serve the results of
 the broken one. Here the closure is found by reading import statements, without running anything, and what is hashed is

@@ -1,4 +1,4 @@
-"""One training shared by several processes, through Ray Train.
+"""Share one training among several processes, through Ray Train.
 
 Ray starts the processes, connects them (gloo on CPUs, NCCL on GPUs), and starts them anew when one dies; each runs the
 same `fit`. What they leave is the training's checkpoint, which the first of them writes: a group that is started anew

@@ -1,4 +1,4 @@
-"""Where tasks side by side run: on the flow's own task runner, or on a Ray cluster."""
+"""Run tasks side by side: on the flow's own task runner, or on a Ray cluster."""
 
 from __future__ import annotations
 

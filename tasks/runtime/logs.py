@@ -1,4 +1,4 @@
-"""What a run's log shows: also what `lstm_model` logs, which knows only the standard library's loggers."""
+"""Forward the log of `lstm_model`, which knows only the standard library's loggers, to the log of a Prefect run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell a person, through the notification block of Prefect (Slack, Teams, any webhook) that the config names."""
+"""Notify a person through the block of Prefect (Slack, Teams, any webhook) that the config names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords, read from the environment or a Prefect Secret block when they are needed."""
+"""Read passwords from the environment or a Prefect Secret block, at the moment when they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages in the Prefect UI: one key for each kind of page and problem, so that the UI keeps their history."""
+"""Show pages in the Prefect UI: one key for each kind of page and problem, so that the UI keeps their history."""
 
 from __future__ import annotations
 

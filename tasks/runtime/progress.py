@@ -1,4 +1,4 @@
-"""Progress that a person can see: a bar on a terminal, a progress artifact in the UI, some log lines elsewhere."""
+"""Show the progress of a training: a bar on a terminal, a progress artifact in the UI, some log lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the Prefect UI where a person approves a bundle: the run form of the deployment promote, filled in."""
+"""Link to the page of the Prefect UI where a person approves a bundle: the form of `promote`, filled in."""
 
 from __future__ import annotations
 

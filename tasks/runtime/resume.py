@@ -1,4 +1,4 @@
-"""What a flow run works on, noted under its id: when it is killed and executed again, it goes on with the same."""
+"""Note what a flow run works on, so that a run that is killed and executed again goes on with the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failures are worth another try: those of the network and the disk, never those of the data or the code."""
+"""Tell failures that are worth another try (network, disk) from those that are not (data, code)."""
 
 from __future__ import annotations
 

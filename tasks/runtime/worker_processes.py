@@ -1,4 +1,4 @@
-"""Tasks side by side in processes of their own: torch has one random state and one thread count for a process."""
+"""Run tasks side by side in processes: torch has one random state and one thread count for each process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The cached stages: each reads artifacts, calls `lstm_model`, writes an artifact."""
+"""Run the cached stages: each reads artifacts, calls `lstm_model`, and writes an artifact."""

@@ -1,4 +1,4 @@
-"""Summarise a backtest: what the forecasts of its folds say together."""
+"""Summarise the folds of a backtest in one report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compose what is promoted: the model with its config, its scores, the decision about it and what monitors it."""
+"""Compose what is promoted: the model with its config, its scores, the decision and the error envelope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Divide a series table that was read as a whole."""
+"""Divide a series table that was read as a whole into shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gather what a stage made of each shard: one artifact that names them, and what is known of all together."""
+"""Gather what a stage made of each shard: one artifact that names them, and the facts about all together."""
 
 from __future__ import annotations
 

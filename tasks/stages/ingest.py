@@ -1,4 +1,4 @@
-"""Read the source, let the doctor look at it, keep the series table."""
+"""Read the source, let the data doctor examine it, and keep the series table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read back what earlier stages kept in their artifacts; apart from them, so that reading does not tie stages' code.
+"""Read what earlier stages wrote into their artifacts, without importing the code of those stages.
 
 Every run imports this, also one whose stages all come from the cache: what only some of them need is
 imported where it is needed.

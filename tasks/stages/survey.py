@@ -1,4 +1,4 @@
-"""Look over a source that is to be read in shards: which series there are, and how much of each."""
+"""Survey a source that is to be read in shards: which series there are, and how many rows each has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train on whatever device is there, and keep the forecaster as a bundle; a killed training goes on where it was."""
+"""Train on the device that is there, and keep the forecaster as a bundle; a killed training goes on where it was."""
 
 from __future__ import annotations
 
