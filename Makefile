@@ -81,7 +81,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --durations=25
 
 test-all: $(VENV)/.dev
 	$(PYTEST)
