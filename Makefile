@@ -22,6 +22,7 @@ help:
 
 # On Linux without a GPU, PyTorch's own index has a smaller CPU build: set PIP_EXTRA_INDEX_URL to it before the first make.
 $(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), once; this takes a few minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	touch $@
