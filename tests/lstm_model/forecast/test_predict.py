@@ -348,10 +348,10 @@ def test_what_the_command_prints(made, tmp_path, table, capsys):
 
 
 def test_the_golden_bundle_forecasts_as_it_always_did(tmp_path):
-    """tests/golden/v1 was made once and is never made again: every later version must load it, and forecast the same.
+    """tests/golden/v1 is kept: every later version must load it, and forecast the same.
 
-    It was trained by the flow, with covariates of every kind. `east` is a series that it has never seen, of a region
-    that it does not know, with fewer values than a context.
+    It was trained by the flow, with covariates of every kind (see `tests/golden/make.py`). `east` is a series that it
+    has never seen, of a region that it does not know, with fewer values than a context.
     """
     golden = ROOT / "tests" / "golden" / "v1"
     assert main([str(golden / "bundle"), str(golden / "series.csv"), "--output", str(tmp_path / "now.csv")]) == 0
