@@ -13,17 +13,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.reporting.markdown import escape_markdown
 
 MARKDOWN_LIMIT_BYTES = 900_000
 """Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
-NOT_EVALUATED = (
-    "This model has not been evaluated: the history is too short to keep a test. "
-    "Nothing is known about how good its forecasts are."
-)
 WORST_SERIES = 20
 MAX_FINDINGS = 50
 MAX_TEXT = 400

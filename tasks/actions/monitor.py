@@ -19,13 +19,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import LOOK_BACK, Piece, Status, Watch, better_known, first_cutoff, origin_of, watch
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.monitor_plots import plot_watch

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.store import Store
