@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
@@ -277,13 +278,8 @@ def _markdown(seen: Monitored, store: Store) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    shares = [name for name in rows[0] if name.startswith("coverage-")]
-    heads = [
-        "period to",
-        "model",
-        "error",
-        *(f"inside {s.removeprefix('coverage-').replace('_', '.')}%" for s in shares),
-    ]
+    shares = find_coverage(rows[0])
+    heads = ["period to", "model", "error", *(f"inside {show_level(level)}" for level in shares.values())]
     lines = [
         f"| {row['end']} | `{row['model_version']}` | {digits(row['error'])} | "
         + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)

@@ -19,7 +19,7 @@ from lstm_model.forecast.__main__ import main
 from lstm_model.forecast.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import forecast, interval_columns, mean_of
+from lstm_model.forecast.predict import forecast, mean_of
 from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.reporting.fan_chart import plot_upcoming
@@ -247,11 +247,6 @@ def test_the_mean_is_the_area_under_the_quantile_function():
     assert mean_of(exponential[None, None].astype(np.float32), tuple(np.linspace(0.005, 0.995, 199))).item() == (
         pytest.approx(1, abs=0.01)
     )
-
-
-def test_names_of_intervals():
-    assert interval_columns(0.8) == ("lo_80", "hi_80")
-    assert interval_columns(0.975) == ("lo_97_5", "hi_97_5")
 
 
 BLOCKED = """
