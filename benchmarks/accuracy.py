@@ -32,10 +32,11 @@ import torch
 from benchmarks import m4
 from benchmarks.machine import DATA, ROOT, Result, parser
 from lstm_model.compute.device import select_device
+from lstm_model.contracts.forecast_columns import COVERAGE, name_bounds, name_level
 from lstm_model.contracts.settings import PipelineConfig, Plan, load_config
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.evaluation.evaluate import forecast_table, score
-from lstm_model.evaluation.scores import MODEL, Scores, interval_columns
+from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.forecast.predict import mean_of
 from lstm_model.quality.doctor import examine
@@ -117,7 +118,7 @@ def m4_hourly(run: Run) -> Iterator[Row]:
 
 def msis(forecasts: pd.DataFrame, scale: pd.DataFrame) -> float:
     """M4's mean scaled interval score: width, and 2 / alpha times what lies outside, in units of the MASE's scale."""
-    low, high = (forecasts[name] for name in interval_columns(LEVEL))
+    low, high = (forecasts[name] for name in name_bounds(LEVEL))
     y, penalty = forecasts["y"], 2 / (1 - LEVEL)
     width = (high - low) + penalty * (low - y).clip(lower=0) + penalty * (y - high).clip(lower=0)
     return float((width / forecasts["unique_id"].astype(str).map(scale.set_index("unique_id")["mase_scale"])).mean())
@@ -127,7 +128,7 @@ def intervals(scores: Scores, blocks: int = 4) -> Iterator[Row]:
     """WQL, and coverage of each level, over all steps of the horizon and by quarters of it."""
     steps = scores.per_step[scores.per_step["model"] == MODEL].sort_values("step")
     size_H = (2 * steps["pinball"] / steps["wql"]).to_numpy()  # mean |y| of each step
-    names = [f"coverage-{100 * level:g}" for level in scores.levels]
+    names = [f"{COVERAGE}{name_level(level)}" for level in scores.levels]
     every = np.arange(len(steps))
     for part in (every, *np.array_split(every, blocks)):
         rows = steps.iloc[part]

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def commands():
 def test_no_figure_is_left_to_fill_in():
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         assert not re.search("@@|@[A-Z0-9]+@", page.read_text()), page.name
+
+
+def test_the_version_is_the_newest_of_the_changelog():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert project["version"] == newest.group(1)
 
 
 def test_make_targets_exist():

@@ -16,3 +16,12 @@ class Artifact(BaseModel):
     kind: str
     sha256: str
     num_rows: int
+
+
+VERSION_DIGITS = 16
+"""Hex digits of a bundle's sha256 that name it."""
+
+
+def version_of(bundle: Artifact) -> str:
+    """Return the name of a bundle that people and the ledger use: the first hex digits of its sha256."""
+    return bundle.sha256[:VERSION_DIGITS]

@@ -7,6 +7,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Verdict = Literal["promote", "reject", "defer"]
+NOT_EVALUATED = (
+    "This model has not been evaluated: the history is too short to keep a test. "
+    "Nothing is known about how good its forecasts are."
+)
+"""What stands in place of a verdict on scores."""
 
 
 class Check(BaseModel):

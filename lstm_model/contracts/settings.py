@@ -398,7 +398,7 @@ class WindowSpec(ConfigModel):
 class ModelSpec(ConfigModel):
     """Resolved: the network."""
 
-    kind: Literal["mixture", "direct", "tutorial"]
+    kind: Literal["mixture", "tutorial"]
     hidden_dim: int
     layer_dim: int
     segment: int

@@ -12,8 +12,9 @@ from typing import Literal
 
 import pandas as pd
 
+from lstm_model.contracts.forecast_columns import find_bounds, find_coverage
 from lstm_model.contracts.settings import Plan, WindowSpec
-from lstm_model.evaluation.scores import MODEL, interval_columns, levels_of
+from lstm_model.evaluation.scores import MODEL
 
 TrainingSpan = Literal["expanding", "rolling"]
 
@@ -64,8 +65,7 @@ def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd
     rows = []
     for table in tables:
         total = score(table, scale=scale).total.set_index("model")
-        shares = [name for name in map(str, total) if name.startswith("coverage-")]
-        coverage = {name: total.loc[MODEL, name] for name in shares}
+        coverage = {name: total.loc[MODEL, name] for name in find_coverage(total)}
         mase = {str(model): value for model, value in total["mase"].items()}
         rows.append({"cutoff": table["cutoff"].min(), **mase, **coverage, "count": total.loc[MODEL, "count"]})
     return pd.DataFrame(rows)
@@ -80,8 +80,9 @@ def same_problem(plan: Plan, other: Plan) -> bool:
 
 def pooled(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The forecasts of all folds in one table, oldest first; without the bounds that not all have."""
-    bounds = set.intersection(*({n for level in levels_of(t) for n in interval_columns(level)} for t in tables))
-    keep = [name for name in tables[0] if not str(name).startswith(f"{MODEL}-") or name in bounds]
+    bounds = [set(find_bounds(table)) for table in tables]
+    others = bounds[0] - bounds[0].intersection(*bounds[1:])
+    keep = [name for name in tables[0] if name not in others]
     plain = [table[keep].assign(unique_id=table["unique_id"].astype(str)) for table in tables]
     return pd.concat(plain, ignore_index=True).sort_values("cutoff", kind="stable", ignore_index=True)
 

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from utilsforecast import losses
 
+from lstm_model.contracts.forecast_columns import COVERAGE, find_levels, index_quantiles, name_bounds, name_level
 from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
-from lstm_model.evaluation.scores import MODEL, MODELS, Scores, interval_columns, levels_of, summarise
+from lstm_model.evaluation.scores import MODEL, MODELS, Scores, summarise
 from lstm_model.windows.in_memory import Windows
 
 BATCH_STEPS = 1 << 23
@@ -64,7 +65,8 @@ def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> p
     }
     truth_WH, baselines = _truth_and_baselines(windows, season=season)
     columns["y"] = truth_WH.reshape(-1)
-    columns |= _quantile_columns(forecast_WHQ, forecaster.quantiles)
+    names = index_quantiles(forecaster.quantiles, median=MODEL)
+    columns |= {name: forecast_WHQ[..., q].reshape(-1) for name, q in names.items()}
     columns |= {name: values_WH.reshape(-1) for name, values_WH in baselines.items()}
     return pd.DataFrame(columns, copy=False)
 
@@ -86,7 +88,7 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
     Raises:
         ValueError: nothing was observed, an interval is missing, or the model forecast NaN.
     """
-    chosen = levels_of(table) if levels is None else tuple(sorted(levels))
+    chosen = find_levels(table) if levels is None else tuple(sorted(levels))
     _check_levels(table, chosen)
     scored, notes = _observed_rows(table, scale)
     notes += _scale_notes(scored, scale)
@@ -121,18 +123,6 @@ def _repeat_ids(windows: Windows) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(windows.unique_ids, dtype="str"))
 
 
-def _quantile_columns(
-    forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
-) -> dict[str, NDArray[np.float32]]:
-    middle = quantiles.index(0.5)
-    columns = {MODEL: forecast_WHQ[..., middle].reshape(-1)}
-    for i in range(middle - 1, -1, -1):
-        low, high = interval_columns(1 - 2 * quantiles[i])
-        columns[low] = forecast_WHQ[..., i].reshape(-1)
-        columns[high] = forecast_WHQ[..., -1 - i].reshape(-1)
-    return columns
-
-
 def _truth_and_baselines(
     windows: Windows, *, season: int
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
@@ -160,10 +150,10 @@ def _check_levels(table: pd.DataFrame, levels: Sequence[float]) -> None:
     for level in levels:
         if not 0 < level < 1:
             raise ValueError(f"levels are shares between 0 and 1, such as 0.8; received {level}")
-        missing = [name for name in interval_columns(level) if name not in table]
+        missing = [name for name in name_bounds(level) if name not in table]
         if missing:
             raise ValueError(
-                f"the forecast table has no column {missing[0]!r} for level {level}; it has {levels_of(table)}"
+                f"the forecast table has no column {missing[0]!r} for level {level}; it has {find_levels(table)}"
             )
 
 
@@ -217,17 +207,16 @@ def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.D
 
 def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, pd.Series[float]]:
     """Mean pinball loss, coverage and width of each cell."""
-    bounds = [interval_columns(level) for level in levels]
+    bounds = [name_bounds(level) for level in levels]
     columns = [*(low for low, _ in reversed(bounds)), MODEL, *(high for _, high in bounds)]
     quantiles = [*((1 - level) / 2 for level in reversed(levels)), 0.5, *((1 + level) / 2 for level in levels)]
     pinball = losses.mqloss(frame, {MODEL: columns}, np.array(quantiles), id_col="cell").set_index("cell")[MODEL]
     result = {"pinball": pinball}
-    for low, high in bounds:
-        percent = low.rsplit("-", 1)[1]
-        # `losses.coverage` counts a missing target as a miss; unobserved rows are gone by now.
-        covered = losses.coverage(frame, [MODEL], percent, id_col="cell")  # type: ignore[arg-type]
-        result[f"coverage-{percent}"] = covered.set_index("cell")[MODEL]
-        result[f"width-{percent}"] = (frame[high] - frame[low]).groupby(frame["cell"]).mean()
+    for level, (low, high) in zip(levels, bounds, strict=True):
+        # A missing target would count as a miss; unobserved rows are gone by now.
+        covered = frame["y"].between(frame[low], frame[high])
+        result[f"{COVERAGE}{name_level(level)}"] = covered.groupby(frame["cell"]).mean()
+        result[f"width-{name_level(level)}"] = (frame[high] - frame[low]).groupby(frame["cell"]).mean()
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.forecast_columns import COVERAGE
 from lstm_model.evaluation.baselines import BASELINES
 
 MODEL = "lstm"
@@ -106,18 +106,6 @@ class Scores:
             num_windows=document["num_windows"],
             notes=document["notes"],
         )
-
-
-def interval_columns(level: float) -> tuple[str, str]:
-    """Names of the lower and upper bound of a central interval: 0.8 gives lstm-lo-80 and lstm-hi-80."""
-    percent = f"{round(100 * level, 4):g}"
-    return f"{MODEL}-lo-{percent}", f"{MODEL}-hi-{percent}"
-
-
-def levels_of(table: pd.DataFrame) -> tuple[float, ...]:
-    """The levels whose intervals a forecast table holds, ascending."""
-    found = (re.fullmatch(rf"{MODEL}-lo-([\d.]+)", str(name)) for name in table.columns)
-    return tuple(sorted(round(float(match[1]) / 100, 6) for match in found if match))
 
 
 def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
@@ -222,7 +210,7 @@ def _average(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> 
 
 
 def _in_model_order(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    intervals = [name for name in scores if str(name).startswith(("coverage-", "width-"))]
+    intervals = [name for name in scores if str(name).startswith((COVERAGE, "width-"))]
     columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
     rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
     return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lstm_model.contracts.artifact import MANIFEST
+from lstm_model.contracts.artifact import MANIFEST, VERSION_DIGITS
 from lstm_model.contracts.bundle_card import RECORD, covariates_of, read_card
 from lstm_model.contracts.settings import Columns, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import forecast
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def version_of_folder(bundle: Path) -> str:
     """As the registry calls it: of the manifest where it lies in a store, else of the bundle's record."""
     manifest = bundle / MANIFEST
-    return hashlib.sha256((manifest if manifest.is_file() else bundle / RECORD).read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((manifest if manifest.is_file() else bundle / RECORD).read_bytes()).hexdigest()[
+        :VERSION_DIGITS
+    ]
 
 
 def _series_table(bundle: Path, file: Path, folder: Path) -> Path:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from lstm_model.compute.threads import restored_threads
 from lstm_model.contracts.bundle_card import covariates_of, read_card
 from lstm_model.contracts.findings import DataError, left_out_notes, listed
+from lstm_model.contracts.forecast_columns import index_quantiles
 from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
@@ -169,26 +170,16 @@ def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArra
 def _rows(
     windows: Windows, ids: list[str], values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
 ) -> pd.DataFrame:
-    horizon, middle = windows.horizon, len(quantiles) // 2
+    horizon = windows.horizon
     columns: dict[str, Any] = {
         "unique_id": pd.array(ids, dtype="str").repeat(horizon),
         "cutoff": np.repeat(windows.cutoff_W, horizon),
         "ds": windows.ds_WH().reshape(-1),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(windows)),
         "mean": mean_of(values_WHQ, quantiles).reshape(-1),
-        "median": values_WHQ[..., middle].reshape(-1),
     }
-    for i in range(middle - 1, -1, -1):
-        low, high = interval_columns(1 - 2 * quantiles[i])
-        columns[low] = values_WHQ[..., i].reshape(-1)
-        columns[high] = values_WHQ[..., -1 - i].reshape(-1)
-    return pd.DataFrame(columns)
-
-
-def interval_columns(level: float) -> tuple[str, str]:
-    """Names of the bounds of a central interval: 0.8 gives lo_80 and hi_80, 0.975 gives lo_97_5 and hi_97_5."""
-    percent = f"{round(100 * level, 4):g}".replace(".", "_")
-    return f"lo_{percent}", f"hi_{percent}"
+    names = index_quantiles(quantiles, median="median")
+    return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
 
 
 def _has_future(reader: _Reader, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lstm_model.contracts.forecast_columns import COVERAGE, find_bounds, find_levels, name_bounds, name_level
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.evaluation.scores import MODEL
 from lstm_model.timeline.time_axis import INTEGER, advance
@@ -64,7 +65,7 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
         "error": _rounded(of_series.mean()),
         "by_step": _by_step(points, of_series, spec.horizon),
         "by_series": {str(name): _rounded(value) for name, value in of_series.items()} if kept else None,
-        "coverage": {level: _rounded(covered(points, level).mean()) for level in levels_of_points(points)},
+        "coverage": {name_level(level): _rounded(covered(points, level).mean()) for level in find_levels(points)},
         "num_series": len(of_series),
         "num_cutoffs": int(points["cutoff"].nunique()),
     }
@@ -120,7 +121,8 @@ def period_sums(points: Points, usual: Mapping[str, Any]) -> pd.DataFrame:
         {"error": weight * np.minimum(cells["scaled"], WORST * cells["usual"]), "usual": weight * cells["usual"]}
     )
     inside = {
-        f"inside-{level}": covered(frame, level).groupby(frame["period"]).sum() for level in levels_of_points(points)
+        f"inside-{name_level(level)}": covered(frame, level).groupby(frame["period"]).sum()
+        for level in find_levels(points)
     }
     return sums.groupby("period").sum().assign(**inside, count=frame.groupby("period").size())
 
@@ -138,22 +140,18 @@ def period_values(sums: pd.DataFrame) -> pd.DataFrame:
     """
     error = (sums["error"] / sums["usual"]).clip(lower=LEAST_RATIO)
     inside = [str(name) for name in sums if str(name).startswith("inside-")]
-    shares = {name.replace("inside", "coverage"): sums[name] / sums["count"] for name in inside}
+    shares = {name.replace("inside-", COVERAGE): sums[name] / sums["count"] for name in inside}
     miss = sum(1 - share for share in shares.values()) / len(shares) if shares else 0 * error
     return pd.DataFrame(
         {"error": error, "log_error": np.log(error), "miss": np.arcsin(np.sqrt(miss)), **shares}
     ).assign(count=sums["count"])
 
 
-def covered(points: pd.DataFrame, level: str) -> pd.Series[bool]:
+def covered(points: pd.DataFrame, level: float) -> pd.Series[bool]:
     """Whether each target lies inside the interval of a level."""
-    inside: pd.Series[bool] = points["y"].between(points[f"lo_{level}"], points[f"hi_{level}"])
+    low, high = name_bounds(level)
+    inside: pd.Series[bool] = points["y"].between(points[low], points[high])
     return inside
-
-
-def levels_of_points(points: pd.DataFrame) -> list[str]:
-    """As in the columns: 80 for lo_80, 97_5 for lo_97_5."""
-    return [str(name).removeprefix("lo_") for name in points if str(name).startswith("lo_")]
 
 
 def steps_since(ds: NDArray[Any], origin: Any, frequency: str) -> NDArray[np.int64]:
@@ -187,11 +185,8 @@ def _count(ds: NDArray[Any], origin: Any, sign: int, frequency: str) -> NDArray[
 
 def _of_table(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a forecast table under the ledger's names."""
-    names = {MODEL: "median"}
-    for name in map(str, table.columns):
-        if name.startswith((f"{MODEL}-lo-", f"{MODEL}-hi-")):
-            names[name] = name.removeprefix(f"{MODEL}-").replace("-", "_").replace(".", "_")
-    frame = table[["unique_id", "cutoff", "ds", "step", "y", *names]].rename(columns=names)
+    frame = table[["unique_id", "cutoff", "ds", "step", "y", MODEL, *find_bounds(table)]]
+    frame = frame.rename(columns={MODEL: "median"})
     return frame.assign(unique_id=frame["unique_id"].astype(str))
 
 

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from lstm_model.contracts.forecast_columns import find_bounds
 from lstm_model.storage.backend import Entry
 from lstm_model.storage.store import Store
 
@@ -393,9 +394,7 @@ def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:
     """Intervals from the narrowest, whichever models had them."""
-    bounds = [name for name in table.column_names if name not in (*FIXED, "model_version")]
-    bounds.sort(key=lambda name: (float(name[3:].replace("_", ".")), name[:2] == "hi"))
-    frame: pd.DataFrame = table.select([*FIXED, *bounds, "model_version"]).to_pandas()
+    frame: pd.DataFrame = table.select([*FIXED, *find_bounds(table.column_names), "model_version"]).to_pandas()
     return frame
 
 

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.forecast_columns import find_coverage, find_levels, name_bounds, name_level
 from lstm_model.lifecycle.cusum import Run, Scale, allowed_for, run_chart, threshold
 from lstm_model.lifecycle.envelope import (
     autocorrelation,
-    levels_of_points,
     period_sums,
     period_values,
     steps_since,
@@ -206,10 +206,10 @@ def _sums_of(
     """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
     # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
     rows = rows[rows["step"] <= usual["horizon"]]
-    without = [
-        level for level in levels_of_points(rows) if level not in usual["coverage"] or rows[f"lo_{level}"].isna().all()
-    ]
-    rows = rows.drop(columns=[f"{bound}_{level}" for level in without for bound in ("lo", "hi")])
+    for level in find_levels(rows):
+        low, high = name_bounds(level)
+        if name_level(level) not in usual["coverage"] or rows[low].isna().all():
+            rows = rows.drop(columns=[low, high])
     rows = rows[rows["unique_id"].isin(scales["unique_id"])]
     at = steps_since(rows["ds"].to_numpy(), origin, usual["frequency"]) - 1
     rows = rows.assign(period=at // usual["period_steps"])[at >= 0]
@@ -273,7 +273,7 @@ def _as_usual(counted: pd.DataFrame) -> str:
 
 def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], ringing: Mapping[str, Run]) -> str:
     part = counted.iloc[min(max(0, _live(run.since, run, counted)) for run in ringing.values()) :]
-    shares = [name for name in part if str(name).startswith("coverage-")]
+    shares = list(find_coverage(part))
     facts = {
         "ratio": math.exp(part["log_error"].mean()),
         "inside": part[shares].to_numpy().mean() if shares else math.nan,

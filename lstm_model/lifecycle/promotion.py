@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from lstm_model.contracts.decision import Check, Decision, Verdict
+from lstm_model.contracts.forecast_columns import find_bounds, find_levels, name_bounds
 from lstm_model.contracts.settings import Promotion
-from lstm_model.evaluation.scores import MODEL, interval_columns, levels_of
+from lstm_model.evaluation.scores import MODEL
 from lstm_model.training.leakage import ds_of
 
 ENOUGH_CUTOFFS = 8
@@ -89,7 +90,7 @@ def common_targets(
 
     Returns:
         unique_id, cutoff, ds, y, mase_scale, and the scaled absolute errors challenger, champion and seasonal_naive;
-        the bounds of the intervals as lstm-lo-80 and champion-lo-80.
+        the bounds of the intervals as lo_80 and champion_lo_80.
 
     Raises:
         LeakError: the challenger's test lies within what it has seen.
@@ -101,9 +102,9 @@ def common_targets(
         )
     table = challenger
     if champion is not None:
-        bounds = [name for level in levels_of(champion) for name in interval_columns(level)]
+        bounds = find_bounds(champion)
         other = champion.loc[seen[1].before(champion), [*KEYS, MODEL, *bounds]]
-        names = {name: name.replace(MODEL, RIVAL) for name in (MODEL, *bounds)}
+        names = {MODEL: RIVAL, **{name: f"{RIVAL}_{name}" for name in bounds}}
         table = table.merge(_plain_ids(other).rename(columns=names), on=KEYS) if len(other) else table.head(0)
         table = table.assign(**{RIVAL: table.get(RIVAL, np.nan)})
     table = _plain_ids(table).merge(gate.scale[["unique_id", "mase_scale"]], on="unique_id")
@@ -276,11 +277,11 @@ def diebold_mariano(champion: NDArray[Any], challenger: NDArray[Any], *, overlap
 def _covered(table: pd.DataFrame, *, champion: bool) -> dict[str, dict[str, float]]:
     """Shares of all targets inside the intervals, of the levels that the challenger has."""
     shares: dict[str, dict[str, float]] = {}
-    for level in levels_of(table):
-        low, high = interval_columns(level)
+    for level in find_levels(table):
+        low, high = name_bounds(level)
         bounds = {"challenger": (low, high)}
-        if champion and low.replace(MODEL, RIVAL) in table:
-            bounds[RIVAL] = (low.replace(MODEL, RIVAL), high.replace(MODEL, RIVAL))
+        if champion and f"{RIVAL}_{low}" in table:
+            bounds[RIVAL] = (f"{RIVAL}_{low}", f"{RIVAL}_{high}")
         shares[f"{100 * level:g}"] = {
             name: round(float(table["y"].between(table[a], table[b]).mean()), 6) for name, (a, b) in bounds.items()
         }

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.storage.backend import flush
 from lstm_model.storage.store import Store
 
@@ -22,7 +22,6 @@ Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 BUNDLE = "bundle"
 FILE = "registry.json"
-VERSION_DIGITS = 16
 KEEP_CHANGES = 200
 BY_HAND = "hand"
 
@@ -54,11 +53,6 @@ class RegistryState(BaseModel):
 
 class ChampionChangedError(ValueError):
     """Another promotion came between the gate and this one."""
-
-
-def version_of(bundle: Artifact) -> str:
-    """The name of a bundle that people and the ledger use: the first 16 hex digits of its sha256."""
-    return bundle.sha256[:VERSION_DIGITS]
 
 
 class Registry:

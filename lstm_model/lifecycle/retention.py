@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from lstm_model.contracts.artifact import Artifact
-from lstm_model.lifecycle.registry import ALIASES, BUNDLE, VERSION_DIGITS, Registry
+from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
+from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
 from lstm_model.storage.backend import Entry
 from lstm_model.storage.store import DamagedArtifactError, Kept, Store
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.normalise import masked_context, transformed
+from lstm_model.networks.repeated_seasons import LONG_CYCLE, count_repeated_seasons, repeated_seasons
 from lstm_model.networks.seasonality import Seasonality, seasonality
 from lstm_model.networks.segmented import (
     InputShape,
@@ -18,7 +19,6 @@ from lstm_model.networks.segmented import (
     ordered_quantiles,
     start_at_zero,
 )
-from lstm_model.networks.simple_forecasts import LONG_CYCLE, count_repeated_seasons, repeated_seasons
 from lstm_model.networks.smoothing import COUNT, smoothed_forecasts
 from lstm_model.windows.in_memory import Batch
 

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_model.evaluation.scores import MODEL, MODELS, Scores, interval_columns, levels_of
+from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
+from lstm_model.evaluation.scores import MODEL, MODELS, Scores
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
+    FEW_STEPS,
     INK,
     MUTED,
+    draw_intervals,
     grid_of_axes,
     label_of,
     legend_above,
@@ -28,8 +31,6 @@ from lstm_model.reporting.figures import (
 
 ONE_STEP_WINDOWS = 60
 """Forecasts shown of a model that forecasts one step at a time: one alone shows nothing."""
-BANDS = ("#dbe9f3", "#a8cde4", "#7db4d6", "#5b9dc6")
-"""Of intervals, the widest first; opaque, so that the legend shows what the plot shows."""
 CURVES_SHOWN = 4
 """A baseline may be far off: the plot ends at this many times the worse of LSTM and seasonal naive."""
 TIME_BINS = 160
@@ -122,20 +123,20 @@ def plot_calibration(scores: Scores) -> Figure | None:
     if not scores.levels:
         return None
     figure, axes = grid_of_axes(1, 2, height=3.5, width_ratios=[1, 1.6])
-    names = [interval_columns(level)[0].rsplit("-", 1)[1] for level in scores.levels]
+    names = [f"{COVERAGE}{name_level(level)}" for level in scores.levels]
     total = scores.total.set_index("model")
     steps = scores.per_step[scores.per_step["model"] == MODEL]
-    _draw_reliability(axes[0, 0], scores.levels, [float(total[f"coverage-{name}"].loc[MODEL]) for name in names])
+    _draw_reliability(axes[0, 0], scores.levels, [float(total[name].loc[MODEL]) for name in names])
     shades = ["#0072b2", "#56b4e9", "#8a8a8a", "#cc79a7"]
     right = axes[0, 1]
     for i, (level, name) in enumerate(zip(scores.levels, names, strict=True)):
         colour = shades[i % len(shades)]
         right.axhline(level, color=colour, linestyle=(0, (4, 2)), linewidth=1.2)
         right.plot(
-            steps["step"], steps[f"coverage-{name}"], color=colour, linewidth=1.8, label=f"{name}% interval",
+            steps["step"], steps[name], color=colour, linewidth=1.8, label=f"{show_level(level)} interval",
             marker="o" if len(steps) < 3 else None,
         )  # fmt: skip
-    lowest = float(np.min(steps[[f"coverage-{name}" for name in names]].to_numpy(np.float64)))
+    lowest = float(np.min(steps[names].to_numpy(np.float64)))
     right.set_ylim(min(0.4, lowest - 0.05), 1.02)
     mark_share(right.yaxis)
     right.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
@@ -162,15 +163,8 @@ def _past(history: pd.DataFrame | None, unique_id: str, cutoff: Any, steps: int)
 
 
 def _draw_forecast(axes: Axes, window: pd.DataFrame, past: pd.DataFrame | None) -> None:
-    ds, few = window["ds"].to_numpy(), len(window) < 3
-    marker = "o" if few else None
-    for level, colour in zip(reversed(levels_of(window)), BANDS, strict=False):
-        low, high = (window[name].to_numpy(np.float64) for name in interval_columns(level))
-        label = f"{round(100 * level, 4):g}% interval"
-        if few:  # a band over one point has no width
-            axes.vlines(ds, low, high, color=colour, linewidth=7, label=label)
-        else:
-            axes.fill_between(ds, low, high, color=colour, linewidth=0, label=label)
+    ds, marker = window["ds"].to_numpy(), "o" if len(window) < FEW_STEPS else None
+    draw_intervals(axes, window)
     if past is not None:
         axes.plot(past["ds"].to_numpy(), past["y"].to_numpy(), color=INK, linewidth=1.1)
         axes.axvline(window["cutoff"].iloc[0], color="#999999", linewidth=1, label="cutoff")

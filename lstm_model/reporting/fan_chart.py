@@ -10,8 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lstm_model.evaluation.scores import MODEL
-from lstm_model.reporting.evaluation_plots import BANDS
-from lstm_model.reporting.figures import COLOURS, INK, grid_of_axes, legend_above, name_axes, shorten, time_axis
+from lstm_model.reporting.figures import (
+    COLOURS,
+    FEW_STEPS,
+    INK,
+    draw_intervals,
+    grid_of_axes,
+    legend_above,
+    name_axes,
+    shorten,
+    time_axis,
+)
 
 SHOWN = 3
 
@@ -48,15 +57,8 @@ def plot_upcoming(table: pd.DataFrame, history: pd.DataFrame, *, target: str = "
 
 
 def _draw(axes: Axes, ahead: pd.DataFrame, past: pd.DataFrame) -> None:
-    ds, marker = ahead["ds"].to_numpy(), "o" if len(ahead) < 3 else None
-    widest_first = [name for name in ahead.columns if name.startswith("lo_")][::-1]
-    for low, colour in zip(widest_first, BANDS, strict=False):
-        below, above = (ahead[name].to_numpy(np.float64) for name in (low, f"hi_{low[3:]}"))
-        text = f"{low[3:].replace('_', '.')}% interval"
-        if marker:  # a band over one point has no width
-            axes.vlines(ds, below, above, color=colour, linewidth=7, label=text)
-        else:
-            axes.fill_between(ds, below, above, color=colour, linewidth=0, label=text)
+    ds, marker = ahead["ds"].to_numpy(), "o" if len(ahead) < FEW_STEPS else None
+    draw_intervals(axes, ahead)
     axes.plot(past["ds"].to_numpy(), past["y"].to_numpy(), color=INK, linewidth=1.1, label="actual")
     axes.plot(
         ds, ahead["median"].to_numpy(np.float64), color=COLOURS[MODEL], linewidth=2, marker=marker, label="median"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 from numpy.typing import NDArray
 from PIL import Image
+
+from lstm_model.contracts.forecast_columns import find_levels, name_bounds, show_level
 
 DPI = 100
 WIDTH = 9.0
@@ -45,6 +48,12 @@ DATE_FORMATS: dict[str, Any] = {
     "zero_formats": ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
     "offset_formats": ["", "", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"],
 }
+
+
+BANDS = ("#dbe9f3", "#a8cde4", "#7db4d6", "#5b9dc6")
+"""Of intervals, the widest first; opaque, so that the legend shows what the plot shows."""
+FEW_STEPS = 3
+"""Forecasts of fewer steps are drawn as points: lines and bands of one or two can hardly be seen."""
 
 
 def label_of(model: str) -> str:
@@ -141,3 +150,15 @@ def to_png(figure: Figure, *, exact: bool = False) -> bytes:
 def save(figure: Figure, path: Path, *, exact: bool = False) -> None:
     """Write the figure as PNG, see `to_png`."""
     path.write_bytes(to_png(figure, exact=exact))
+
+
+def draw_intervals(axes: Axes, forecast: pd.DataFrame) -> None:
+    """Draw all intervals of one forecast, the widest below: bands, or bars where it has few steps."""
+    ds = forecast["ds"].to_numpy()
+    for level, colour in zip(reversed(find_levels(forecast)), BANDS, strict=False):
+        low, high = (forecast[name].to_numpy(np.float64) for name in name_bounds(level))
+        label = f"{show_level(level)} interval"
+        if len(forecast) < FEW_STEPS:
+            axes.vlines(ds, low, high, color=colour, linewidth=7, label=label)
+        else:
+            axes.fill_between(ds, low, high, color=colour, linewidth=0, label=label)

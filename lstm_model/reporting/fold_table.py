@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.evaluation.scores import MODEL
 from lstm_model.reporting.report import Table, digits
 
 
 def fold_table(folds: pd.DataFrame) -> Table:
     """The scores by fold as the report shows them, the oldest first."""
-    shares = [str(name) for name in folds if str(name).startswith("coverage-")]
+    shares = find_coverage(folds)
     heads = {MODEL: "LSTM", "seasonal_naive": "seasonal naive", "window_average": "window average"}
     rows = [
         [
@@ -21,7 +22,7 @@ def fold_table(folds: pd.DataFrame) -> Table:
         ]
         for row in folds.sort_values("cutoff").to_dict(orient="records")
     ]
-    inside = [f"inside {name.removeprefix('coverage-')}%" for name in shares]
+    inside = [f"inside {show_level(level)}" for level in shares.values()]
     return Table(
         title="Scores by fold",
         head=["first cutoff", *heads.values(), "better than seasonal naive", *inside],

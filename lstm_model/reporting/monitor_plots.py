@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
 from lstm_model.evaluation.scores import MODEL
 from lstm_model.lifecycle.monitor import Watch
 from lstm_model.reporting.figures import (
@@ -47,7 +48,7 @@ def plot_watch(found: Watch, usual: Mapping[str, Any]) -> Figure:
     """
     if found.periods.empty:
         raise ValueError("there is no period to draw: no forecast has been observed yet")
-    shares = [str(name) for name in found.periods if str(name).startswith("coverage-")]
+    shares = find_coverage(found.periods)
     rows = 1 + bool(shares) + bool(found.thresholds)
     figure, axes = grid_of_axes(rows, height=0.8 + 2.2 * rows, sharex=True)
     panels = list(axes[:, 0])
@@ -101,21 +102,19 @@ def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any]) -> 
     name_axes(axes, x="", y="error, times the test's")
 
 
-def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any], shares: list[str]) -> None:
+def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any], shares: Mapping[str, float]) -> None:
     styles = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
-    for share, style in zip(shares, styles, strict=False):
-        level = share.removeprefix("coverage-")
-        name = level.replace("_", ".")
+    for (share, level), style in zip(shares.items(), styles, strict=False):
         axes.plot(
             periods["end"],
             periods[share],
             color=COLOURS["drift"],
             linestyle=style,
             linewidth=1.4,
-            label=f"inside {name}%",
+            label=f"inside {show_level(level)}",
         )
-        if level in usual["coverage"]:
-            axes.axhline(usual["coverage"][level], color=MUTED, linestyle=style, linewidth=1)
+        if name_level(level) in usual["coverage"]:
+            axes.axhline(usual["coverage"][name_level(level)], color=MUTED, linestyle=style, linewidth=1)
     mark_share(axes.yaxis)
     axes.set_ylim(-0.03, 1.03)
     name_axes(axes, x="", y="inside (grey: in the test)")

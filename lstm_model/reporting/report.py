@@ -13,17 +13,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
+from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
 from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.reporting.markdown import escape_markdown
 
 MARKDOWN_LIMIT_BYTES = 900_000
 """Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
-NOT_EVALUATED = (
-    "This model has not been evaluated: the history is too short to keep a test. "
-    "Nothing is known about how good its forecasts are."
-)
 WORST_SERIES = 20
 MAX_FINDINGS = 50
 MAX_TEXT = 400
@@ -226,13 +223,13 @@ def _score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
         cells = [{"text": digits(record[name]), "best": record[name] == best[name]} for name in columns]
         cells += [{"text": text, "best": False} for text in _interval_cells(record, scores)]
         rows.append({"name": _model_name(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
-    heads = [f"inside {_percent(level)}" for level in scores.levels]
+    heads = [f"inside {show_level(level)}" for level in scores.levels]
     return ["model", *columns.values(), *heads], rows
 
 
 def _interval_cells(record: dict[Any, Any], scores: Scores) -> list[str]:
     """Share of actual values inside each interval, empty for baselines."""
-    covered = [record[f"coverage-{_percent(level)[:-1]}"] for level in scores.levels]
+    covered = [record[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
     return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
 
 
@@ -260,10 +257,6 @@ def digits(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.4g}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _percent(level: float) -> str:
-    return f"{round(100 * level, 4):g}%"
 
 
 def _model_name(model: str) -> str:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.forecast.bundle import load_bundle
@@ -173,4 +173,4 @@ def _is_far_behind(end: Any, new_end: Any, plan: Plan) -> bool:
 
 
 def _name(bundle: Artifact) -> str:
-    return f"model {bundle.sha256[:16]}"
+    return f"model {version_of(bundle)}"

@@ -18,11 +18,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.findings import DataError, left_out_notes
 from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import remember
 from lstm_model.reporting.fan_chart import largest, plot_upcoming
 from lstm_model.reporting.figures import to_png

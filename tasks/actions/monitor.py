@@ -19,13 +19,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import LOOK_BACK, Piece, Status, Watch, better_known, first_cutoff, origin_of, watch
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.monitor_plots import plot_watch
@@ -277,13 +278,8 @@ def _markdown(seen: Monitored, store: Store) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    shares = [name for name in rows[0] if name.startswith("coverage-")]
-    heads = [
-        "period to",
-        "model",
-        "error",
-        *(f"inside {s.removeprefix('coverage-').replace('_', '.')}%" for s in shares),
-    ]
+    shares = find_coverage(rows[0])
+    heads = ["period to", "model", "error", *(f"inside {show_level(level)}" for level in shares.values())]
     lines = [
         f"| {row['end']} | `{row['model_version']}` | {digits(row['error'])} | "
         + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)

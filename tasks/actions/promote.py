@@ -9,9 +9,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.decision import Decision
-from lstm_model.lifecycle.registry import ALIASES, BY_HAND, ChampionChangedError, Registry, version_of
+from lstm_model.lifecycle.registry import ALIASES, BY_HAND, ChampionChangedError, Registry
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.storage.store import Store
 from tasks.runtime.notify import tell

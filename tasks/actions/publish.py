@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.settings import PipelineConfig, dump_config
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage.backend import is_url, whole_root
@@ -24,8 +24,6 @@ from tasks.runtime.caching import StageRecord, together
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
 from tasks.stages.stage_outputs import verdict_of
-
-NOT_EVALUATED = "Not evaluated: the history is too short to keep a test."
 
 
 class Pages(BaseModel):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from prefect import task
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import covariates_of, read_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
-from lstm_model.lifecycle.registry import version_of
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import DECISION, forecasts_of, scales_of

@@ -15,7 +15,7 @@ def needs(*files):
 
 
 def test_msis_is_the_width_and_forty_times_what_lies_outside():
-    bounds = {"lstm-lo-95": [10.0, 10.0, 10.0], "lstm-hi-95": [14.0, 14.0, 14.0]}
+    bounds = {"lo_95": [10.0, 10.0, 10.0], "hi_95": [14.0, 14.0, 14.0]}
     forecasts = pd.DataFrame({"unique_id": ["a", "a", "b"], "y": [12.0, 9.0, 14.5], **bounds})
     scale = pd.DataFrame({"unique_id": ["a", "b"], "mase_scale": [2.0, 4.0]})
     assert accuracy.msis(forecasts, scale) == pytest.approx((4 / 2 + (4 + 40) / 2 + (4 + 20) / 4) / 3)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.contracts.artifact import version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.store import Store
 from tasks.runtime.promote_link import promote_link
 

@@ -124,7 +124,7 @@ def test_a_history_too_short_for_a_test_still_trains_and_says_so(cli):
     pd.DataFrame({"date": days, "sold": [float(i % 7) for i in range(30)]}).to_csv(cli.folder / "a.csv", index=False)
     outcome = cli("--data", "a.csv", "--horizon", "28", "--set", "advanced.training.max_steps=5")
     assert outcome["scores"] == []
-    assert "Not evaluated" in outcome["verdict"]
+    assert "has not been evaluated" in outcome["verdict"]
     assert "not" in Path(outcome["report"]).read_text().lower()
 
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.store import Store
@@ -91,7 +92,7 @@ class Problem:
         tested = self.forecasts(range(first_day - TEST_DAYS, first_day))
         steps = (tested["ds"].to_numpy() - START) // np.timedelta64(1, "h")
         tested = tested.assign(y=self.y_KT[tested["unique_id"].map({"a": 0, "b": 1, "c": 2}), steps])
-        tested = tested.rename(columns={"median": "lstm", "lo_80": "lstm-lo-80", "hi_80": "lstm-hi-80"})
+        tested = tested.rename(columns={"median": "lstm"})
         scales = pd.DataFrame({"unique_id": ["a", "b", "c"], "mase_scale": 0.25, "rmsse_scale": 0.3})
         shape = InputShape(context=48, horizon=DAY, season=DAY, past=0, future=0, static=0)
         card = {"plan": PLAN.model_dump(mode="json"), "envelope": envelope(tested, scales=scales, spec=PLAN.window)}

@@ -21,11 +21,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.server import SERVER_SETTINGS
+from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.store import Store
 from tests.deployments.conftest import Serving, free_port, wait_for
 

@@ -54,13 +54,13 @@ def evaluated(series: list[np.ndarray], rule: Rule, season: int = 12, horizon: i
 
 def test_the_forecast_table_has_the_contract_columns() -> None:
     table, _ = evaluated(panel(), Rule("naive", 12))
-    intervals = ["lstm-lo-80", "lstm-hi-80", "lstm-lo-95", "lstm-hi-95"]
+    intervals = ["lo_80", "hi_80", "lo_95", "hi_95"]
     assert list(table) == ["unique_id", "cutoff", "ds", "step", "y", "lstm", *intervals, *BASELINES]
     assert isinstance(table["unique_id"].dtype, pd.CategoricalDtype)
     assert set(map(str, table.dtypes[4:])) == {"float32"}
     assert (table["ds"] - table["cutoff"] == table["step"]).all()
-    assert (table["lstm-lo-95"] < table["lstm-lo-80"]).all()
-    assert (table["lstm-hi-80"] < table["lstm-hi-95"]).all()
+    assert (table["lo_95"] < table["lo_80"]).all()
+    assert (table["hi_80"] < table["hi_95"]).all()
 
 
 def test_rows_hold_the_truth_of_their_own_time() -> None:
@@ -84,7 +84,8 @@ def test_scores_equal_utilsforecast_per_series_per_step_and_in_total() -> None:
             theirs = getattr(losses, name)(wide, list(MODELS), id_col=key).set_index(key)
             mine = ours.pivot(index=key, columns="model", values=name)
             np.testing.assert_allclose(mine[list(MODELS)], theirs * times, rtol=1e-6)
-        cover = losses.coverage(wide, ["lstm"], 80, id_col=key)["lstm"]
+        theirs = wide.rename(columns={"lo_80": "lstm-lo-80", "hi_80": "lstm-hi-80"})
+        cover = losses.coverage(theirs, ["lstm"], 80, id_col=key)["lstm"]
         np.testing.assert_allclose(ours.loc[ours["model"] == "lstm", "coverage-80"], cover)
     total = scores.total.set_index("model")
     for model in MODELS:
@@ -112,11 +113,11 @@ def test_wql_is_twice_the_pinball_sum_over_the_sum_of_sizes() -> None:
     table, scores = evaluated(panel(), Rule("naive", 12))
     y = table["y"].to_numpy(float)
     columns = {
-        "lstm-lo-95": 0.025,
-        "lstm-lo-80": 0.1,
+        "lo_95": 0.025,
+        "lo_80": 0.1,
         "lstm": 0.5,
-        "lstm-hi-80": 0.9,
-        "lstm-hi-95": 0.975,
+        "hi_80": 0.9,
+        "hi_95": 0.975,
     }
     pinball = [np.maximum(q * (y - table[c]), (q - 1) * (y - table[c])) for c, q in columns.items()]
     total = scores.total.set_index("model")
@@ -128,8 +129,8 @@ def test_wql_is_twice_the_pinball_sum_over_the_sum_of_sizes() -> None:
 
 def test_coverage_and_width_of_known_intervals() -> None:
     table, _ = evaluated(panel(1), Rule("naive", 12))
-    table["lstm-lo-80"], table["lstm-hi-80"] = table["y"] - 1, table["y"] + 2
-    table.loc[table["step"] == 3, "lstm-lo-80"] = table["y"] + 1  # missed on one step of six
+    table["lo_80"], table["hi_80"] = table["y"] - 1, table["y"] + 2
+    table.loc[table["step"] == 3, "lo_80"] = table["y"] + 1  # missed on one step of six
     scores = score(table, scale=pd.DataFrame({"unique_id": ["0"], "mase_scale": 1.0, "rmsse_scale": 1.0}), levels=[0.8])
     total = scores.total.set_index("model")
     assert total.loc["lstm", "coverage-80"] == pytest.approx(5 / 6)
@@ -197,7 +198,7 @@ def test_a_series_without_history_before_the_test_is_named_not_scored() -> None:
 
 def test_a_missing_level_is_named() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
-    with pytest.raises(ValueError, match="lstm-lo-50"):
+    with pytest.raises(ValueError, match="lo_50"):
         score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[0.5])
     with pytest.raises(ValueError, match="received 80"):
         score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[80])

@@ -19,7 +19,7 @@ from lstm_model.forecast.__main__ import main
 from lstm_model.forecast.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import forecast, interval_columns, mean_of
+from lstm_model.forecast.predict import forecast, mean_of
 from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.reporting.fan_chart import plot_upcoming
@@ -249,11 +249,6 @@ def test_the_mean_is_the_area_under_the_quantile_function():
     )
 
 
-def test_names_of_intervals():
-    assert interval_columns(0.8) == ("lo_80", "hi_80")
-    assert interval_columns(0.975) == ("lo_97_5", "hi_97_5")
-
-
 BLOCKED = """
 import sys
 
@@ -348,10 +343,10 @@ def test_what_the_command_prints(made, tmp_path, table, capsys):
 
 
 def test_the_golden_bundle_forecasts_as_it_always_did(tmp_path):
-    """tests/golden/v1 was made once and is never made again: every later version must load it, and forecast the same.
+    """tests/golden/v1 is kept: every later version must load it, and forecast the same.
 
-    It was trained by the flow, with covariates of every kind. `east` is a series that it has never seen, of a region
-    that it does not know, with fewer values than a context.
+    It was trained by the flow, with covariates of every kind (see `tests/golden/make.py`). `east` is a series that it
+    has never seen, of a region that it does not know, with fewer values than a context.
     """
     golden = ROOT / "tests" / "golden" / "v1"
     assert main([str(golden / "bundle"), str(golden / "series.csv"), "--output", str(tmp_path / "now.csv")]) == 0

@@ -40,10 +40,10 @@ def forecasts(errors_KCH, *, every=1, scale=1.0):
             "step": np.tile(steps, num_series).astype(np.int32),
             "y": 0.0,
             "lstm": errors_KCH.ravel() * scale,
-            "lstm-lo-80": errors_KCH.ravel() * scale - 1.0,
-            "lstm-hi-80": errors_KCH.ravel() * scale + 1.0,
-            "lstm-lo-97.5": -99.0,
-            "lstm-hi-97.5": 99.0,
+            "lo_80": errors_KCH.ravel() * scale - 1.0,
+            "hi_80": errors_KCH.ravel() * scale + 1.0,
+            "lo_97_5": -99.0,
+            "hi_97_5": 99.0,
         }
     )
 
@@ -77,7 +77,7 @@ def test_a_missing_series_and_a_missing_forecast_do_not_look_like_change():
     table = forecasts(np.ones((4, 8, 24)) * np.linspace(0.5, 1.5, 24) * size, every=24)
     scales = scales_of(table)
     found = envelope(table, scales=scales, spec=SPEC)
-    points = table.rename(columns={"lstm": "median", "lstm-lo-80": "lo_80", "lstm-hi-80": "hi_80"})
+    points = table.rename(columns={"lstm": "median"})
     points = with_scale(points, scales).assign(period=lambda f: (f["ds"] > START + np.timedelta64(96, "h")).astype(int))
     late = points["period"] == 1
     for left in (

@@ -80,9 +80,8 @@ class World:
 
     def _tested(self, days):
         rows = self.forecasts(np.arange(BEGIN - days * DAY - 1, BEGIN - DAY)).drop(columns="model_version")
-        names = {name: f"lstm-{name.replace('_', '-')}" for name in rows if name.startswith(("lo", "hi"))}
         y = self.y_KT[[self.ids.index(name) for name in rows["unique_id"]], rows["ds"]]
-        return rows.rename(columns={"median": "lstm", **names}).assign(y=y)
+        return rows.rename(columns={"median": "lstm"}).assign(y=y)
 
 
 def alarms_of(found):

@@ -32,8 +32,8 @@ def forecasts(error, *, num_cutoffs=29, series=6, seed=0):
             "step": step,
             "y": 0.0,
             "lstm": lstm,
-            "lstm-lo-80": lstm - 1.28 * error,
-            "lstm-hi-80": lstm + 1.28 * error,
+            "lo_80": lstm - 1.28 * error,
+            "hi_80": lstm + 1.28 * error,
             "seasonal_naive": rng.normal(0, 1, rows) * 1.5,
         }
     )
@@ -97,10 +97,10 @@ def test_one_series_much_worse_than_champion_and_floor_forbids_it():
 
 
 def test_intervals_that_do_not_cover_forbid_it_unless_the_champion_covers_worse():
-    wide = forecasts(0.5).assign(**{"lstm-lo-80": -9.0, "lstm-hi-80": 9.0})
-    outside = forecasts(0.5).assign(**{"lstm-lo-80": 5.0, "lstm-hi-80": 6.0})
+    wide = forecasts(0.5).assign(lo_80=-9.0, hi_80=9.0)
+    outside = forecasts(0.5).assign(lo_80=5.0, hi_80=6.0)
     assert not checks(judged(outside, forecasts(1.0, seed=1)))["coverage"]
-    nowhere = forecasts(1.0, seed=1).assign(**{"lstm-lo-80": 5.0, "lstm-hi-80": 6.0})
+    nowhere = forecasts(1.0, seed=1).assign(lo_80=5.0, hi_80=6.0)
     assert checks(judged(wide, nowhere))["coverage"]
 
 

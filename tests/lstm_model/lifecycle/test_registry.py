@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_model.lifecycle.registry import ChampionChangedError, Registry, RegistryState, version_of
+from lstm_model.contracts.artifact import version_of
+from lstm_model.lifecycle.registry import ChampionChangedError, Registry, RegistryState
 from lstm_model.storage.store import DamagedArtifactError, Store
 
 ROOT = Path(__file__).parents[3]

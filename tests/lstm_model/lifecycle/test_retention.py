@@ -6,8 +6,9 @@ import os
 
 import pandas as pd
 
+from lstm_model.contracts.artifact import version_of
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry, version_of
+from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import KEEP_RUNS, forget, remember
 from lstm_model.storage.store import Store
 

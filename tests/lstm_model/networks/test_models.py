@@ -6,11 +6,11 @@ from benchmarks import tutorial_script
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.losses import MEDIAN, RELATIVE, error_scale, pinball_sum
 from lstm_model.networks.mixture import MixtureForecaster
-from lstm_model.networks.models import DirectForecaster, LSTMModel, build_network
+from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.networks.normalise import masked_context, restored
+from lstm_model.networks.repeated_seasons import last_season, repeated_seasons
 from lstm_model.networks.seasonality import seasonality
 from lstm_model.networks.segmented import InputShape, NormalisedForecast, SegmentedLSTM
-from lstm_model.networks.simple_forecasts import count_simple_forecasts, last_season, repeated_seasons, simple_forecasts
 from lstm_model.networks.smoothing import smoothed_forecasts
 from lstm_model.windows.in_memory import Batch, Windows
 
@@ -40,9 +40,6 @@ def a_batch(*, context: int = 10, horizon: int = 7, rows: int = 5, past: int = 0
     )
 
 
-NETWORKS = [MixtureForecaster, DirectForecaster]
-
-
 def trained_a_little(network: SegmentedLSTM) -> SegmentedLSTM:
     """Heads start at zero; move every weight so that all paths count."""
     torch.manual_seed(1)
@@ -70,31 +67,21 @@ def test_the_tutorials_network_keeps_no_state_and_runs_on_any_device():
     assert (there.device.type, there.shape) == ("meta", (4, 3))
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("segment", [1, 3, 4, 10, 99])
 @pytest.mark.parametrize("covariates", [(0, 0, 0), (2, 1, 3)])
-def test_shapes_for_any_segment_and_covariates(kind, segment, covariates):
+def test_shapes_for_any_segment_and_covariates(segment, covariates):
     past, future, static = covariates
     shape = InputShape(10, 7, 3, past, future, static)
-    network = trained_a_little(kind(spec(segment=segment), shape))
+    network = trained_a_little(MixtureForecaster(spec(segment=segment), shape))
     values, loc, scale = network(a_batch(past=past, future=future, static=static))
     assert values.shape == (5, 7, 5)
     assert loc.shape == scale.shape == (5, 1)
     assert (values.diff(dim=-1) > 0).all(), "quantiles must not cross"
 
 
-def test_untrained_forecast_is_the_mean_of_the_simple_ones():
-    batch = a_batch()
-    values, loc, scale = DirectForecaster(spec(), InputShape(10, 7, 3)).eval()(batch)
-    context = batch.target_BW[:, :10]
-    simple = simple_forecasts(context, torch.ones_like(context), season=3, horizon=7)
-    torch.testing.assert_close(values[..., 2] * scale + loc, simple.mean(-1), rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates(kind):
+def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates():
     shape = InputShape(10, 7, 3, 1, 1, 1)
-    network = trained_a_little(kind(spec(), shape))
+    network = trained_a_little(MixtureForecaster(spec(), shape))
     batch = a_batch(past=1, future=1, static=1)
     before = network(batch).values_BHQ
     batch.target_BW[:, 10:] = float("nan")
@@ -102,21 +89,18 @@ def test_forecast_depends_on_nothing_after_the_cutoff_but_future_covariates(kind
     batch.future_BWF[:, 12] += 1
     changed = (network(batch).values_BHQ != before).any(dim=-1).any(dim=0)
     assert changed[:4].all(), "a future covariate reaches the segment it belongs to"
-    if kind is DirectForecaster:  # the mixture weighs the season for the whole horizon
-        assert not changed[4:].any()
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_scaler_is_applied_and_checked(kind):
+def test_scaler_is_applied_and_checked():
     shape = InputShape(10, 7, 3, static=1)
     batch = a_batch(static=1)
-    plain = trained_a_little(kind(spec(), shape))
-    scaled = kind(spec(), shape, {"static": [[5.0, 2.0]]}).eval()
+    plain = trained_a_little(MixtureForecaster(spec(), shape))
+    scaled = MixtureForecaster(spec(), shape, {"static": [[5.0, 2.0]]}).eval()
     scaled.load_state_dict({**plain.state_dict(), "static_scaler": scaled.static_scaler})
     shifted = Batch(**{**vars(batch), "static_BS": batch.static_BS * 2 + 5})
     torch.testing.assert_close(scaled(shifted).values_BHQ, plain(batch).values_BHQ, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="2 static covariates, the windows have 1"):
-        kind(spec(), shape, {"static": [[0, 1], [0, 1]]})
+        MixtureForecaster(spec(), shape, {"static": [[0, 1], [0, 1]]})
 
 
 def test_missing_values_are_masked_not_read():
@@ -146,13 +130,6 @@ def test_a_flat_context_of_logarithms_has_the_scale_of_no_unit(normalisation):
 
 def original(result: NormalisedForecast) -> torch.Tensor:
     return result.values_BHQ * result.scale_B1[..., None] + result.loc_B1[..., None]
-
-
-def test_forecast_is_equivariant_to_scale_and_level():
-    network = trained_a_little(DirectForecaster(spec(), InputShape(10, 7, 3)))
-    batch = a_batch()
-    moved = Batch(**{**vars(batch), "target_BW": batch.target_BW * 3 - 50})
-    torch.testing.assert_close(original(network(batch)) * 3 - 50, original(network(moved)), rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize("transform", ["none", "log"])
@@ -199,24 +176,13 @@ def test_last_season_takes_the_newest_value_of_each_phase():
     assert last_season(z, padded, season=3, horizon=3).tolist() == [[6, 6, 6]], "no value of a phase: the last value"
 
 
-def test_simple_forecasts_of_a_trend_with_a_season():
+def test_repeated_seasons_of_a_trend_with_a_season():
     t = torch.arange(6.0)
     z = torch.cat([torch.zeros(2), 2 * t + torch.tensor([0.0, 1, 0, 1, 0, 1])])[None]
     mask = torch.tensor([[0.0, 0, 1, 1, 1, 1, 1, 1]])
-    last, drift, season, mean_season = simple_forecasts(z, mask, season=2, horizon=3)[0].T
-    assert last.tolist() == [11, 11, 11]
-    torch.testing.assert_close(drift, 11 + 2.2 * torch.arange(1.0, 4))
+    season, mean_season = repeated_seasons(z, mask, season=2, horizon=3)[0].T
     assert season.tolist() == [8, 11, 8]
     torch.testing.assert_close(mean_season, torch.tensor([8.0, 11, 8]))
-
-
-@pytest.mark.parametrize(("season", "context", "count"), [(1, 9, 2), (3, 9, 4), (3, 21, 5), (10, 9, 2)])
-def test_simple_forecasts_fit_the_context(season, context, count):
-    z = torch.randn(2, context)
-    assert simple_forecasts(z, torch.ones_like(z), season=season, horizon=5).shape == (2, 5, count)
-    assert count_simple_forecasts(season=season, context=context) == count
-    nothing = simple_forecasts(torch.zeros(1, context), torch.zeros(1, context), season=season, horizon=5)
-    assert (nothing == 0).all()
 
 
 def test_the_errors_unit_is_that_of_repeating_the_season():
@@ -250,8 +216,9 @@ def test_the_tutorials_network_refuses_covariates():
         build_network(spec(kind="tutorial"), InputShape(10, 1, 1, past=1))
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_padded_windows_are_read(kind):
+def test_padded_windows_are_read():
     windows = Windows.from_arrays([np.r_[[np.nan] * 6, np.arange(12.0)]], context=10, horizon=7)
-    result = trained_a_little(kind(spec(), InputShape(10, 7, 3)))(windows.batch(torch.arange(len(windows))))
+    result = trained_a_little(MixtureForecaster(spec(), InputShape(10, 7, 3)))(
+        windows.batch(torch.arange(len(windows)))
+    )
     assert torch.isfinite(result.values_BHQ).all()

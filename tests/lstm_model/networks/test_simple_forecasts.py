@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
+from lstm_model.networks.repeated_seasons import count_repeated_seasons, repeated_seasons
 from lstm_model.networks.seasonality import seasonality
-from lstm_model.networks.simple_forecasts import count_repeated_seasons, repeated_seasons
 from lstm_model.networks.smoothing import COUNT, DAMPED, LEVELS, THETAS, smoothed_forecasts
 
 RNG = np.random.default_rng(0)
@@ -96,3 +96,5 @@ def test_repeated_seasons_fit_the_context(season, context, count):
     z = torch.randn(2, context)
     assert repeated_seasons(z, ones(z), season=season, horizon=5).shape == (2, 5, count)
     assert count_repeated_seasons(season=season, context=context) == count
+    nothing = torch.zeros(1, context)
+    assert not repeated_seasons(nothing, nothing, season=season, horizon=5).any()

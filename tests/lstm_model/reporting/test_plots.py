@@ -11,9 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lstm_model.contracts.forecast_columns import name_bounds
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.evaluation.evaluate import score
-from lstm_model.evaluation.scores import MODELS, Scores, interval_columns
+from lstm_model.evaluation.scores import MODELS, Scores
 from lstm_model.reporting.evaluation_plots import (
     pick_series,
     plot_calibration,
@@ -47,7 +48,7 @@ def make(
             for model in MODELS:
                 part[model] = y[at] + magnitude * (0.1 + 0.1 * k) * rng.normal(size=horizon)
             for level, width in ((0.8, 0.2), (0.95, 0.4)):
-                low, high = interval_columns(level)
+                low, high = name_bounds(level)
                 part[low], part[high] = part["lstm"] - width * magnitude, part["lstm"] + width * magnitude
             parts.append(part)
     table, history = pd.concat(parts, ignore_index=True), pd.concat(series, ignore_index=True)
@@ -154,7 +155,7 @@ def test_a_constant_error_has_a_histogram() -> None:
 
 def test_without_intervals_there_is_no_calibration() -> None:
     table, _, _, scale = make(["a", "b"])
-    bounds = [name for level in (0.8, 0.95) for name in interval_columns(level)]
+    bounds = [name for level in (0.8, 0.95) for name in name_bounds(level)]
     scores = score(table.drop(columns=bounds), scale=scale)
     assert plot_calibration(scores) is None
     check(plot_forecasts(table.drop(columns=bounds), scores))

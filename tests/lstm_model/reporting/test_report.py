@@ -10,9 +10,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lstm_model.contracts.findings import Finding
+from lstm_model.contracts.forecast_columns import name_bounds
 from lstm_model.evaluation.baselines import BASELINES
 from lstm_model.evaluation.evaluate import score
-from lstm_model.evaluation.scores import Scores, interval_columns
+from lstm_model.evaluation.scores import Scores
 from lstm_model.reporting.report import (
     CAPTIONS,
     WORST_SERIES,
@@ -38,7 +39,7 @@ def make_scores(ids: list[str], error: float = 0.5) -> Scores:
     table["ds"] = table["step"]
     table["y"] = 10 + rng.normal(size=len(table))
     table["lstm"] = table["y"] + error * (1 + 0.01 * np.repeat(np.arange(len(ids)), size))
-    low, high = interval_columns(0.8)
+    low, high = name_bounds(0.8)
     table[low], table[high] = table["lstm"] - 1, table["lstm"] + 1
     for name in BASELINES:
         table[name] = table["y"] + 1

@@ -13,9 +13,10 @@ import pytest
 
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'evergreen-forecast[s3]'")
 
+from lstm_model.contracts.artifact import version_of
 from lstm_model.lifecycle import ledger as ledger_module
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import ChampionChangedError, Registry, version_of
+from lstm_model.lifecycle.registry import ChampionChangedError, Registry
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage import bucket as bucket_module
 from lstm_model.storage.backend import whole_root

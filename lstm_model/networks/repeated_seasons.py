@@ -1,6 +1,7 @@
-"""Make the simple forecasts that the network weighs, window by window and step by step, and then corrects.
+"""Repeat the last and the mean season of a context: simple forecasts that the network weighs and corrects.
 
-All are computed from a normalised context and its mask. Shapes: B windows, L context, H horizon, K forecasts.
+All are computed from a normalised context and its mask. Shapes: B windows, L context, H horizon, K cycles, S season,
+R repeated seasons.
 """
 
 from __future__ import annotations
@@ -35,25 +36,6 @@ def repeated_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int
     return torch.stack(seasons, dim=-1) if seasons else z_BL.new_zeros(len(z_BL), horizon, 0)
 
 
-def count_simple_forecasts(*, season: int, context: int) -> int:
-    """K for this geometry."""
-    return 2 + 2 * (1 < season <= context) + (season > 1 and LONG_CYCLE * season <= context)
-
-
-def simple_forecasts(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
-    """(B, H, K): last value and drift; with a season also the last one, their mean, and the one a long cycle ago."""
-    context = z_BL.shape[1]
-    last_B1 = last_value(z_BL, mask_BL > 0)
-    ahead_H = torch.arange(1, horizon + 1, device=z_BL.device)
-    simple = [last_B1.expand(-1, horizon), last_B1 + _slope(z_BL, mask_BL, last_B1) * ahead_H]
-    if 1 < season <= context:
-        simple.append(last_season(z_BL, mask_BL, season=season, horizon=horizon))
-        simple.append(_mean_season(z_BL, mask_BL, season=season, horizon=horizon))
-    if season > 1 and LONG_CYCLE * season <= context:
-        simple.append(last_season(z_BL, mask_BL, season=LONG_CYCLE * season, horizon=horizon))
-    return torch.stack(simple, dim=-1)
-
-
 def last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
     """The newest value of each phase of the season, repeated over the horizon: (B, H).
 
@@ -73,15 +55,6 @@ def _mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) ->
     level_BK1 = z_BKS.sum(2, keepdim=True) / mask_BKS.sum(2, keepdim=True).clamp(min=1)
     shape_BS = ((z_BKS - level_BK1) * mask_BKS).sum(1) / mask_BKS.sum(1).clamp(min=1)
     return repeated(level_BK1[:, -1] + shape_BS, horizon)
-
-
-def _slope(z_BL: Tensor, mask_BL: Tensor, last_B1: Tensor) -> Tensor:
-    """Mean step between the first and the last value of the context. (B, 1)"""
-    first_B1 = last_value(z_BL.flip(1), mask_BL.flip(1) > 0)
-    position_L = torch.arange(z_BL.shape[1], device=z_BL.device)
-    end_B1 = (mask_BL * position_L).amax(1, keepdim=True)
-    start_B1 = (mask_BL * position_L.flip(0)).amax(1, keepdim=True)
-    return (last_B1 - first_B1) / (end_B1 - (z_BL.shape[1] - 1 - start_B1)).clamp(min=1)
 
 
 def _cycles(values_BL: Tensor, season: int) -> Tensor:
