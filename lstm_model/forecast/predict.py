@@ -101,7 +101,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     covariates = covariates_of(card)
     _check_columns(table, covariates)
     known = card["covariates"]["static_categories"]
-    static = encode_static(table, covariates.static, known=known)["rows"]
+    static = encode_static(table, covariates.static, known=known).rows
     end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
     reader = _Reader(forecaster, covariates, card["frequency"], static, end)
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):

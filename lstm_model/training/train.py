@@ -23,7 +23,8 @@ from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.compute.threads import Threads, restored_threads
 from lstm_model.contracts.settings import Plan
-from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
+from lstm_model.contracts.windows_meta import Scaler
+from lstm_model.forecast.forecaster import Forecaster, shape_of
 from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.training.checkpoint import Checkpoint, State, TrainingStopped
 from lstm_model.training.loop import Loop

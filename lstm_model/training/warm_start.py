@@ -20,8 +20,9 @@ from torch import Tensor
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
+from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
-from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
+from lstm_model.forecast.forecaster import Forecaster, shape_of
 from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
@@ -95,7 +96,7 @@ def warm_training(training: TrainingSpec) -> TrainingSpec:
 
 
 def find_parent(
-    bundle: Artifact, store: Store, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
     """The weights of a bundle, if this training may go on from them.
 
@@ -103,7 +104,7 @@ def find_parent(
         bundle: the model.
         store: where it lies.
         plan: of the training.
-        about: `windows.json` of its windows.
+        meta: of its windows.
         splits: the training and the validation windows.
 
     Raises:
@@ -116,7 +117,7 @@ def find_parent(
         raise ColdStartError("the tutorial's network always begins anew")
     try:
         store.verify(bundle)
-        return _parent(bundle, store.path(bundle), plan=plan, about=about, splits=splits)
+        return _parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)
     except SeenError as error:
         raise ColdStartError(f"not {_name(bundle)}: {error}") from error
     except (ValueError, KeyError, SafetensorError) as error:
@@ -126,10 +127,10 @@ def find_parent(
 
 
 def _parent(
-    bundle: Artifact, folder: Path, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact, folder: Path, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
     forecaster, card = load_bundle(folder), read_card(folder)
-    changes = ", ".join(_changes(forecaster, card, plan=plan, about=about, train=splits[0]))
+    changes = ", ".join(_changes(forecaster, card, plan=plan, meta=meta, train=splits[0]))
     if changes:
         raise ColdStartError(f"not {_name(bundle)}, which is another network: {changes}")
     by_series = plan.window.align == "end"
@@ -153,14 +154,14 @@ def _parent(
 
 
 def _changes(
-    forecaster: Forecaster, card: Mapping[str, Any], *, plan: Plan, about: Mapping[str, Any], train: Windows
+    forecaster: Forecaster, card: Mapping[str, Any], *, plan: Plan, meta: WindowsMeta, train: Windows
 ) -> Iterator[str]:
     """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(shape_of(train, season=plan.window.season))
     was |= {"frequency": card["frequency"], **card["covariates"]}
-    now |= {name: about[name] for name in ("frequency", *card["covariates"])}
+    now |= {"frequency": meta.frequency, **meta.covariates.model_dump()}
     for name in was:
         if was[name] != now[name]:
             yield f"{name} {was[name]} → {now[name]}"

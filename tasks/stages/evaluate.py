@@ -85,5 +85,5 @@ def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Stor
     from lstm_model.windows.in_memory import static_rows
 
     known = card["covariates"]["static_categories"]
-    rows = encode_static(store.path(series) / TABLE, names, known=known)["rows"]
+    rows = encode_static(store.path(series) / TABLE, names, known=known).rows
     return replace(windows, static_KS=static_rows(windows.unique_ids, rows))

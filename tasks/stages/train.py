@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_card
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY, stage_key
@@ -72,10 +73,9 @@ def train(
     from lstm_model.training.checkpoint import open_checkpoint
     from lstm_model.training.dataset import load_training
     from lstm_model.training.leakage import Seen
-    from lstm_model.windows.layout import ABOUT
 
     folders, plan = folders_of(windows, store), Plan(window=spec, model=model, training=training)
-    about = json.loads((store.path(windows) / ABOUT).read_text())
+    meta = read_windows_meta(store.path(windows))
     data = load_training(folders, spec, training)
     # However many processes train: a training that some began goes on in others.
     alone = training.model_copy(update={"workers": 1})
@@ -83,12 +83,12 @@ def train(
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
     with forwarded_logs("lstm_model"):
         parent = _before(parent, windows, plan, store)
-        origin, start = _origin(parent, store, plan=plan, about=about, splits=data.covers)
+        origin, start = _origin(parent, store, plan=plan, meta=meta, splits=data.covers)
         device = select_device(training.device, training.precision, lock_folder=LOCKS)
         with _held(device, training), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            job = Job(tuple(folders), plan, about["scaler"], device, checkpoint.path, checkpoint.key, origin)
+            job = Job(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
             fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop)
     fitted.notes += data.notes
     start = fitted.start if origin else start
@@ -96,7 +96,7 @@ def train(
     with store.create("model") as draft:
         ancestor = origin.seen if origin and start.parent else None
         seen = Seen.in_windows(*data.covers, by_series=spec.align == "end", ancestor=ancestor)
-        card = {**card_of(windows, about, fitted, device), **seen.card(), **start.card()}
+        card = {**card_of(windows, meta, fitted, device), **seen.card(), **start.card()}
         _save(draft.folder, fitted, card)
         draft.num_rows = len(data.train)
         draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
@@ -180,7 +180,7 @@ def _before(bundle: Artifact | None, windows: Artifact, plan: Plan, store: Store
 
 
 def _origin(
-    bundle: Artifact | None, store: Store, *, plan: Plan, about: dict[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact | None, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> tuple[Parent | None, Start]:
     """The weights to go on from, or why there are none."""
     from lstm_model.training.warm_start import ColdStartError, Start, find_parent
@@ -189,7 +189,7 @@ def _origin(
         return None, Start()
     parent: Parent | None
     try:
-        parent = find_parent(bundle, store, plan=plan, about=about, splits=splits)
+        parent = find_parent(bundle, store, plan=plan, meta=meta, splits=splits)
     except ColdStartError as error:
         parent, start = None, Start(reason=str(error))
     else:
@@ -211,13 +211,13 @@ def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:
         save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()}, folder / SEARCHED)
 
 
-def card_of(windows: Artifact, about: dict[str, Any], fitted: Fitted, device: DeviceChoice) -> dict[str, Any]:
+def card_of(windows: Artifact, meta: WindowsMeta, fitted: Fitted, device: DeviceChoice) -> dict[str, Any]:
     """Where a model comes from: enough to explain a forecast years later."""
     return {
         "windows_sha256": windows.sha256,
-        "cutoffs": about["cutoffs"],
-        "frequency": about["frequency"],
-        "covariates": {key: about[key] for key in ("past", "future", "static_columns", "static_categories")},
+        "cutoffs": meta.cutoffs,
+        "frequency": meta.frequency,
+        "covariates": meta.covariates.model_dump(),
         "best_step": fitted.best_step,
         "notes": fitted.notes,
         "device": device.torch_device.type,

@@ -149,8 +149,8 @@ def test_an_unknown_category_is_zero_in_all_columns(made, table):
 
     known = {"region": ["north", "south"]}
     encoded = encode_static(table(panel("ab", region=["north", "west"])), ("region", "size"), known=known)
-    assert encoded["columns"] == ["region=north", "region=south", "size"]
-    assert encoded["rows"] == {"a": [1.0, 0.0, 100.0], "b": [0.0, 0.0, 101.0]}
+    assert encoded.columns == ["region=north", "region=south", "size"]
+    assert encoded.rows == {"a": [1.0, 0.0, 100.0], "b": [0.0, 0.0, 101.0]}
     with pytest.raises(ValueError, match=r"'size' has text in it .*'a': 'big'.*trained on numbers"):
         encode_static(table(panel("ab").assign(size="big")), ("region", "size"), known=known)
 

@@ -19,6 +19,7 @@ from lstm_model.training.validation import Validation
 from lstm_model.training.warm_start import SEARCHED, ColdStartError, find_parent
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
+from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, DAY = 36, 12, 12
@@ -38,7 +39,7 @@ def plan(model=(), window=(), **training) -> Plan:
 
 
 SHORT = plan(max_steps=2)
-ABOUT = {"frequency": "1", "past": [], "future": [], "static_columns": [], "static_categories": {}}
+META = windows_meta(frequency="1")
 
 
 def series(num_series=5, num_steps=400):
@@ -73,7 +74,7 @@ def keep(store, splits, fitted, *, by_series=False, parent=None, **changes):
     """The fitted model as a bundle in the store."""
     ancestor = parent.seen if parent and fitted.start.parent else None
     seen = Seen.in_windows(*splits, by_series=by_series, ancestor=ancestor)
-    covariates = {key: ABOUT[key] for key in ABOUT if key != "frequency"}
+    covariates = META.covariates.model_dump()
     card = {"frequency": "1", "covariates": covariates, **seen.card(), **fitted.start.card(), **changes}
     with store.create("bundle") as draft:
         save_bundle(draft.folder, fitted.forecaster, {key: value for key, value in card.items() if value is not None})
@@ -91,8 +92,8 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def find(bundle, store, settings, splits, **about):
-    return find_parent(bundle, store, plan=settings, about={**ABOUT, **about}, splits=splits)
+def find(bundle, store, settings, splits, **changes):
+    return find_parent(bundle, store, plan=settings, meta=META.model_copy(update=changes), splits=splits)
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +182,16 @@ def test_what_changes_no_weight_does_not_matter(store, old):
 
 
 @pytest.mark.parametrize(
-    ("about", "reason"),
+    ("inputs", "reason"),
     [
         ({"frequency": "h"}, "frequency 1 → h"),
         ({"past": ["rain"]}, "past [] → ['rain']"),
         ({"static_columns": ["kind=a"]}, "static_columns [] → ['kind=a']"),
     ],
 )
-def test_other_inputs_begin_anew(about, reason, store, old):
+def test_other_inputs_begin_anew(inputs, reason, store, old):
     with pytest.raises(ColdStartError) as refusal:
-        find(old, store, SHORT, cut(312), **about)
+        find(old, store, SHORT, cut(312), **inputs)
     assert reason in str(refusal.value)
 
 
