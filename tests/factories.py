@@ -1,5 +1,6 @@
 """Build the values that tests of several rooms need, with a plain default for each field."""
 
+from lstm_model.contracts.bundle_card import BundleCard, ModelCard, Start
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 
 
@@ -12,3 +13,21 @@ def windows_meta(**changes) -> WindowsMeta:
     none = {"past": [], "future": [], "static": []}
     found = {"windows": dict.fromkeys(SPLITS, 0), "cutoffs": cutoffs, "moments": none, "scaler": none}
     return WindowsMeta(**{**geometry, **covariates, **found, **changes})
+
+
+def model_card(meta: WindowsMeta | None = None, **changes) -> ModelCard:
+    """Build the card of a model that was trained on such windows."""
+    return ModelCard(**{**_of_model(meta or windows_meta()), **changes})
+
+
+def bundle_card(meta: WindowsMeta | None = None, **changes) -> BundleCard:
+    """Build the card of a bundle whose model was trained on such windows."""
+    decision = {"verdict": "promote", "summary": "a test"}
+    facts = {"model_sha256": "1" * 64, "series_sha256": "2" * 64, "config": {}, "plan": {}, "decision": decision}
+    return BundleCard(**{**_of_model(meta or windows_meta()), **facts, "scores": [], "envelope": None, **changes})
+
+
+def _of_model(meta: WindowsMeta) -> dict:
+    trained = {"best_step": 1, "notes": [], "device": "cpu", "precision": "fp32", "versions": {}, "warm": Start()}
+    data = {"cutoffs": meta.cutoffs, "frequency": meta.frequency, "covariates": meta.covariates}
+    return {"windows_sha256": "0" * 64, **data, **trained}

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from lstm_model.contracts.bundle_card import SeenRecord
 from lstm_model.contracts.decision import Check, Decision, Verdict
 from lstm_model.contracts.settings import Promotion
 from lstm_model.evaluation.scores import MODEL, interval_columns, levels_of
@@ -41,11 +42,16 @@ class SeenThrough:
     """Where each series is cut at its own end; a series that is not named was not seen."""
 
     @classmethod
-    def from_card(cls, card: dict[str, Any]) -> SeenThrough:
-        """As a bundle's card records it."""
-        return cls(ds_of(card["seen_through"]["refit"]), {
-            unique_id: ds_of(ds) for unique_id, ds in card.get("seen_through_by_series", {}).items()
-        })  # fmt: skip
+    def from_card(cls, card: SeenRecord) -> SeenThrough:
+        """Return what a model's card says.
+
+        Raises:
+            ValueError: it does not say it.
+        """
+        if card.seen_through is None:
+            raise ValueError("the model's card does not say what it has seen: no 'seen_through'")
+        by_series = card.seen_through_by_series or {}
+        return cls(ds_of(card.seen_through.refit), {unique_id: ds_of(ds) for unique_id, ds in by_series.items()})
 
     def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of windows whose every target lies after it."""

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import ModelCard, Start, read_model_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
@@ -42,23 +42,6 @@ class ColdStartError(ValueError):
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where a training started, and why there."""
-
-    parent: str | None = None
-    """The sha256 of the bundle whose weights it went on from; None: from scratch."""
-    generation: int = 0
-    """Warm starts since the last training from scratch."""
-    reason: str = "no model to start from"
-
-    def card(self) -> dict[str, Any]:
-        return {"warm": asdict(self)}
-
-    def in_words(self) -> str:
-        return f"{f'warm start {self.generation}' if self.parent else 'from scratch'}: {self.reason}"
-
-
-@dataclass(frozen=True)
 class Parent:
     """Weights to go on from."""
 
@@ -79,10 +62,12 @@ class Parent:
     def start(self, losses: tuple[float, float] | None = None) -> Start:
         """What came of it; `losses` on validation are of the warm start and of the one from scratch, where both ran."""
         if losses is None:
-            return Start(self.sha256, self.generation, self.reason)
+            return Start(parent=self.sha256, generation=self.generation, reason=self.reason)
         warm, scratch = losses
         both = f"validation loss {warm:.4g} {self.reason}, {scratch:.4g} from scratch"
-        return Start(reason=both) if scratch < warm else Start(self.sha256, self.generation, both)
+        if scratch < warm:
+            return Start(reason=both)
+        return Start(parent=self.sha256, generation=self.generation, reason=both)
 
 
 def warm_training(training: TrainingSpec) -> TrainingSpec:
@@ -129,12 +114,14 @@ def find_parent(
 def _parent(
     bundle: Artifact, folder: Path, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
-    forecaster, card = load_bundle(folder), read_card(folder)
+    forecaster, card = load_bundle(folder), read_model_card(folder)
     changes = ", ".join(_changes(forecaster, card, plan=plan, meta=meta, train=splits[0]))
     if changes:
         raise ColdStartError(f"not {_name(bundle)}, which is another network: {changes}")
     by_series = plan.window.align == "end"
-    seen, generation = Seen.on_card(card, by_series=by_series), card["warm"]["generation"] + 1
+    if card.warm is None:
+        raise ColdStartError(f"{_name(bundle)} cannot be read: 'warm' is not on its card")
+    seen, generation = Seen.on_card(card, by_series=by_series), card.warm.generation + 1
     refuse_leaks(seen, *splits, by_series=by_series)
     end = latest(last_targets(splits[0], by_series=by_series))
     due = generation % plan.training.scratch_every == 0 or _is_far_behind(latest(seen.search), end, plan)
@@ -154,13 +141,13 @@ def _parent(
 
 
 def _changes(
-    forecaster: Forecaster, card: Mapping[str, Any], *, plan: Plan, meta: WindowsMeta, train: Windows
+    forecaster: Forecaster, card: ModelCard, *, plan: Plan, meta: WindowsMeta, train: Windows
 ) -> Iterator[str]:
     """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(shape_of(train, season=plan.window.season))
-    was |= {"frequency": card["frequency"], **card["covariates"]}
+    was |= {"frequency": card.frequency, **card.covariates.model_dump()}
     now |= {"frequency": meta.frequency, **meta.covariates.model_dump()}
     for name in was:
         if was[name] != now[name]:

@@ -20,7 +20,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
@@ -81,8 +81,8 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
     champion = Registry(store).get("champion")
     if champion is None:
         return Monitored(name=config.name, status="no champion", finding="There is no champion yet; run retrain first.")
-    card = read_card(store.path(champion))
-    if card["envelope"] is None:
+    card = read_bundle_card(store.path(champion))
+    if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
     end, issued = _end(series, store), Ledger(store).cutoffs()
@@ -132,20 +132,21 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
     return seen
 
 
-def _usual(card: dict[str, Any], store: Store, issued: pd.DataFrame, end: Any) -> tuple[Mapping[str, Any], str]:
+def _usual(card: BundleCard, store: Store, issued: pd.DataFrame, end: Any) -> tuple[Mapping[str, Any], str]:
     """The envelope to compare with, and where it comes from.
 
     A champion that was trained because of drift is measured by the errors before it for a while: its own test may show
     no more than that it is better than nothing, and the search for one that repairs the error would end there.
     """
-    before = card.get("envelope_before_drift")
+    before = card.envelope_before_drift
     if before is not None and _is_new(issued, before, end):
         return before, "the champion's test before the drift"
     try:
         kept = json.loads(store.home.read(ENVELOPE))
     except FileNotFoundError:
         kept = None
-    own, plan = card["envelope"], Plan.model_validate(card["plan"])
+    own, plan = card.envelope, card.read_plan()
+    assert own is not None
     fits = kept is not None and same_problem(Plan.model_validate(kept["plan"]), plan)
     usual = better_known(own, kept["envelope"] if fits else None)
     origin = "the champion's own test" if usual is own else "the backtest"

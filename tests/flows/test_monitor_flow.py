@@ -18,6 +18,7 @@ from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.store import Store
 from tasks.actions.monitor import _is_new
+from tests.factories import bundle_card
 
 DAY = 24
 START = np.datetime64("2024-01-01T00:00:00", "us")
@@ -94,7 +95,8 @@ class Problem:
         tested = tested.rename(columns={"median": "lstm", "lo_80": "lstm-lo-80", "hi_80": "lstm-hi-80"})
         scales = pd.DataFrame({"unique_id": ["a", "b", "c"], "mase_scale": 0.25, "rmsse_scale": 0.3})
         shape = InputShape(context=48, horizon=DAY, season=DAY, past=0, future=0, static=0)
-        card = {"plan": PLAN.model_dump(mode="json"), "envelope": envelope(tested, scales=scales, spec=PLAN.window)}
+        usual = envelope(tested, scales=scales, spec=PLAN.window)
+        card = bundle_card(plan=PLAN.model_dump(mode="json"), envelope=usual)
         with self.store.create("bundle") as draft:
             save_bundle(draft.folder, Forecaster(build_network(PLAN.model, shape, {}), PLAN.model, shape), card)
             scales.to_parquet(draft.folder / "scales.parquet")

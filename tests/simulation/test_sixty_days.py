@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.server import SERVER_SETTINGS
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.lifecycle.ledger import Ledger
@@ -157,7 +157,7 @@ class World:
         if champion is not None:
             self.store.verify(champion)
             load_bundle(self.store.path(champion))
-            assert read_card(self.store.path(champion))["decision"]["verdict"] == "promote"
+            assert read_bundle_card(self.store.path(champion)).decision.verdict == "promote"
 
     def drift_runs(self, client):
         deployment = client.read_deployment_by_name("retrain/load")
