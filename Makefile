@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help run tutorial serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments tree clean
+.PHONY: help run tutorial serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments tree reference clean
 
 help:
 	@echo "make run          train, evaluate and report on the embedded example"
@@ -17,10 +17,12 @@ help:
 	@echo "make defaults     25 data sets of strangers with the defaults alone (PART=development, held-out or all)"
 	@echo "make check        lint, types, import rules"
 	@echo "make deployments  write deployments/prefect.yaml from deployments/pipelines/*.yaml"
+	@echo "make reference    write docs/reference.md, every setting, from the models"
 	@echo "make tree         write docs/tree.md and the README's tree from the docstrings"
 
 # On Linux without a GPU, PyTorch's own index has a smaller CPU build: set PIP_EXTRA_INDEX_URL to it before the first make.
 $(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), once; this takes a few minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	touch $@
@@ -80,7 +82,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --durations=25
 
 test-all: $(VENV)/.dev
 	$(PYTEST)
@@ -100,6 +102,9 @@ deployments: $(VENV)/.run
 
 tree: $(VENV)/.run
 	$(PY) -m docs.tree
+
+reference: $(VENV)/.run
+	$(PY) -m docs.reference
 
 clean:
 	rm -rf $(VENV) build *.egg-info

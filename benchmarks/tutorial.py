@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import multiprocessing
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -52,22 +50,21 @@ def main() -> None:
     if options.quick:
         options.epochs, options.rounds = 2, 1
     result = Result("tutorial", "torch", "numpy", quick=options.quick)
-    rows = [row for busy in (False, True) for row in rows_of(compare(options.rounds, options.epochs, busy=busy))]
+    rows = rows_of(compare(options.rounds, options.epochs))
     print(table(rows))
     setting = {"epochs": options.epochs, "rounds": options.rounds, "unseen_points": UNSEEN}
     result.keep(rows, seeds=range(options.rounds), setting=setting)
 
 
-def compare(rounds: int, epochs: int, *, busy: bool) -> list[dict[str, Any]]:
+def compare(rounds: int, epochs: int) -> list[dict[str, Any]]:
     """Every case once a round, seed by seed."""
     runs = []
-    with busy_core(busy):
-        for seed in range(rounds):
-            for case in CASES:
-                command = [sys.executable, "-m", "benchmarks.tutorial", "--worker", case]
-                command += ["--seed", str(seed), "--epochs", str(epochs)]
-                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-                runs.append({"case": case, "busy": busy, **json.loads(done.stdout.splitlines()[-1])})
+    for seed in range(rounds):
+        for case in CASES:
+            command = [sys.executable, "-m", "benchmarks.tutorial", "--worker", case]
+            command += ["--seed", str(seed), "--epochs", str(epochs)]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            runs.append({"case": case, **json.loads(done.stdout.splitlines()[-1])})
     return runs
 
 
@@ -76,7 +73,6 @@ def rows_of(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     by_case = {case: [run for run in runs if run["case"] == case] for case in CASES}
     return [
         {
-            "machine": "one core kept busy" if found[0]["busy"] else "as it was",
             "case": case,
             "seconds": spread([run["seconds"] for run in found]),
             "cpu_seconds": spread([run["cpu_seconds"] for run in found]),
@@ -143,35 +139,16 @@ def plan(seed: int, epochs: int, *, fast: bool) -> Plan:
     return resolved.model_copy(update={"training": resolved.training.model_copy(update=changes)})
 
 
-@contextmanager
-def busy_core(wanted: bool) -> Iterator[None]:
-    """Another program that never rests, while this lasts."""
-    other = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) if wanted else None
-    if other:
-        other.start()
-    try:
-        yield
-    finally:
-        if other:
-            other.terminate()
-            other.join()
-
-
-def _spin() -> None:
-    while True:
-        pass
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """As Markdown."""
     lines = [
-        "| machine | case | seconds | CPU seconds | share of the script's time | error (MSE) |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| case | seconds | CPU seconds | share of the script's time | error (MSE) |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     columns = {"seconds": ".2f", "cpu_seconds": ".2f", "share_of_script": ".2f", "mse": ".1e"}
     for row in rows:
         cells = [in_words(row[name], form) for name, form in columns.items()]
-        lines.append(f"| {row['machine']} | {row['case']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['case']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

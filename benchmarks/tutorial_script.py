@@ -2,7 +2,7 @@
 
     python -m benchmarks.tutorial_script [--seed 0] [--epochs 100] [--plot tutorial.png]
 
-It prints what the tutorial prints. The seed is the only thing that was added.
+It prints what the tutorial prints. Added are a seed and what the comparison needs: the losses and the forecasts.
 """
 
 from __future__ import annotations

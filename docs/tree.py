@@ -41,7 +41,7 @@ WITHOUT_DOCSTRING = {
 }
 """What cannot say it itself, beside the Python files."""
 PLACES = {
-    "docs/": "decisions.md (why things are as they are), operations.md, scaling.md, tree.md (every file)",
+    "docs/": "tutorial.md, reference.md (settings), operations.md, scaling.md, benchmarks.md, decisions.md, tree.md",
     "tests/": "mirror the packages, room by room",
 }
 HEAD = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
-from flows.shards import cut, judge, read
+from flows.shards import cut_folds, ingest_source, score_folds
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.evaluation.backtest import TrainingSpan
 from tasks.actions.backtest import BacktestOutcome, plan_folds, publish_backtest
@@ -41,18 +41,18 @@ def backtest(
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
-    pin = recall(run) or keep(run, read(run, config))
+    pin = recall(run) or keep(run, ingest_source(run, config))
     series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)
     plan, spec = asked.plan, asked.plan.window
 
-    windows = cut(run, series, spec, config.covariates, folds=folds)
+    windows = cut_folds(run, series, spec, config.covariates, folds=folds)
     patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
     settings = {"spec": spec, "model": plan.model, "training": plan.training, "ray_address": config.scaling.ray_address}
     trained = run.each(patient, [{"windows": one, **settings} for one in (windows if refit else windows[-1:])])
     models = trained if refit else trained * folds
-    scores = judge(run, series, list(zip(windows, models, strict=True)), spec)
+    scores = score_folds(run, series, list(zip(windows, models, strict=True)), spec)
     page = run(summarise, name=config.name, folds=asked, series=series, scores=scores)
     return publish_backtest(config, asked, page, run.records, run.store)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
-from flows.shards import predict_next, read
+from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.issue import Issued, deliver, issue, require_champion, show
 from tasks.actions.publish import open_store
@@ -29,7 +29,7 @@ def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
     champion = require_champion(run.store, config.name)
-    pin = recall(run) or keep(run, read(run, config))
+    pin = recall(run) or keep(run, ingest_source(run, config))
     champion = pin.champion or champion
     issued = issue(predict_next(run, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None

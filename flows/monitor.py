@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
-from flows.shards import read
+from flows.shards import ingest_source
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.monitor import Monitored, respond, watch_forecasts
 from tasks.actions.publish import open_store
@@ -28,7 +28,7 @@ def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
     # Executed again after a crash it looks at the newest data, and so it keeps no note of what it began with.
-    seen = watch_forecasts(read(run, config), config, run.store)
+    seen = watch_forecasts(ingest_source(run, config), config, run.store)
     return respond(seen, config, run.store)
 
 

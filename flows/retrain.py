@@ -6,19 +6,19 @@ python -m flows.retrain --config deployments/pipelines/tutorial.yaml
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
-from flows.shards import cut, judge, read
-from lstm_model.contracts.settings import PipelineConfig
+from flows.shards import cut_windows, ingest_source, score_model
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.resolved import Resolved
+from lstm_model.contracts.settings import PipelineConfig, Plan
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
 from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
-from tasks.runtime.resume import keep, recall
+from tasks.runtime.resume import Pin, keep, recall
 from tasks.stages.bundle import bundle, unchanged
 from tasks.stages.evaluate import evaluate
 from tasks.stages.gate import gate, rivalry
@@ -53,36 +53,69 @@ def retrain(
         reason: Why, in words. Where it begins with drift, the latest data alone are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
-    pin = recall(run) or keep(run, read(run, config))
-    series, champion = pin.series, pin.champion
-    drifted = reason.startswith(DRIFT)
-    resolved = resolve(config, series, run.store, refresh, drifted)
-    plan, spec = resolved.plan, resolved.plan.window
+    start = recall(run) or keep(run, ingest_source(run, config))
+    resolved = resolve(config, start.series, run.store, refresh, reason.startswith(DRIFT))
 
-    (windows,) = cut(run, series, spec, config.covariates)
-    patient = train.with_options(timeout_seconds=config.advanced.training.timeout_seconds)
-    parent = None if refresh else champion
-    settings: dict[str, Any] = {"spec": spec, "model": plan.model, "training": plan.training}
-    model = run(patient, windows=windows, **settings, parent=parent, ray_address=config.scaling.ray_address)
-    (scores,) = judge(run, series, [(windows, model)], spec)
+    # Build a challenger, and score it on the last part of the history, which it has not seen.
+    challenger = build(run, config, start, resolved.plan)
 
-    made = unchanged(champion, model, run.store)
-    if made is None:
-        rival, standing = rivalry(champion, config, plan, run.store), None
-        if rival.champion and rival.spec:
-            (own,) = cut(run, series, rival.spec, rival.covariates, stage=champion_window)
-            (standing,) = judge(run, series, [(own, rival.champion)], rival.spec, stage=champion_evaluate)
-        rules = config.promotion
-        decided = run(gate, model=model, scores=scores, rivalry=rival, standing=standing, spec=spec, rules=rules)
-        whole = {"series": series, "model": model, "scores": scores, "decision": decided}
-        before = rival.champion if drifted else None
-        made = run(bundle, **whole, config=resolved.config, plan=plan, predecessor=before)
+    # Decide: compare it with the champion on targets that neither has seen, and bundle what may run.
+    bundled = unchanged(start.champion, challenger.model, run.store)
+    if bundled is None:
+        bundled = compare(run, config, start, challenger, resolved, drifted=reason.startswith(DRIFT))
 
-    about = Subject(series=series, windows=windows, model=model, scores=scores)
-    plots = run(plot, about=about)
-    page = run(report, about=about, resolved=resolved, plots=plots, decision=decision_of(made, run.store))
-    settled = settle(made, champion, promote, config.name, config.notify, run.store)
-    return publish(resolved.config, Pages(scores=scores, plots=plots, report=page), settled, run.records, run.store)
+    # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
+    plots = run(plot, about=challenger)
+    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=decision_of(bundled, run.store))
+    settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
+    pages = Pages(scores=challenger.scores, plots=plots, report=page)
+    return publish(resolved.config, pages, settled, run.records, run.store)
+
+
+def build(run: StageRunner, config: PipelineConfig, start: Pin, plan: Plan) -> Subject:
+    """Cut the windows, train on them, and score the model."""
+    windows = cut_windows(run, start.series, plan.window, config.covariates)
+    model = run(
+        train.with_options(timeout_seconds=config.advanced.training.timeout_seconds),
+        windows=windows,
+        spec=plan.window,
+        model=plan.model,
+        training=plan.training,
+        parent=None if run.refresh else start.champion,
+        ray_address=config.scaling.ray_address,
+    )
+    scores = score_model(run, start.series, windows, model, plan.window)
+    return Subject(series=start.series, windows=windows, model=model, scores=scores)
+
+
+def compare(
+    run: StageRunner, config: PipelineConfig, start: Pin, challenger: Subject, resolved: Resolved, *, drifted: bool
+) -> Artifact:
+    """Compare the challenger with the champion, if there is one, and bundle it with the decision."""
+    plan = resolved.plan
+    rival, standing = rivalry(start.champion, config, plan, run.store), None
+    if rival.champion and rival.spec:
+        own = cut_windows(run, start.series, rival.spec, rival.covariates, stage=champion_window)
+        standing = score_model(run, start.series, own, rival.champion, rival.spec, stage=champion_evaluate)
+    decision = run(
+        gate,
+        model=challenger.model,
+        scores=challenger.scores,
+        rivalry=rival,
+        standing=standing,
+        spec=plan.window,
+        rules=config.promotion,
+    )
+    return run(
+        bundle,
+        series=start.series,
+        model=challenger.model,
+        scores=challenger.scores,
+        decision=decision,
+        config=resolved.config,
+        plan=plan,
+        predecessor=rival.champion if drifted else None,
+    )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from tasks.stages.survey import shards_of, survey
 from tasks.stages.window import window
 
 
-def read(run: StageRunner, config: PipelineConfig) -> Artifact:
-    """The series of a problem, as they are now."""
-    asked, scaling = {"request": config.data_section(), **_found(run, config.source)}, config.scaling
+def ingest_source(run: StageRunner, config: PipelineConfig) -> Artifact:
+    """Return the series of a problem, as they are now."""
+    asked, scaling = {"request": config.data_section(), **_find_bytes(run, config.source)}, config.scaling
     if not scaling.divides:
         return run(ingest, **asked)
     found = run(survey, **asked, shards=scaling.shards, shard_rows=scaling.shard_rows)
@@ -39,31 +39,43 @@ def read(run: StageRunner, config: PipelineConfig) -> Artifact:
     return run(gather_series, shards=shards, whole=whole, covariates=config.covariates)
 
 
-def _found(run: StageRunner, source: Source) -> dict[str, Any]:
-    """What ingest is told of the source, beside its settings: the bytes that are there now."""
+def _find_bytes(run: StageRunner, source: Source) -> dict[str, Any]:
+    """Return what names the bytes of the source that are there now: their hash, or what was generated."""
     if source.kind is not SourceKind.synthetic:
         return {"fingerprint": look(source)}
     made = run(generate, **source.model_dump(include={"dataset", "num_series", "num_steps", "seed"}))
-    return {"fingerprint": made.sha256, "generated": made}
+    return {"fingerprint": None, "generated": made}
 
 
 def predict_next(run: StageRunner, series: Artifact, champion: Artifact) -> list[Artifact]:
-    """The champion's forecasts of the next horizon of every series, shard by shard."""
+    """Return the champion's forecasts of the next horizon of every series, shard by shard."""
     frame, shards = frame_of(series, run.store), run.store.shards(series)
     more = {"champion": champion, **({} if frame is None else {"frame": frame})}
     return run.each(predict, [{"series": shard, **more} for shard in shards])
 
 
-def cut(
+def cut_windows(
     run: StageRunner,
     series: Artifact,
     spec: WindowSpec,
     covariates: Covariates,
     *,
-    folds: int = 1,
+    stage: Task[..., Any] = window,
+) -> Artifact:
+    """Return the windows of the latest fold."""
+    return cut_folds(run, series, spec, covariates, folds=1, stage=stage)[0]
+
+
+def cut_folds(
+    run: StageRunner,
+    series: Artifact,
+    spec: WindowSpec,
+    covariates: Covariates,
+    *,
+    folds: int,
     stage: Task[..., Any] = window,
 ) -> list[Artifact]:
-    """The windows of each fold."""
+    """Return the windows of each fold, the latest first."""
     asked = [{"spec": spec, "covariates": covariates, "fold": fold} for fold in range(folds)]
     frame, shards = frame_of(series, run.store), run.store.shards(series)
     if frame is None:
@@ -73,7 +85,20 @@ def cut(
     return [run(gather_windows, shards=one) for one in per_fold]
 
 
-def judge(
+def score_model(
+    run: StageRunner,
+    series: Artifact,
+    windows: Artifact,
+    model: Artifact,
+    spec: WindowSpec,
+    *,
+    stage: Task[..., Any] = evaluate,
+) -> Artifact:
+    """Return the scores of a model on the test of its windows."""
+    return score_folds(run, series, [(windows, model)], spec, stage=stage)[0]
+
+
+def score_folds(
     run: StageRunner,
     series: Artifact,
     pairs: list[tuple[Artifact, Artifact]],
@@ -81,7 +106,7 @@ def judge(
     *,
     stage: Task[..., Any] = evaluate,
 ) -> list[Artifact]:
-    """The scores of each pair of windows and model."""
+    """Return the scores of each pair of windows and model."""
     frame, shards = frame_of(series, run.store), run.store.shards(series)
     if frame is None:
         return run.each(stage, [{"series": series, "windows": w, "model": m, "spec": spec} for w, m in pairs])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from docs import tree
+from docs import reference, tree
+from lstm_model.contracts.settings import PipelineConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +53,16 @@ def test_the_tree_lists_every_file_with_its_docstring():
         for path in sorted((ROOT / package).rglob("*.py")):
             folder = path.parent.relative_to(ROOT).as_posix()
             assert path.name == "__init__.py" or f"](../{folder}/{path.name})" in page, path
+
+
+def test_the_reference_lists_every_setting_with_its_meaning():
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page == reference.write_page(), "run make reference"
+    fields = [field for _, model in reference.list_sections(PipelineConfig) for field in model.model_fields.values()]
+    assert len(fields) > 70 and all(field.description or reference.find_section(field) for field in fields)
+    for name in re.findall(r"`(advanced(?:\.\w+)+|source\.\w+|scaling\.\w+)[=`]", README + TUTORIAL):
+        section, _, setting = name.rpartition(".")
+        assert f"| `{setting}` |" in page.split(f"\n## {section}\n")[1].split("\n## ")[0], name
 
 
 def test_limits_and_numbers_of_the_cache_table_are_the_stages():

@@ -209,7 +209,7 @@ class TrainingSettings(ConfigModel, title="Training"):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where it is faster."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads for training. Empty: measured choice."""
+    """CPU threads for training. Empty: measured; the tutorial's own loop takes torch's number."""
     max_steps: int | None = Field(None, ge=1)
     """Optimiser steps at most."""
     batch_size: int | None = Field(None, ge=1)

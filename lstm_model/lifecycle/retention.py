@@ -21,7 +21,7 @@ from lstm_model.storage.store import DamagedArtifactError, Kept, Store
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
-BULKY = ("series", "windows")
+BULKY = ("generated", "series", "windows")
 KEEP_BULKY = 3
 """As `KEEP_RUNS`, for kinds that hold the whole data once again in each run."""
 GRACE_SECONDS = 24 * 3600.0

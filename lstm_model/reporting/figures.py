@@ -122,18 +122,22 @@ def shorten(name: str, limit: int = 48) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG of at most 256 colours, without date or version: the same figure gives the same bytes."""
+def to_png(figure: Figure, *, exact: bool = False) -> bytes:
+    """Return the figure as a PNG without date or version: the same figure gives the same bytes.
+
+    It has at most 256 colours; with `exact`, all that were drawn.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     picture = Image.fromarray(pixels).convert("RGB")
     buffer = io.BytesIO()
-    # A palette takes a third of the room; without dithering, which would speckle flat areas.
-    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    if not exact:  # a palette takes a third of the room; without dithering, which would speckle flat areas
+        picture = picture.quantize(256, dither=Image.Dither.NONE)
+    picture.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG."""
-    path.write_bytes(to_png(figure))
+def save(figure: Figure, path: Path, *, exact: bool = False) -> None:
+    """Write the figure as PNG, see `to_png`."""
+    path.write_bytes(to_png(figure, exact=exact))

@@ -21,6 +21,8 @@ from lstm_model.windows.in_memory import Windows
 
 UNITS_OF_A_WAVE = 5
 """Lines that can still be told apart."""
+EXACT = ("tutorial",)
+"""Pictures that are kept to the last pixel: a learner may compare this one with his own."""
 
 
 @dataclass(frozen=True)

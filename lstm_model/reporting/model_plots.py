@@ -170,13 +170,17 @@ def plot_units(
         series: (T,) the value that was read last.
         gates: the arrays input, forget, output (within 0..1) and cell, each (T, D).
         units: the columns to draw.
+
+    Raises:
+        ValueError: there are more units than colours.
     """
     figure, axes = grid_of_axes(1 + len(GATES), height=8.2, sharex=True)
     top, *panels = axes[:, 0]
     top.plot(ds, series, color=INK, linewidth=1.4)
     name_axes(top, x="", y="value", title="what the LSTM has just read")
     for one, (gate, title) in zip(panels, GATES.items(), strict=True):
-        for unit, colour, dashes in zip(units, COLOURS.values(), DASHES.values(), strict=False):
+        looks = list(zip(COLOURS.values(), DASHES.values(), strict=True))[: len(units)]
+        for unit, (colour, dashes) in zip(units, looks, strict=True):
             one.plot(ds, gates[gate][:, unit], color=colour, linestyle=dashes, linewidth=1.5, label=f"unit {unit}")
         name_axes(one, x="", y="", title=title)
     name_axes(panels[-1], x=time_axis(panels[-1].xaxis, ds), y="")

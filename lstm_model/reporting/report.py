@@ -37,8 +37,8 @@ CAPTIONS = {
     ),
     "further_points": (
         "Beyond the training data",
-        "Points that come after the training data, each forecast one step ahead. Below, lower is better: the LSTM "
-        "should lie under every baseline.",
+        "Points that come after the training data, each forecast one step ahead. Below, lower is better; the "
+        "title gives each model's error over all points.",
     ),
     "forecasts": (
         "Forecasts",

@@ -45,6 +45,11 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
     _check_exist(declared, names, "source.columns")
     others = [*covariates.static, *covariates.past, *covariates.future]
     _check_exist(others, names, "covariates")
+    if twice := sorted({*declared} & {*others}):
+        raise DataError(
+            f"the column {twice[0]} stands both in source.columns and in covariates; the target, the time and the "
+            "names of the series are no covariates: remove it from one of them"
+        )
     kinds = {name: kind_of(frame[name].iloc[:SAMPLE_ROWS]) for name in names if name not in others}
     layout, reason = _layout(frame, kinds, source)
     if layout is FileLayout.wide_rows:

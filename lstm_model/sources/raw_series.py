@@ -38,7 +38,7 @@ class RawSeries:
 def read_source(
     source: Source, *, covariates: Covariates, password: str | None = None, only: IdRange | None = None
 ) -> RawSeries:
-    """Read files or a query into one long table; a synthetic source is read from the file that was generated for it.
+    """Read files or a query into one long table; of a synthetic source, the caller names the generated file.
 
     With `only`, the rows of some series of a source that `parquet.survey` has settled.
 

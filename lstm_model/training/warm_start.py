@@ -99,7 +99,7 @@ def find_parent(
     if not plan.training.warm_start:
         raise ColdStartError("training.warm_start is off")
     if plan.model.kind == "tutorial":
-        raise ColdStartError("the tutorial's network always begins anew")
+        raise ColdStartError("the tutorial's network always starts from scratch")
     try:
         store.verify(bundle)
         return _parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)

@@ -13,7 +13,7 @@ from tasks.stages.stage_outputs import GENERATED
 
 @task(name="generate", task_run_name="generate", cache_policy=STAGE_POLICY)
 def generate(dataset: Dataset, num_series: int, num_steps: int, seed: int, store: Store) -> Artifact:
-    """The dataset as an Artifact; equal settings give equal bytes.
+    """Make the dataset an Artifact; equal settings give equal bytes with one version of pandas and pyarrow.
 
     Args:
         dataset: panel or sine.

@@ -21,7 +21,7 @@ from tasks.stages.stage_outputs import FACTS, TABLE, as_files
 @task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
 def ingest(
     request: PipelineConfig,
-    fingerprint: str,
+    fingerprint: str | None,
     store: Store,
     only: IdRange | None = None,
     generated: Artifact | None = None,
@@ -30,7 +30,7 @@ def ingest(
 
     Args:
         request: the data section of the config (`data_section`), so that other settings do not count.
-        fingerprint: sha256 of the source's bytes; here for the cache key alone.
+        fingerprint: sha256 of the source's bytes, for the cache key only; None where `generated` says it.
         store: where the artifact goes.
         only: the series of one shard; `request` is then what the survey settled. No row is left of a shard whose
             series are all left out.

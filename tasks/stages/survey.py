@@ -16,7 +16,7 @@ from tasks.stages.stage_outputs import as_files
 @task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)
 def survey(
     request: PipelineConfig,
-    fingerprint: str,
+    fingerprint: str | None,
     shards: int | None,
     shard_rows: int | None,
     store: Store,

@@ -114,10 +114,12 @@ def test_generated_data_are_read_like_any_file_and_checked_like_any_artifact(cli
     other = cli("--config", tiny, "--set", "source.seed=1", "--promote", "never")
     assert helpers.computed(other)[:2] == ["generate", "ingest"]
     shards = cli("--config", tiny, "--set", "scaling.shards=2", "--promote", "never")
-    assert helpers.stages(shards)["generate"] == "cached"
+    assert helpers.stages(shards)["generate"] == "cached" and "gather series" in helpers.stages(shards)
     pd.testing.assert_frame_equal(pd.DataFrame(shards["scores"]), pd.DataFrame(again["scores"]), rtol=1e-6)
     _, errors = cli.fail("--config", tiny, "--set", "covariates.future=[holiday]")
     assert "covariates names the column holiday, but the data has: unique_id, ds, y" in errors
+    _, errors = cli.fail("--config", tiny, "--set", "covariates.past=[y]")
+    assert "the column y stands both in source.columns and in covariates" in errors
 
 
 @pytest.mark.slow

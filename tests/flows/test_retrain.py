@@ -54,11 +54,14 @@ def test_the_tutorial_runs_as_a_pipeline_and_is_its_script_bit_by_bit(cli, helpe
     process = cli.start("--json", "--config", ROOT / "deployments" / "pipelines" / "tutorial.yaml")
     script = tutorial_script.train(seed=0)
     output, log = process.communicate(timeout=300)
+    assert process.returncode == 0, log
     outcome = json.loads(output)
     model = cli.folder / "store" / "tutorial" / "artifacts" / "model" / outcome["model"]["sha256"]
     assert [row["train_loss"] for row in json.loads((model / "history.json").read_text())] == script.losses
-    for name, weight in load_file(model / "model.safetensors").items():
-        assert torch.equal(weight, script.model.state_dict()[name]), name
+    ours, theirs = load_file(model / "model.safetensors"), script.model.state_dict()
+    assert {*ours} == {*theirs}
+    for name, weight in theirs.items():
+        assert torch.equal(weight, ours[name]), name
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 10 and all(line in log for line in printed)
     order = ["generate", "ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"]

@@ -62,7 +62,7 @@ def test_weights_of_the_tutorials_class_load_and_the_other_way_round():
     assert torch.equal(theirs(x), changed(x)) and not torch.equal(ours(x), changed(x))
 
 
-def test_the_tutorials_network_starts_from_zeros_at_every_call_on_any_device():
+def test_the_tutorials_network_keeps_no_state_and_runs_on_any_device():
     torch.manual_seed(0)
     model, x = LSTMModel(input_dim=2, hidden_dim=5, layer_dim=1, output_dim=3), torch.randn(4, 7, 2)
     assert torch.equal(model(x), model(x))

@@ -335,6 +335,14 @@ def test_unknown_columns_name_the_nearest(tmp_path):
         read(tmp_path / "d.csv", covariates=Covariates(past=("rain",)))
 
 
+@pytest.mark.parametrize("column", ["meter", "ds", "consumption"])
+def test_a_column_has_one_role(tmp_path, column):
+    write(tmp_path / "d.csv", "meter,ds,consumption\na,2024-01-01,1\na,2024-01-02,1\n")
+    roles = {"unique_id": "meter", "ds": "ds", "y": "consumption"}
+    with pytest.raises(DataError, match=rf"the column {column} stands both in source.columns and in covariates"):
+        read(tmp_path / "d.csv", columns=roles, covariates=Covariates(past=(column,)))
+
+
 def test_files_of_one_glob_need_the_same_columns(tmp_path):
     write(tmp_path / "a.csv", "id,ds,y\na,2024-01-01,1\na,2024-01-02,1\n")
     write(tmp_path / "b.csv", "id,ds,value\na,2024-01-03,1\na,2024-01-04,1\n")

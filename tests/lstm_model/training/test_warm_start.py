@@ -166,7 +166,7 @@ CHANGES = {
     "levels (0.8,) → (0.9,)": plan({"levels": (0.9,)}),
     "season 12 → 24": plan(window={"season": 24}),
     "training.warm_start is off": plan(warm_start=False),
-    "the tutorial's network always begins anew": plan({"kind": "tutorial"}),
+    "the tutorial's network always starts from scratch": plan({"kind": "tutorial"}),
 }
 
 
