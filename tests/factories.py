@@ -1,6 +1,7 @@
 """Build the values that tests of several rooms need, with a plain default for each field."""
 
 from lstm_model.contracts.bundle_card import BundleCard, ModelCard, Start
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 
 
@@ -25,6 +26,14 @@ def bundle_card(meta: WindowsMeta | None = None, **changes) -> BundleCard:
     decision = {"verdict": "promote", "summary": "a test"}
     facts = {"model_sha256": "1" * 64, "series_sha256": "2" * 64, "config": {}, "plan": {}, "decision": decision}
     return BundleCard(**{**_of_model(meta or windows_meta()), **facts, "scores": [], "envelope": None, **changes})
+
+
+def envelope_of(**changes) -> Envelope:
+    """Build the envelope of a test of eight periods, in which the scaled error of one series was 1."""
+    time = {"period_steps": 2, "horizon": 2, "frequency": "1", "num_cutoffs": 8, "num_periods": 8}
+    errors = {"error": 1.0, "by_step": [1.0, 1.0], "by_series": {"a": 1.0}, "coverage": {"80": 0.8}, "num_series": 1}
+    by_period = {"log_error": [0.0] * 8, "miss": [0.4] * 8, "spread": 0.1, "autocorrelation": 0.0}
+    return Envelope(**{**time, **errors, **by_period, **changes})
 
 
 def _of_model(meta: WindowsMeta) -> dict:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.settings import Covariates, Plan
 from lstm_model.contracts.windows_meta import EncodedCovariates, Split
 
@@ -106,9 +107,9 @@ class BundleFacts(BaseModel):
     decision: Decision
     scores: list[dict[str, str | int | float | None]]
     """A record a model and baseline; empty without a test."""
-    envelope: JsonObject | None
+    envelope: Envelope | None
     """None without a test."""
-    envelope_before_drift: JsonObject | None = None
+    envelope_before_drift: Envelope | None = None
     """That of the champion before it, where the retraining was because of drift."""
 
 

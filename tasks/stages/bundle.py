@@ -7,8 +7,9 @@ import shutil
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import BundleFacts, JsonObject, copy_bundle, read_bundle_card
+from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle, read_bundle_card
 from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
@@ -70,7 +71,7 @@ def bundle(
     return draft.artifact
 
 
-def _envelope_before(predecessor: Artifact | None, store: Store) -> JsonObject | None:
+def _envelope_before(predecessor: Artifact | None, store: Store) -> Envelope | None:
     """Of the champion before drift, through any number of retrainings because of it."""
     if predecessor is None:
         return None
