@@ -156,8 +156,9 @@ def stage(folder: Path, _: int) -> dict[str, float]:
 def stream(folder: Path, _: int) -> dict[str, float]:
     """Every segment of every split, one after another."""
     from lstm_model.contracts.artifact import Artifact
+    from lstm_model.contracts.windows_meta import SPLITS
     from lstm_model.storage.store import Store
-    from lstm_model.windows.layout import SPLITS, read_segments
+    from lstm_model.windows.layout import read_segments
 
     path = Store(folder).path(Artifact.model_validate_json((folder / "windows.json").read_text()))
     clock, steps = Clock(), 0

@@ -8,13 +8,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from lstm_model.contracts.artifact import MANIFEST, VERSION_DIGITS
-from lstm_model.contracts.bundle_card import RECORD, covariates_of, read_card
+from lstm_model.contracts.bundle_card import RECORD, ModelCard, name_covariates, read_model_card
 from lstm_model.contracts.settings import Columns, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import forecast
 from lstm_model.quality.doctor import examine
@@ -58,7 +57,7 @@ def _series_table(bundle: Path, file: Path, folder: Path) -> Path:
     """The file as a series table: one already, or read and examined like a source."""
     if file.suffix == ".parquet" and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
         return file
-    config = _config_for(read_card(bundle), file)
+    config = _config_for(read_model_card(bundle), file)
     raw = read_source(config.source, covariates=config.covariates)
     examined = examine(raw, config)
     for finding in examined.findings:
@@ -68,9 +67,9 @@ def _series_table(bundle: Path, file: Path, folder: Path) -> Path:
     return table
 
 
-def _config_for(card: dict[str, Any], file: Path) -> PipelineConfig:
+def _config_for(card: ModelCard, file: Path) -> PipelineConfig:
     """The config that the bundle was made with, reading this file; its column names count where the file has them."""
-    made_with = card.get("config") or {}
+    made_with = card.config or {}
     config = PipelineConfig.model_validate({name: made_with[name] for name in USED if name in made_with})
     source = Source(kind=SourceKind.files, path=str(file))
     if config.source.kind is not SourceKind.synthetic:
@@ -79,7 +78,7 @@ def _config_for(card: dict[str, Any], file: Path) -> PipelineConfig:
         header = set(read_files(source)[0].frame.columns)
         if not {name for name in source.columns.model_dump().values() if name} <= header:
             source = source.model_copy(update={"columns": Columns(), "layout": FileLayout.auto})
-    covariates, frequency = covariates_of(card), card["frequency"]
+    covariates, frequency = name_covariates(card.covariates), card.frequency
     return config.model_copy(update={"source": source, "covariates": covariates, "frequency": frequency})
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lstm_model.contracts.bundle_card import FORMAT, RECORD, read_record, write_record
+from lstm_model.contracts.bundle_card import FORMAT, RECORD, ModelCard, read_record, write_record
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
@@ -29,8 +28,8 @@ WEIGHTS = "model.safetensors"
 OFFSETS = "conformal_offsets"
 
 
-def save_bundle(folder: Path, forecaster: Forecaster, card: dict[str, Any]) -> None:
-    """Write a forecaster and its card (any JSON: scores, data hash, versions) into `folder`, which is made."""
+def save_bundle(folder: Path, forecaster: Forecaster, card: ModelCard) -> None:
+    """Write a forecaster and its card into `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in forecaster.network.state_dict().items()}
     if forecaster.calibration is not None:
@@ -43,7 +42,7 @@ def save_bundle(folder: Path, forecaster: Forecaster, card: dict[str, Any]) -> N
         "scaler": forecaster.scaler,
         "widths": forecaster.calibration.widths if forecaster.calibration else {},
         "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-        "card": card,
+        "card": card.to_json(),
     }
     write_record(folder, record)
 

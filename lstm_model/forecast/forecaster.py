@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lstm_model.contracts.settings import ModelSpec
+from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.networks.models import forecast_batch
 from lstm_model.networks.normalise import restored
@@ -21,7 +22,6 @@ from lstm_model.networks.segmented import InputShape, SegmentedLSTM
 from lstm_model.windows.in_memory import Windows
 
 Floats = NDArray[np.float32]
-Scaler = dict[str, list[list[float]]]
 
 DECODER_ROWS = 65_536
 """A forecast is made in batches of at most this many windows x output segments, which bounds its memory."""

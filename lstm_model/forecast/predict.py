@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from lstm_model.compute.threads import restored_threads
-from lstm_model.contracts.bundle_card import covariates_of, read_card
+from lstm_model.contracts.bundle_card import name_covariates, read_model_card
 from lstm_model.contracts.findings import DataError, left_out_notes, listed
 from lstm_model.contracts.forecast_columns import index_quantiles
 from lstm_model.contracts.settings import Covariates
@@ -98,13 +98,13 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
         ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
             there, a future covariate that is not known through the horizon, a forecast that is not a number.
     """
-    card, forecaster = read_card(bundle), load_bundle(bundle)
-    covariates = covariates_of(card)
+    card, forecaster = read_model_card(bundle), load_bundle(bundle)
+    covariates = name_covariates(card.covariates)
     _check_columns(table, covariates)
-    known = card["covariates"]["static_categories"]
-    static = encode_static(table, covariates.static, known=known)["rows"]
+    known = card.covariates.static_categories
+    static = encode_static(table, covariates.static, known=known).rows
     end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
-    reader = _Reader(forecaster, covariates, card["frequency"], static, end)
+    reader = _Reader(forecaster, covariates, card.frequency, static, end)
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
         raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
     left_out = dict[str, list[str]]()

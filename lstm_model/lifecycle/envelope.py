@@ -8,13 +8,13 @@ horizon showed in the test, so that neither a missing series nor a missing forec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import COVERAGE, find_bounds, find_levels, name_bounds, name_level
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.evaluation.scores import MODEL
@@ -36,19 +36,13 @@ Points = pd.DataFrame
 """unique_id, period, step, y, median, mase_scale and lo_…/hi_… of each level; one row a forecast target, y known."""
 
 
-def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> dict[str, Any]:
-    """The realised errors of a test, as JSON of a few kilobytes that `monitor.watch` compares later ones with.
+def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> Envelope:
+    """Measure the realised errors of a test, which `monitor.watch` compares later ones with.
 
     Args:
         table: an `evaluate.forecast_table`; any number of cutoffs, overlapping or not, of one fold or several.
         scales: unique_id and mase_scale, see `error_scales.scales`; a series without a scale is left out.
         spec: the resolved window settings of the model.
-
-    Returns:
-        error (mean over series of the absolute error / mase_scale), by_step (relative to the mean of its horizon),
-        by_series (scaled error of each, null in large panels), coverage of each level (as in the columns: 80), and of
-        each period log_error (log of the ratio to what is usual) and miss (see `period_values`). The spread and the
-        lag-1 autocorrelation of log_error are null where there are too few periods.
 
     Raises:
         ValueError: nothing that has a scale was observed.
@@ -58,26 +52,36 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
         raise ValueError("none of the targets was observed in a series that has a scale; there is no envelope")
     of_series = _floored(points["scaled"].groupby(points["unique_id"]).mean())
     kept = len(of_series) <= MAX_SERIES
-    result: dict[str, Any] = {
-        "period_steps": period_steps(spec),
-        "horizon": spec.horizon,
-        "frequency": spec.frequency,
-        "error": _rounded(of_series.mean()),
-        "by_step": _by_step(points, of_series, spec.horizon),
-        "by_series": {str(name): _rounded(value) for name, value in of_series.items()} if kept else None,
-        "coverage": {name_level(level): _rounded(covered(points, level).mean()) for level in find_levels(points)},
-        "num_series": len(of_series),
-        "num_cutoffs": int(points["cutoff"].nunique()),
-    }
-    values = period_values(period_sums(_in_periods(points, spec), result))
+    profile = Envelope(
+        period_steps=period_steps(spec),
+        horizon=spec.horizon,
+        frequency=spec.frequency,
+        error=_rounded(of_series.mean()),
+        by_step=_by_step(points, of_series, spec.horizon),
+        by_series={str(name): _rounded(value) for name, value in of_series.items()} if kept else None,
+        coverage={name_level(level): _rounded(covered(points, level).mean()) for level in find_levels(points)},
+        num_series=len(of_series),
+        num_cutoffs=int(points["cutoff"].nunique()),
+        num_periods=0,
+        log_error=[],
+        miss=[],
+        spread=None,
+        autocorrelation=None,
+    )
+    return _with_periods(profile, period_values(period_sums(_in_periods(points, spec), profile)))
+
+
+def _with_periods(profile: Envelope, values: pd.DataFrame) -> Envelope:
+    """Return an envelope with the fields that follow from the errors of each period."""
     log_error = values["log_error"].to_numpy()
-    return result | {
+    changes = {
         "num_periods": len(values),
         "log_error": [_rounded(value) for value in log_error],
         "miss": [_rounded(value) for value in values["miss"]],
         "spread": _rounded(np.std(log_error, ddof=1)) if len(values) > 1 else None,
         "autocorrelation": _rounded(autocorrelation(log_error)) if len(values) > 3 else None,
     }
+    return profile.model_copy(update=changes)
 
 
 def period_steps(spec: WindowSpec) -> int:
@@ -97,25 +101,25 @@ def with_scale(points: pd.DataFrame, scales: pd.DataFrame) -> Points:
     return known.assign(scaled=(known["y"] - known["median"]).abs() / known["mase_scale"])
 
 
-def period_sums(points: Points, usual: Mapping[str, Any]) -> pd.DataFrame:
+def period_sums(points: Points, usual: Envelope) -> pd.DataFrame:
     """One row a period: what `period_values` is made of. The sums of different series may be added.
 
     Args:
         points: with a column `period`, from `with_scale`.
-        usual: an envelope, or as much of it as `error`, `by_step` and `by_series`.
+        usual: of the envelope, `error`, `by_step` and `by_series` are read.
 
     Returns:
         Indexed by period, ascending: error and usual (of all series and their points), inside-… of each level and
         count of points.
     """
     series = points["unique_id"].astype(str)
-    own = usual["by_series"]
-    typical = series.map(own).astype(float) if own is not None else pd.Series(usual["error"], points.index)
+    own = usual.by_series
+    typical = series.map(own).astype(float) if own is not None else pd.Series(usual.error, points.index)
     known = typical.notna()
-    frame = points.assign(usual=typical * np.asarray(usual["by_step"])[points["step"].to_numpy() - 1], typical=typical)
+    frame = points.assign(usual=typical * np.asarray(usual.by_step)[points["step"].to_numpy() - 1], typical=typical)
     frame = frame.assign(unique_id=series)[known]
     cells = frame.groupby(["period", "unique_id"], sort=True)[["scaled", "usual", "typical"]].mean()
-    middle = float(np.median(list(own.values()))) if own else usual["error"]
+    middle = float(np.median(list(own.values()))) if own else usual.error
     weight = np.minimum(1.0, HEAVIEST * middle / cells["typical"])
     sums = pd.DataFrame(
         {"error": weight * np.minimum(cells["scaled"], WORST * cells["usual"]), "usual": weight * cells["usual"]}

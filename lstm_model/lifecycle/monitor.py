@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, find_levels, name_bounds, name_level
 from lstm_model.lifecycle.cusum import Run, Scale, allowed_for, run_chart, threshold
 from lstm_model.lifecycle.envelope import (
@@ -88,7 +89,7 @@ def watch(
     *,
     issued: pd.DataFrame,
     end: Any,
-    usual: Mapping[str, Any],
+    usual: Envelope,
     champion: str,
     origin: Any = None,
     periods_per_false_alarm: int = 200,
@@ -123,7 +124,7 @@ def watch(
     return Watch("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
 
 
-def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Mapping[str, Any]) -> Any:
+def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope) -> Any:
     """Where the champion's periods begin that are looked at; None before its first forecast.
 
     It is a whole number of blocks after its first cutoff: were it simply so long ago, periods would end elsewhere, and
@@ -139,9 +140,9 @@ def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Mapping[s
     if counted.empty:
         return None
     first = first_cutoff(counted)
-    steps = BLOCK * usual["period_steps"]
-    age = int(steps_since(np.array([end]), first, usual["frequency"])[0]) - LOOK_BACK * usual["period_steps"]
-    return advance(np.array([first]), np.array([max(0, age // steps) * steps]), usual["frequency"])[0]
+    steps = BLOCK * usual.period_steps
+    age = int(steps_since(np.array([end]), first, usual.frequency)[0]) - LOOK_BACK * usual.period_steps
+    return advance(np.array([first]), np.array([max(0, age // steps) * steps]), usual.frequency)[0]
 
 
 def first_cutoff(issued: pd.DataFrame) -> Any:
@@ -153,18 +154,23 @@ def first_cutoff(issued: pd.DataFrame) -> Any:
     return issued["cutoff"].to_numpy()[issued["num_series"] > issued["num_series"].max() / 2][0]
 
 
-def better_known(own: Mapping[str, Any], backtest: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
+def better_known(own: Envelope, backtest: Envelope | None) -> Envelope:
+    """Return the envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
 
     After a change of the data the champion's errors may be others than before it; then its own test counts.
     """
-    if backtest is None or backtest["num_periods"] <= own["num_periods"] or not own["error"] or not backtest["error"]:
+    if backtest is None or backtest.num_periods <= own.num_periods or not own.error or not backtest.error:
         return own
-    comparable = all(own[name] == backtest[name] for name in ("period_steps", "horizon", "frequency"))
-    uncertain = backtest["spread"] * math.sqrt(1 / own["num_periods"] + 1 / backtest["num_periods"])
-    apart = abs(math.log(own["error"] / backtest["error"]))
-    same = set(own["coverage"]) == set(backtest["coverage"]) and apart <= max(SAME_ERROR, 3 * uncertain)
-    return backtest if comparable and same else own
+    if _unit(own) != _unit(backtest) or backtest.spread is None:
+        return own
+    uncertain = backtest.spread * math.sqrt(1 / own.num_periods + 1 / backtest.num_periods)
+    same = abs(math.log(own.error / backtest.error)) <= max(SAME_ERROR, 3 * uncertain)
+    return backtest if same else own
+
+
+def _unit(usual: Envelope) -> tuple[int, int, str, set[str]]:
+    """Return what two envelopes must have in common to be comparable."""
+    return usual.period_steps, usual.horizon, usual.frequency, set(usual.coverage)
 
 
 def realised(
@@ -172,7 +178,7 @@ def realised(
     *,
     issued: pd.DataFrame,
     end: Any,
-    usual: Mapping[str, Any],
+    usual: Envelope,
     champion: str,
     origin: Any = None,
 ) -> pd.DataFrame:
@@ -201,30 +207,30 @@ def realised(
 
 
 def _sums_of(
-    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Mapping[str, Any], origin: Any
+    rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Envelope, origin: Any
 ) -> pd.DataFrame:
     """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
     # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
-    rows = rows[rows["step"] <= usual["horizon"]]
+    rows = rows[rows["step"] <= usual.horizon]
     for level in find_levels(rows):
         low, high = name_bounds(level)
-        if name_level(level) not in usual["coverage"] or rows[low].isna().all():
+        if name_level(level) not in usual.coverage or rows[low].isna().all():
             rows = rows.drop(columns=[low, high])
     rows = rows[rows["unique_id"].isin(scales["unique_id"])]
-    at = steps_since(rows["ds"].to_numpy(), origin, usual["frequency"]) - 1
-    rows = rows.assign(period=at // usual["period_steps"])[at >= 0]
+    at = steps_since(rows["ds"].to_numpy(), origin, usual.frequency) - 1
+    rows = rows.assign(period=at // usual.period_steps)[at >= 0]
     points = with_scale(rows.merge(truth, on=["unique_id", "ds"], how="inner"), scales)
     counts = {"issued": rows.groupby("period").size(), "known": points.groupby("period").size()}
     return pd.DataFrame(counts).join(period_sums(points, usual))
 
 
-def _periods_of(sums: pd.DataFrame, end: Any, usual: Mapping[str, Any], origin: Any) -> pd.DataFrame:
+def _periods_of(sums: pd.DataFrame, end: Any, usual: Envelope, origin: Any) -> pd.DataFrame:
     """The values of each period of one model that is over, and its last ds."""
     sums = sums.groupby("period").sum()
     sums = sums[sums["count"] > 0].astype({"count": "int64"})
     values = period_values(sums)
-    steps = (values.index.to_numpy(np.int64) + 1) * usual["period_steps"]
-    last = advance(np.repeat(origin, len(values)), steps, usual["frequency"])
+    steps = (values.index.to_numpy(np.int64) + 1) * usual.period_steps
+    last = advance(np.repeat(origin, len(values)), steps, usual.frequency)
     over = (last <= end) & (sums["known"] >= ENOUGH_OBSERVED * sums["issued"]).to_numpy()
     periods: pd.DataFrame = values.assign(end=last)[over].reset_index(drop=True)
     return periods
@@ -240,13 +246,13 @@ def _counted(rows: pd.DataFrame, issued: pd.DataFrame, champion: str) -> pd.Seri
     return own if others.empty else own & (rows["cutoff"] >= others.max())
 
 
-def _charts(counted: pd.DataFrame, usual: Mapping[str, Any], periods_per_false_alarm: int) -> dict[str, Run]:
+def _charts(counted: pd.DataFrame, usual: Envelope, periods_per_false_alarm: int) -> dict[str, Run]:
     """The charts of error and coverage over the test's periods and those since."""
-    error = (counted["log_error"], usual["log_error"], ERROR_SCALE, 1)
+    error = (counted["log_error"], usual.log_error, ERROR_SCALE, 1)
     kinds = {"error": error}
-    if usual["coverage"]:
-        kinds["too narrow"] = (counted["miss"], usual["miss"], MISS_SCALE, 1)
-        kinds["too wide"] = (counted["miss"], usual["miss"], MISS_SCALE, -1)
+    if usual.coverage:
+        kinds["too narrow"] = (counted["miss"], usual.miss, MISS_SCALE, 1)
+        kinds["too wide"] = (counted["miss"], usual.miss, MISS_SCALE, -1)
     runs = {}
     for name, (live, test, scale, sign) in kinds.items():
         before, after = np.asarray(test, np.float64), live.to_numpy(np.float64)
@@ -271,13 +277,13 @@ def _as_usual(counted: pd.DataFrame) -> str:
     )
 
 
-def _in_words(counted: pd.DataFrame, usual: Mapping[str, Any], ringing: Mapping[str, Run]) -> str:
+def _in_words(counted: pd.DataFrame, usual: Envelope, ringing: Mapping[str, Run]) -> str:
     part = counted.iloc[min(max(0, _live(run.since, run, counted)) for run in ringing.values()) :]
     shares = list(find_coverage(part))
     facts = {
         "ratio": math.exp(part["log_error"].mean()),
         "inside": part[shares].to_numpy().mean() if shares else math.nan,
-        "usual": float(np.mean(list(usual["coverage"].values()))) if shares else math.nan,
+        "usual": float(np.mean(list(usual.coverage.values()))) if shares else math.nan,
     }
     what = "; ".join(CHARTS[name].format(**facts) for name in ringing)
     return f"In the {len(part)} forecast periods up to {counted['end'].iloc[-1]}, {what}."

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from lstm_model.contracts.bundle_card import SeenRecord
 from lstm_model.contracts.decision import Check, Decision, Verdict
 from lstm_model.contracts.forecast_columns import find_bounds, find_levels, name_bounds
 from lstm_model.contracts.settings import Promotion
@@ -42,11 +43,16 @@ class SeenThrough:
     """Where each series is cut at its own end; a series that is not named was not seen."""
 
     @classmethod
-    def from_card(cls, card: dict[str, Any]) -> SeenThrough:
-        """As a bundle's card records it."""
-        return cls(ds_of(card["seen_through"]["refit"]), {
-            unique_id: ds_of(ds) for unique_id, ds in card.get("seen_through_by_series", {}).items()
-        })  # fmt: skip
+    def from_card(cls, card: SeenRecord) -> SeenThrough:
+        """Return what a model's card says.
+
+        Raises:
+            ValueError: it does not say it.
+        """
+        if card.seen_through is None:
+            raise ValueError("the model's card does not say what it has seen: no 'seen_through'")
+        by_series = card.seen_through_by_series or {}
+        return cls(ds_of(card.seen_through.refit), {unique_id: ds_of(ds) for unique_id, ds in by_series.items()})
 
     def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of windows whose every target lies after it."""

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
 from lstm_model.evaluation.scores import MODEL
 from lstm_model.lifecycle.monitor import Watch
@@ -36,7 +37,7 @@ CHART_DASHES: dict[str, Any] = {"error": "-", "too narrow": (0, (5, 1.5)), "too 
 SPREADS = 2
 
 
-def plot_watch(found: Watch, usual: Mapping[str, Any]) -> Figure:
+def plot_watch(found: Watch, usual: Envelope) -> Figure:
     """Three panels over time: the error against its envelope, coverage, and the charts with their threshold.
 
     Args:
@@ -82,9 +83,9 @@ def plot_folds(folds: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any]) -> None:
-    log_error = np.array(usual["log_error"])
-    spread = SPREADS * (usual["spread"] or 0.0)
+def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Envelope) -> None:
+    log_error = np.array(usual.log_error)
+    spread = SPREADS * (usual.spread or 0.0)
     if spread:
         low, high = np.exp(log_error.mean() - spread), np.exp(log_error.mean() + spread)
         axes.axhspan(low, high, color=BAND, label="as in the test")
@@ -102,7 +103,7 @@ def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any]) -> 
     name_axes(axes, x="", y="error, times the test's")
 
 
-def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any], shares: Mapping[str, float]) -> None:
+def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Envelope, shares: Mapping[str, float]) -> None:
     styles = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
     for (share, level), style in zip(shares.items(), styles, strict=False):
         axes.plot(
@@ -113,8 +114,8 @@ def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Mapping[str, Any], 
             linewidth=1.4,
             label=f"inside {show_level(level)}",
         )
-        if name_level(level) in usual["coverage"]:
-            axes.axhline(usual["coverage"][name_level(level)], color=MUTED, linestyle=style, linewidth=1)
+        if name_level(level) in usual.coverage:
+            axes.axhline(usual.coverage[name_level(level)], color=MUTED, linestyle=style, linewidth=1)
     mark_share(axes.yaxis)
     axes.set_ylim(-0.03, 1.03)
     name_axes(axes, x="", y="inside (grey: in the test)")

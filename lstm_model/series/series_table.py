@@ -38,6 +38,17 @@ class SeriesRows:
     future: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class EncodedStatic:
+    """Static covariates as numbers."""
+
+    columns: list[str]
+    categories: dict[str, list[str]]
+    """Of each covariate that is text."""
+    rows: dict[str, list[float]]
+    """The values of the columns, by series."""
+
+
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
     """The series of a table one after another; only one, and two blocks of rows, are in memory."""
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
@@ -74,22 +85,19 @@ def write_table(rows: pa.Table, target: Path) -> None:
     pq.write_table(rows, target, compression="zstd", compression_level=1, row_group_size=BLOCK_ROWS)
 
 
-def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
-    """Static covariates as numbers: numeric ones as they are, text as one column a category.
+def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[str]] | None = None) -> EncodedStatic:
+    """Encode static covariates as numbers: numeric ones as they are, text as one column a category.
 
     Args:
         table: the Parquet file that ingest wrote.
         names: of the covariates.
         known: the categories that a model knows, by text covariate; any other category is 0 in all its columns.
 
-    Returns:
-        {"columns": names of the encoded columns, "categories": {name: categories}, "rows": {unique_id: values}}
-
     Raises:
         ValueError: a text covariate has more than 64 categories, or is one that the model knows as numbers.
     """
     if not names:
-        return {"columns": [], "categories": {}, "rows": {}}
+        return EncodedStatic([], {}, {})
     batches = (batch.take(_firsts(batch)) for batch in _batches(table, ["unique_id", *names]))
     found = pd.concat([batch.to_pandas().astype({"unique_id": "str"}) for batch in batches], ignore_index=True)
     frame = found.drop_duplicates("unique_id")
@@ -113,7 +121,7 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
         parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
     encoded = pd.concat(parts, axis=1)
     rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
-    return {"columns": list(encoded.columns), "categories": categories, "rows": rows}
+    return EncodedStatic(list(encoded.columns), categories, rows)
 
 
 def first_name(table: Path) -> str:

@@ -5,20 +5,21 @@ Taken from the windows that were trained on, not from the plan that cut them: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_model.contracts.bundle_card import LastTargets, Moment, SeenRecord
 from lstm_model.timeline.time_axis import advance
 from lstm_model.windows.in_memory import Windows
 
 Ends = dict[str | None, Any]
 """A `ds` (datetime64 or integer) for each unique_id, or one for all under None."""
 
-SEEN, BY_SERIES, SEARCHED_BY_SERIES = "seen_through", "seen_through_by_series", "searched_through_by_series"
+
+Part = TypeVar("Part")
 
 
 class SeenError(ValueError):
@@ -46,28 +47,35 @@ class Seen:
         )
 
     @classmethod
-    def on_card(cls, card: Mapping[str, Any], *, by_series: bool) -> Self:
-        """What a model's card says.
+    def on_card(cls, card: SeenRecord, *, by_series: bool) -> Self:
+        """Return what a model's card says.
 
         Raises:
             SeenError: it does not say it.
         """
-        try:
-            parts = (
-                (card[SEARCHED_BY_SERIES], card[BY_SERIES]) if by_series else (card[SEEN]["train"], card[SEEN]["refit"])
-            )
-        except KeyError as error:
-            raise SeenError(f"its card does not say what it has seen: no {error}") from error
-        search, refit = (part if by_series else {None: part} for part in parts)
+        if not by_series:
+            both = _said(card.seen_through, "seen_through")
+            return cls({None: ds_of(both.train)}, {None: ds_of(both.refit)})
+        search = _said(card.searched_through_by_series, "searched_through_by_series")
+        refit = _said(card.seen_through_by_series, "seen_through_by_series")
         return cls({k: ds_of(v) for k, v in search.items()}, {k: ds_of(v) for k, v in refit.items()})
 
-    def card(self) -> dict[str, Any]:
-        """ISO texts or integers, as JSON keeps them."""
-        card: dict[str, Any] = {SEEN: {"train": moment_of(latest(self.search)), "refit": moment_of(latest(self.refit))}}
-        if None not in self.search:
-            card[BY_SERIES] = {name: moment_of(ds) for name, ds in self.refit.items()}
-            card[SEARCHED_BY_SERIES] = {name: moment_of(ds) for name, ds in self.search.items()}
-        return card
+    def card(self) -> SeenRecord:
+        """Return the part of a model's card that says it."""
+        last = LastTargets(train=moment_of(latest(self.search)), refit=moment_of(latest(self.refit)))
+        if None in self.search:
+            return SeenRecord(seen_through=last)
+        return SeenRecord(
+            seen_through=last,
+            seen_through_by_series={str(name): moment_of(ds) for name, ds in self.refit.items()},
+            searched_through_by_series={str(name): moment_of(ds) for name, ds in self.search.items()},
+        )
+
+
+def _said(part: Part | None, name: str) -> Part:
+    if part is None:
+        raise SeenError(f"its card does not say what it has seen: no {name!r}")
+    return part
 
 
 def refuse_leaks(ancestor: Seen, train: Windows, validation: Windows, *, by_series: bool) -> None:
@@ -123,11 +131,11 @@ def latest(ends: Ends) -> Any:
     return max(ends.values())
 
 
-def moment_of(ds: Any) -> str | int:
+def moment_of(ds: Any) -> Moment:
     """A datetime64 as ISO text, an integer as it is."""
     return int(ds) if isinstance(ds, (int, np.integer)) else str(ds)
 
 
-def ds_of(moment: str | int) -> Any:
+def ds_of(moment: Moment) -> Any:
     """What `moment_of` wrote."""
     return moment if isinstance(moment, int) else np.datetime64(moment, "us")

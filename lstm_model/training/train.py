@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.compute.threads import Threads, restored_threads
+from lstm_model.contracts.bundle_card import Start
 from lstm_model.contracts.settings import Plan
-from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
+from lstm_model.contracts.windows_meta import Scaler
+from lstm_model.forecast.forecaster import Forecaster, shape_of
 from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.training.checkpoint import Checkpoint, State, TrainingStopped
 from lstm_model.training.loop import Loop
@@ -32,7 +34,7 @@ from lstm_model.training.progress import Progress, Reporter, Stage
 from lstm_model.training.sampling import drawn
 from lstm_model.training.tutorial import train_tutorial
 from lstm_model.training.validation import Validation, calibration, loss_of
-from lstm_model.training.warm_start import Parent, Start, warm_training
+from lstm_model.training.warm_start import Parent, warm_training
 from lstm_model.windows.in_memory import Batch, Windows
 from lstm_model.windows.stream import Streamed, joined
 

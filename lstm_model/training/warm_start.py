@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import ModelCard, Start, read_model_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
+from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
-from lstm_model.forecast.forecaster import Forecaster, Scaler, shape_of
+from lstm_model.forecast.forecaster import Forecaster, shape_of
 from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
@@ -38,23 +39,6 @@ RATE = 0.3
 
 class ColdStartError(ValueError):
     """Weights that a training cannot or must not go on from; the message says why."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a training started, and why there."""
-
-    parent: str | None = None
-    """The sha256 of the bundle whose weights it went on from; None: from scratch."""
-    generation: int = 0
-    """Warm starts since the last training from scratch."""
-    reason: str = "no model to start from"
-
-    def card(self) -> dict[str, Any]:
-        return {"warm": asdict(self)}
-
-    def in_words(self) -> str:
-        return f"{f'warm start {self.generation}' if self.parent else 'from scratch'}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -78,10 +62,12 @@ class Parent:
     def start(self, losses: tuple[float, float] | None = None) -> Start:
         """What came of it; `losses` on validation are of the warm start and of the one from scratch, where both ran."""
         if losses is None:
-            return Start(self.sha256, self.generation, self.reason)
+            return Start(parent=self.sha256, generation=self.generation, reason=self.reason)
         warm, scratch = losses
         both = f"validation loss {warm:.4g} {self.reason}, {scratch:.4g} from scratch"
-        return Start(reason=both) if scratch < warm else Start(self.sha256, self.generation, both)
+        if scratch < warm:
+            return Start(reason=both)
+        return Start(parent=self.sha256, generation=self.generation, reason=both)
 
 
 def warm_training(training: TrainingSpec) -> TrainingSpec:
@@ -95,7 +81,7 @@ def warm_training(training: TrainingSpec) -> TrainingSpec:
 
 
 def find_parent(
-    bundle: Artifact, store: Store, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
     """The weights of a bundle, if this training may go on from them.
 
@@ -103,7 +89,7 @@ def find_parent(
         bundle: the model.
         store: where it lies.
         plan: of the training.
-        about: `windows.json` of its windows.
+        meta: of its windows.
         splits: the training and the validation windows.
 
     Raises:
@@ -116,7 +102,7 @@ def find_parent(
         raise ColdStartError("the tutorial's network always starts from scratch")
     try:
         store.verify(bundle)
-        return _parent(bundle, store.path(bundle), plan=plan, about=about, splits=splits)
+        return _parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)
     except SeenError as error:
         raise ColdStartError(f"not {_name(bundle)}: {error}") from error
     except (ValueError, KeyError, SafetensorError) as error:
@@ -126,14 +112,16 @@ def find_parent(
 
 
 def _parent(
-    bundle: Artifact, folder: Path, *, plan: Plan, about: Mapping[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact, folder: Path, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
-    forecaster, card = load_bundle(folder), read_card(folder)
-    changes = ", ".join(_changes(forecaster, card, plan=plan, about=about, train=splits[0]))
+    forecaster, card = load_bundle(folder), read_model_card(folder)
+    changes = ", ".join(_changes(forecaster, card, plan=plan, meta=meta, train=splits[0]))
     if changes:
         raise ColdStartError(f"not {_name(bundle)}, which is another network: {changes}")
     by_series = plan.window.align == "end"
-    seen, generation = Seen.on_card(card, by_series=by_series), card["warm"]["generation"] + 1
+    if card.warm is None:
+        raise ColdStartError(f"{_name(bundle)} cannot be read: 'warm' is not on its card")
+    seen, generation = Seen.on_card(card, by_series=by_series), card.warm.generation + 1
     refuse_leaks(seen, *splits, by_series=by_series)
     end = latest(last_targets(splits[0], by_series=by_series))
     due = generation % plan.training.scratch_every == 0 or _is_far_behind(latest(seen.search), end, plan)
@@ -153,14 +141,14 @@ def _parent(
 
 
 def _changes(
-    forecaster: Forecaster, card: Mapping[str, Any], *, plan: Plan, about: Mapping[str, Any], train: Windows
+    forecaster: Forecaster, card: ModelCard, *, plan: Plan, meta: WindowsMeta, train: Windows
 ) -> Iterator[str]:
     """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(shape_of(train, season=plan.window.season))
-    was |= {"frequency": card["frequency"], **card["covariates"]}
-    now |= {name: about[name] for name in ("frequency", *card["covariates"])}
+    was |= {"frequency": card.frequency, **card.covariates.model_dump()}
+    now |= {"frequency": meta.frequency, **meta.covariates.model_dump()}
     for name in was:
         if was[name] != now[name]:
             yield f"{name} {was[name]} → {now[name]}"

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
+from lstm_model.contracts.windows_meta import Split, read_common_meta
 from lstm_model.series.series_table import no_covariates
 from lstm_model.timeline.time_axis import INTEGER, advance
-from lstm_model.windows.layout import Layout, Segment, Split, read_about, read_segments
+from lstm_model.windows.layout import Layout, Segment, read_segments
 
 
 @dataclass(frozen=True)
@@ -207,21 +208,9 @@ def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | 
     Several folders are read as one: they have the same geometry and differ in their series alone.
     """
     each = [folders] if isinstance(folders, Path) else folders
-    about = read_about(each)
+    meta = read_common_meta(each)
     segments = [segment for folder in each for segment in read_segments(folder, split)]
-    return Windows.from_segments(segments, layout_in(about, split, stride=stride), about["static"])
-
-
-def layout_in(about: dict[str, Any], split: Split, *, stride: int | None = None) -> Layout:
-    """The geometry of a split as `windows.json` tells it."""
-    return Layout(
-        context=about["context"],
-        horizon=about["horizon"],
-        stride=stride or about["stride"][split],
-        frequency=about["frequency"],
-        lead=about["lead"][split],
-        min_context=about["min_context"][split],
-    )
+    return Windows.from_segments(segments, Layout.from_meta(meta, split, stride=stride), meta.static)
 
 
 def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:

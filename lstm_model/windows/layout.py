@@ -8,12 +8,11 @@ Nothing here needs torch, so that cutting costs a process neither its import nor
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +21,9 @@ from numpy.typing import NDArray
 
 from lstm_model.compute.prefetch import prefetch
 from lstm_model.contracts.settings import MIN_CONTEXT
+from lstm_model.contracts.windows_meta import Split, WindowsMeta, read_windows_meta
 from lstm_model.series.series_table import no_covariates
 from lstm_model.timeline.time_axis import advance
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-ABOUT = "windows.json"
-"""Beside the rows: the geometry, the cutoffs, the scale of covariates."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,18 @@ class Layout:
     lead: int
     min_context: int = MIN_CONTEXT
     """Fewest real values in the context of a window."""
+
+    @classmethod
+    def from_meta(cls, meta: WindowsMeta, split: Split, *, stride: int | None = None) -> Layout:
+        """Return the geometry of a split of a dataset, at its own stride or another."""
+        return cls(
+            context=meta.context,
+            horizon=meta.horizon,
+            stride=stride or meta.stride[split],
+            frequency=meta.frequency,
+            lead=meta.lead[split],
+            min_context=meta.min_context[split],
+        )
 
     @property
     def width(self) -> int:
@@ -85,25 +91,19 @@ class Segment:
         return Segment(self.unique_id, self.start, self.padding, *arrays)
 
 
-def read_about(folders: Sequence[Path]) -> dict[str, Any]:
-    """`windows.json` of datasets that have one geometry and differ in their series alone."""
-    each: list[dict[str, Any]] = [json.loads((folder / ABOUT).read_text()) for folder in folders]
-    return {**each[0], "static": {name: row for about in each for name, row in about["static"].items()}}
-
-
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
     """The segments of one split, as they lie on disk."""
-    about = json.loads((folder / ABOUT).read_text())
+    meta = read_windows_meta(folder)
     for batch in prefetch(_batches(folder / f"split={split}")):
-        yield from segments_of(batch, about)
+        yield from segments_of(batch, meta)
 
 
-def segments_of(batch: pa.RecordBatch, about: dict[str, Any]) -> Iterator[Segment]:
-    """The segments of some rows of a windows dataset; `about` is its `windows.json`."""
+def segments_of(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment]:
+    """Yield the segments of some rows of a windows dataset."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
-    past = [_pieces(columns[f"past:{name}"]) for name in about["past"]]
-    future = [_pieces(columns[f"future:{name}"]) for name in about["future"]]
+    past = [_pieces(columns[f"past:{name}"]) for name in meta.past]
+    future = [_pieces(columns[f"future:{name}"]) for name in meta.future]
     starts = columns["start"].to_numpy(zero_copy_only=False)
     for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
         yield Segment(

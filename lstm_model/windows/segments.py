@@ -6,7 +6,6 @@ begins one context before its targets, so that its first window forecasts the fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,9 +20,18 @@ from numpy.typing import NDArray
 
 from lstm_model.contracts.settings import MIN_CONTEXT, Covariates, WindowSpec
 from lstm_model.contracts.shard import Frame
-from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
+from lstm_model.contracts.windows_meta import (
+    SPLITS,
+    CovariateKind,
+    Scaler,
+    Split,
+    WindowsMeta,
+    read_windows_meta,
+    write_windows_meta,
+)
+from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, last_observed, read_series
 from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
-from lstm_model.windows.layout import ABOUT, SPLITS, Layout, Segment, Split
+from lstm_model.windows.layout import Layout, Segment
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
@@ -118,7 +126,7 @@ def write_windows(
                 counts[split] += writers[split].add(segment)
                 if split == "train":
                     _observe(moments, segment, covariates)
-    _write_about(folder, spec, covariates, common, moments, static, counts)
+    write_windows_meta(folder, _describe(spec, covariates, common, moments, static, counts))
     return counts["train"]
 
 
@@ -304,45 +312,48 @@ def _observe(moments: dict[str, Moments], segment: Segment, covariates: Covariat
             moments[name].add(values[:, i])
 
 
-def _write_about(
-    folder: Path,
+def _describe(
     spec: WindowSpec,
     covariates: Covariates,
     cutoffs: Cutoffs,
     moments: dict[str, Moments],
-    static: dict[str, Any],
+    static: EncodedStatic,
     counts: dict[Split, int],
-) -> None:
-    """`windows.json`: all that a reader needs beside the rows."""
-    rows = np.array(list(static["rows"].values()), dtype=np.float64).reshape(
-        len(static["rows"]), len(static["columns"])
-    )
-    static_moments = [Moments() for _ in static["columns"]]
-    for i, moment in enumerate(static_moments):
-        moment.add(rows[:, i].astype(np.float32))
-    about = {
-        "context": spec.context,
-        "horizon": spec.horizon,
-        "frequency": spec.frequency,
-        "season": spec.season,
-        "align": spec.align,
-        "stride": {split: layout_of(spec, split).stride for split in SPLITS},
-        "lead": {split: layout_of(spec, split).lead for split in SPLITS},
-        "min_context": {split: layout_of(spec, split).min_context for split in SPLITS},
-        "windows": counts,
-        "cutoffs": {name: str(value) for name, value in vars(cutoffs).items()},
-        "past": list(covariates.past),
-        "future": list(covariates.future),
-        "static_columns": static["columns"],
-        "static_categories": static["categories"],
-        "static": static["rows"],
-        "moments": {
-            "past": [moments[name].state() for name in covariates.past],
-            "future": [moments[name].state() for name in covariates.future],
-            "static": [moment.state() for moment in static_moments],
-        },
+) -> WindowsMeta:
+    """Return all that a reader needs beside the rows."""
+    layouts = {split: layout_of(spec, split) for split in SPLITS}
+    states: dict[CovariateKind, list[list[float]]] = {
+        "past": [moments[name].state() for name in covariates.past],
+        "future": [moments[name].state() for name in covariates.future],
+        "static": [moment.state() for moment in _static_moments(static)],
     }
-    _save_about(folder, about)
+    return WindowsMeta(
+        context=spec.context,
+        horizon=spec.horizon,
+        frequency=spec.frequency,
+        season=spec.season,
+        align=spec.align,
+        stride={split: layout.stride for split, layout in layouts.items()},
+        lead={split: layout.lead for split, layout in layouts.items()},
+        min_context={split: layout.min_context for split, layout in layouts.items()},
+        windows=counts,
+        cutoffs={split: str(getattr(cutoffs, split)) for split in SPLITS},
+        past=list(covariates.past),
+        future=list(covariates.future),
+        static_columns=static.columns,
+        static_categories=static.categories,
+        static=static.rows,
+        moments=states,
+        scaler=_scaler(states),
+    )
+
+
+def _static_moments(static: EncodedStatic) -> list[Moments]:
+    rows = np.array(list(static.rows.values()), dtype=np.float64).reshape(len(static.rows), len(static.columns))
+    moments = [Moments() for _ in static.columns]
+    for i, moment in enumerate(moments):
+        moment.add(rows[:, i].astype(np.float32))
+    return moments
 
 
 def merge_windows(shards: Sequence[Path], folder: Path) -> int:
@@ -351,21 +362,18 @@ def merge_windows(shards: Sequence[Path], folder: Path) -> int:
     Returns:
         The number of training windows, as `write_windows`.
     """
-    abouts = [json.loads((shard / ABOUT).read_text()) for shard in shards]
-    merged = {**abouts[0], "static": {}}
-    merged["windows"] = {split: sum(about["windows"][split] for about in abouts) for split in SPLITS}
-    merged["moments"] = {
-        kind: np.sum([about["moments"][kind] for about in abouts], axis=0).tolist() for kind in merged["moments"]
+    metas = [read_windows_meta(shard) for shard in shards]
+    windows = {split: sum(meta.windows[split] for meta in metas) for split in SPLITS}
+    moments: dict[CovariateKind, list[list[float]]] = {
+        kind: np.sum([meta.moments[kind] for meta in metas], axis=0).tolist() for kind in metas[0].moments
     }
-    _save_about(folder, merged)
-    count: int = merged["windows"]["train"]
-    return count
+    changes = {"static": {}, "windows": windows, "moments": moments, "scaler": _scaler(moments)}
+    write_windows_meta(folder, metas[0].model_copy(update=changes))
+    return windows["train"]
 
 
-def _save_about(folder: Path, about: dict[str, Any]) -> None:
-    """`windows.json`, with the scaler that follows from the moments."""
-    scaler = {kind: [Moments(*state).scale() for state in states] for kind, states in about["moments"].items()}
-    (folder / ABOUT).write_text(json.dumps({**about, "scaler": scaler}, indent=1))
+def _scaler(moments: dict[CovariateKind, list[list[float]]]) -> Scaler:
+    return {kind: [Moments(*state).scale() for state in states] for kind, states in moments.items()}
 
 
 def _list_columns(covariates: Covariates) -> list[str]:

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from lstm_model.compute.prefetch import prefetch
 from lstm_model.compute.process_group import ALONE, World
-from lstm_model.windows.in_memory import Batch, Windows, concat, layout_in, static_rows
-from lstm_model.windows.layout import Layout, Segment, Split, read_about, segments_of
+from lstm_model.contracts.windows_meta import Split, WindowsMeta, read_common_meta
+from lstm_model.windows.in_memory import Batch, Windows, concat, static_rows
+from lstm_model.windows.layout import Layout, Segment, segments_of
 
 BLOCK_SHARE = 4
 """A block takes this part of the limit: one is in use, the next is there or being read, and reading takes as much again
@@ -57,8 +58,8 @@ class Streamed:
     groups: tuple[Group, ...]
     limit: int
     """Bytes of memory."""
-    rank: int = 0
-    about: dict[str, Any] = field(default_factory=dict, repr=False)
+    rank: int
+    meta: WindowsMeta = field(repr=False)
 
     def __len__(self) -> int:
         return sum(group.windows for group in self.groups)
@@ -113,8 +114,8 @@ class Streamed:
     def _read(self, groups: Sequence[Group]) -> Windows:
         parts = []
         for layout in sorted({group.layout for group in groups}, key=str):
-            segments = [s for g in groups if g.layout == layout for s in _segments(g, self.about)]
-            parts.append(Windows.from_segments(segments, layout, self.about["static"]))
+            segments = [s for g in groups if g.layout == layout for s in _segments(g, self.meta)]
+            parts.append(Windows.from_segments(segments, layout, self.meta.static))
         return reduce(concat, parts)
 
 
@@ -133,8 +134,8 @@ def open_stream(
     Raises:
         StreamError: a row group is too large for the limit, or there are none for one of the processes.
     """
-    about = read_about(folders)
-    layout = layout_in(about, split, stride=stride)
+    meta = read_common_meta(folders)
+    layout = Layout.from_meta(meta, split, stride=stride)
     files = [path for folder in folders for path in sorted((folder / f"split={split}").glob("*.parquet"))]
     numbered = [(path, number) for path in files for number in range(pq.ParquetFile(path).num_row_groups)]
     if split == "train" and len(numbered) < world.size:
@@ -145,7 +146,7 @@ def open_stream(
     groups, ends = [], _Ends()
     for path, number in numbered[world.rank :: world.size]:
         group = Group(path, number, layout)
-        windows = Windows.from_segments(list(_segments(group, about)), layout, {})
+        windows = Windows.from_segments(list(_segments(group, meta)), layout, {})
         ends.add(windows)
         nbytes = windows.nbytes + PER_WINDOW * len(windows)
         if len(windows):
@@ -156,7 +157,7 @@ def open_stream(
             f"the row groups of process {world.rank + 1} of {world.size} hold no window to train on; set "
             "training.workers to 1 or raise training.memory_mib"
         )
-    return Streamed(ends.outline(layout, about), tuple(groups), limit, world.rank, about)
+    return Streamed(ends.outline(layout, meta), tuple(groups), limit, world.rank, meta)
 
 
 def joined(a: Windows | Streamed, b: Windows | Streamed) -> Windows | Streamed:
@@ -169,7 +170,7 @@ def joined(a: Windows | Streamed, b: Windows | Streamed) -> Windows | Streamed:
 
 def bytes_in_memory(folders: Sequence[Path], split: Split, *, stride: int) -> int:
     """What the windows of a split would take at most, by the files' footers alone."""
-    about, steps = read_about(folders), 0
+    meta, steps = read_common_meta(folders), 0
     for folder in folders:
         for path in (folder / f"split={split}").glob("*.parquet"):
             metadata = pq.ParquetFile(path).metadata
@@ -178,7 +179,7 @@ def bytes_in_memory(folders: Sequence[Path], split: Split, *, stride: int) -> in
                 columns = [group.column(i) for i in range(group.num_columns)]
                 steps += sum(c.num_values for c in columns if c.path_in_schema.startswith("values."))
     value, observed, last_real = 4, 1, 8
-    covariates = 4 * (len(about["past"]) + len(about["future"]))
+    covariates = 4 * (len(meta.past) + len(meta.future))
     return steps * (value + observed + last_real + covariates) + steps // stride * (16 + PER_WINDOW)
 
 
@@ -208,15 +209,15 @@ class _Ends:
         ends = np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
         return names[firsts].tolist(), np.stack(ends, axis=1)
 
-    def outline(self, layout: Layout, about: dict[str, Any]) -> Windows:
+    def outline(self, layout: Layout, meta: WindowsMeta) -> Windows:
         ids, cutoffs = self.found()
         empty = Windows.from_segments([], layout, {})
         return replace(
             empty,
             unique_ids=ids,
-            past_NP=torch.empty((0, len(about["past"]))),
-            future_NF=torch.empty((0, len(about["future"]))),
-            static_KS=static_rows(ids, about["static"]),
+            past_NP=torch.empty((0, len(meta.past))),
+            future_NF=torch.empty((0, len(meta.future))),
+            static_KS=static_rows(ids, meta.static),
             starts_W=torch.zeros(2 * len(ids), dtype=torch.int64),
             series_W=torch.arange(len(ids)).repeat_interleave(2),
             cutoff_W=cutoffs.reshape(-1).astype(empty.cutoff_W.dtype),
@@ -250,9 +251,9 @@ def _together(parts: Sequence[Batch]) -> Batch:
     return Batch(*(torch.cat(tensors) for tensors in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def _segments(group: Group, about: dict[str, Any]) -> Iterator[Segment]:
+def _segments(group: Group, meta: WindowsMeta) -> Iterator[Segment]:
     for batch in pq.ParquetFile(group.path).read_row_group(group.number).to_batches():
-        yield from segments_of(batch, about)
+        yield from segments_of(batch, meta)
 
 
 def _compact(windows: Windows) -> Windows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import count
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
+from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
@@ -82,8 +83,8 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
     champion = Registry(store).get("champion")
     if champion is None:
         return Monitored(name=config.name, status="no champion", finding="There is no champion yet; run retrain first.")
-    card = read_card(store.path(champion))
-    if card["envelope"] is None:
+    card = read_bundle_card(store.path(champion))
+    if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Monitored(name=config.name, status="no envelope", finding=text, champion=version_of(champion))
     end, issued = _end(series, store), Ledger(store).cutoffs()
@@ -133,29 +134,30 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
     return seen
 
 
-def _usual(card: dict[str, Any], store: Store, issued: pd.DataFrame, end: Any) -> tuple[Mapping[str, Any], str]:
+def _usual(card: BundleCard, store: Store, issued: pd.DataFrame, end: Any) -> tuple[Envelope, str]:
     """The envelope to compare with, and where it comes from.
 
     A champion that was trained because of drift is measured by the errors before it for a while: its own test may show
     no more than that it is better than nothing, and the search for one that repairs the error would end there.
     """
-    before = card.get("envelope_before_drift")
+    before = card.envelope_before_drift
     if before is not None and _is_new(issued, before, end):
         return before, "the champion's test before the drift"
     try:
-        kept = json.loads(store.home.read(ENVELOPE))
+        kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
     except FileNotFoundError:
         kept = None
-    own, plan = card["envelope"], Plan.model_validate(card["plan"])
-    fits = kept is not None and same_problem(Plan.model_validate(kept["plan"]), plan)
-    usual = better_known(own, kept["envelope"] if fits else None)
+    own, plan = card.envelope, card.read_plan()
+    assert own is not None
+    fits = kept is not None and same_problem(Plan.model_validate(kept.plan), plan)
+    usual = better_known(own, kept.envelope if kept and fits else None)
     origin = "the champion's own test" if usual is own else "the backtest"
-    return usual, f"{origin}, {usual['num_periods']} periods of {usual['period_steps']} steps"
+    return usual, f"{origin}, {usual.num_periods} periods of {usual.period_steps} steps"
 
 
-def _is_new(issued: pd.DataFrame, usual: Mapping[str, Any], end: Any) -> bool:
+def _is_new(issued: pd.DataFrame, usual: Envelope, end: Any) -> bool:
     """Whether a champion has forecast for fewer than `RECOVERY_PERIODS`, by what was issued of it."""
-    recently = _earlier(end, RECOVERY_PERIODS * usual["period_steps"], usual["frequency"])
+    recently = _earlier(end, RECOVERY_PERIODS * usual.period_steps, usual.frequency)
     return issued.empty or bool(first_cutoff(issued) > recently)
 
 
@@ -178,10 +180,10 @@ def _is_between(ids: pd.Series[str], first: str, after: str | None) -> pd.Series
     return found if after is None else found & (ids < after)
 
 
-def _span(usual: Mapping[str, Any], champion: str, end: Any, issued: pd.DataFrame) -> tuple[Any, Any]:
+def _span(usual: Envelope, champion: str, end: Any, issued: pd.DataFrame) -> tuple[Any, Any]:
     """The first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
     origin = origin_of(issued, champion=champion, end=end, usual=usual)
-    since = _earlier(end, LOOK_BACK * usual["period_steps"] + usual["horizon"], usual["frequency"])
+    since = _earlier(end, LOOK_BACK * usual.period_steps + usual.horizon, usual.frequency)
     return (since if origin is None else min(since, origin)), origin
 
 
@@ -244,7 +246,7 @@ def _told(store: Store) -> list[str | None]:
     return [record.get("champion"), record.get("evidence")]
 
 
-def _draw(found: Watch, usual: Mapping[str, Any], store: Store) -> str | None:
+def _draw(found: Watch, usual: Envelope, store: Store) -> str | None:
     if found.periods.empty:
         return None
     store.home.write(PLOT, to_png(plot_watch(found, usual)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.settings import Plan
 from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
@@ -73,8 +73,8 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / "backtest.html").write_text(render_html(content), encoding="utf-8")
         (draft.folder / "backtest.md").write_text(render_markdown(content), encoding="utf-8")
         (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
-        document = {"plan": folds.plan.model_dump(mode="json"), "envelope": usual, "series_sha256": series.sha256}
-        (draft.folder / ENVELOPE).write_text(json.dumps(document, indent=1))
+        kept = BacktestEnvelope(plan=folds.plan.model_dump(mode="json"), envelope=usual, series_sha256=series.sha256)
+        (draft.folder / ENVELOPE).write_text(kept.to_text())
         draft.num_rows, draft.meta = len(everything), {"verdict": _verdict(content)}
     return draft.artifact
 
@@ -84,14 +84,14 @@ def _verdict(content: Report) -> str:
     return content.scores.headline.verdict
 
 
-def _facts(folds: Folds, usual: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(folds: Folds, usual: Envelope) -> list[tuple[str, str]]:
     spec = folds.plan.window
     span = f"{spec.train_steps:,} steps before each cutoff" if spec.train_steps else "all of the past of each fold"
-    spread = usual["spread"]
+    spread = usual.spread
     return [
         ("folds", f"{folds.number}, each {spec.test_steps} steps earlier than the one before"),
         ("trained on", span),
         ("models", "one for each fold" if folds.refit else "one, of the oldest fold, forecasts all of them"),
-        ("periods", f"{usual['num_periods']} of {usual['period_steps']} steps"),
+        ("periods", f"{usual.num_periods} of {usual.period_steps} steps"),
         ("spread of the error", f"{spread:.0%} from one period to another" if spread is not None else "not known"),
     ]

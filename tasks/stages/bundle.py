@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import copy_bundle, read_card
+from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle, read_bundle_card
 from lstm_model.contracts.decision import Decision
+from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
@@ -19,7 +19,7 @@ from tasks.stages.stage_outputs import DECISION, SCALES, forecasts_of, scales_of
 
 def unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:
     """The champion, where its bundle holds this very model: nothing is left to decide. Else None."""
-    if champion is None or read_card(store.path(champion))["model_sha256"] != model.sha256:
+    if champion is None or read_bundle_card(store.path(champion)).model_sha256 != model.sha256:
         return None
     return champion
 
@@ -51,29 +51,29 @@ def bundle(
 
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
     found = scores_of(scores, store)
-    card = {
-        "model_sha256": model.sha256,
-        "series_sha256": series.sha256,
-        "config": config.model_dump(mode="json"),
-        "plan": plan.model_dump(mode="json"),
-        "decision": decided.model_dump(mode="json"),
-        "scores": found.records() if found else [],
-        "envelope": envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
+    facts = BundleFacts(
+        model_sha256=model.sha256,
+        series_sha256=series.sha256,
+        config=config.model_dump(mode="json"),
+        plan=plan.model_dump(mode="json"),
+        decision=decided,
+        scores=found.records() if found else [],
+        envelope=envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
         if found
         else None,
-        "envelope_before_drift": _envelope_before(predecessor, store),
-    }
+        envelope_before_drift=_envelope_before(predecessor, store),
+    )
     with store.create(BUNDLE) as draft:
-        copy_bundle(store.path(model), draft.folder, card)
+        copy_bundle(store.path(model), draft.folder, facts)
         if found:
             shutil.copyfile(store.path(scores) / SCALES, draft.folder / SCALES)
         draft.num_rows = model.num_rows
     return draft.artifact
 
 
-def _envelope_before(predecessor: Artifact | None, store: Store) -> Any:
+def _envelope_before(predecessor: Artifact | None, store: Store) -> Envelope | None:
     """Of the champion before drift, through any number of retrainings because of it."""
     if predecessor is None:
         return None
-    card = read_card(store.path(predecessor))
-    return card.get("envelope_before_drift") or card["envelope"]
+    card = read_bundle_card(store.path(predecessor))
+    return card.envelope_before_drift or card.envelope

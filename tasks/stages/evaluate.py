@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import covariates_of, read_card
+from lstm_model.contracts.bundle_card import name_covariates, read_model_card
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.storage.store import Draft, Store
@@ -77,13 +77,13 @@ def _save(table: pd.DataFrame, scale: pd.DataFrame, draft: Draft) -> None:
 
 def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Store) -> Windows:
     """Static covariates encoded with the model's own categories: an older model does not know what came later."""
-    card = read_card(store.path(model))
-    names = covariates_of(card).static
+    card = read_model_card(store.path(model))
+    names = name_covariates(card.covariates).static
     if not names or not len(windows):
         return windows
     from lstm_model.series.series_table import encode_static
     from lstm_model.windows.in_memory import static_rows
 
-    known = card["covariates"]["static_categories"]
-    rows = encode_static(store.path(series) / TABLE, names, known=known)["rows"]
+    known = card.covariates.static_categories
+    rows = encode_static(store.path(series) / TABLE, names, known=known).rows
     return replace(windows, static_KS=static_rows(windows.unique_ids, rows))

@@ -6,7 +6,7 @@ from prefect import task
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.bundle_card import covariates_of, read_card
+from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card, read_model_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
 from lstm_model.storage.store import Store
@@ -28,8 +28,8 @@ def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store
     """The champion as it is compared; without one, or with one that answers another question, there is none."""
     if champion is None:
         return Rivalry()
-    card = read_card(store.path(champion))
-    spec, covariates = Plan.model_validate(card["plan"]).window, covariates_of(card)
+    card = read_bundle_card(store.path(champion))
+    spec, covariates = card.read_plan().window, name_covariates(card.covariates)
     ours = config.covariates
     missing = {*covariates.past, *covariates.future, *covariates.static} - {*ours.past, *ours.future, *ours.static}
     changes = [
@@ -81,7 +81,7 @@ def gate(
             settings=rules,
         )
         models = [model, *([rivalry.champion] if rivalry.champion else [])]
-        seen = [SeenThrough.from_card(read_card(store.path(one))) for one in models]
+        seen = [SeenThrough.from_card(read_model_card(store.path(one))) for one in models]
         other = forecasts_of(standing, store) if standing and standing.num_rows else None
         table = common_targets(forecasts_of(scores, store), other, seen=seen, gate=judged_by)
     else:

@@ -34,7 +34,7 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
     if not filled:
         raise DataError(store.meta(shards[0])["findings"][0]["message"])
     tables = [store.path(shard) / TABLE for shard in filled]
-    found = [encode_static(table, covariates.static)["categories"] for table in tables]
+    found = [encode_static(table, covariates.static).categories for table in tables]
     meta = store.meta(whole) if whole else _merged(shards, filled, store)
     meta["categories"] = merge_categories(found, most=MAX_CATEGORIES)
     meta["shards"] = [shard.model_dump() for shard in filled]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from prefect import task
@@ -11,6 +10,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.resolved import Resolved
+from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import Subject, scores_of
@@ -20,10 +20,9 @@ from tasks.stages.stage_outputs import Subject, scores_of
 def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
     from lstm_model.reporting.report import Report, Setting, picture, render_html, render_markdown
-    from lstm_model.windows.layout import ABOUT
 
     facts, trained = store.meta(about.series), store.meta(about.model)
-    cut = json.loads((store.path(about.windows) / ABOUT).read_text())
+    cut = read_windows_meta(store.path(about.windows))
     content = Report(
         name=resolved.config.name,
         scores=scores_of(about.scores, store),
@@ -53,11 +52,11 @@ def _order(plots: Artifact, store: Store) -> list[str]:
     return order
 
 
-def _data_facts(facts: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, str]]:
+def _data_facts(facts: dict[str, Any], cut: WindowsMeta) -> list[tuple[str, str]]:
     """What the data are and how they were split."""
-    profile, counts = facts["profile"], about["windows"]
-    own = " at the latest: each series by its own end" if about["align"] == "end" else ""
-    cutoffs = {split: _shown(cutoff) + own for split, cutoff in about["cutoffs"].items()}
+    profile, counts = facts["profile"], cut.windows
+    own = " at the latest: each series by its own end" if cut.align == "end" else ""
+    cutoffs = {split: _shown(cutoff) + own for split, cutoff in cut.cutoffs.items()}
     return [
         ("series", f"{profile['num_series']:,}"),
         ("observed values", f"{profile['num_observed']:,}"),

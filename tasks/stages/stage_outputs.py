@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
@@ -141,4 +141,4 @@ def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
 
 def decision_of(bundle: Artifact, store: Store) -> Decision:
     """What was decided about a bundle when it was made."""
-    return Decision.model_validate(read_card(store.path(bundle))["decision"])
+    return read_bundle_card(store.path(bundle)).decision

@@ -15,14 +15,15 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from prefect import task
 from prefect.logging import get_run_logger
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY, stage_key
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from lstm_model.compute.device import DeviceChoice
     from lstm_model.training.checkpoint import Checkpoint
     from lstm_model.training.dataset import TrainingData
+    from lstm_model.training.leakage import Seen
     from lstm_model.training.progress import Progress
     from lstm_model.training.train import Fitted
-    from lstm_model.training.warm_start import Parent, Start
+    from lstm_model.training.warm_start import Parent
     from lstm_model.windows.in_memory import Windows
 
 Result = TypeVar("Result")
@@ -72,10 +74,9 @@ def train(
     from lstm_model.training.checkpoint import open_checkpoint
     from lstm_model.training.dataset import load_training
     from lstm_model.training.leakage import Seen
-    from lstm_model.windows.layout import ABOUT
 
     folders, plan = folders_of(windows, store), Plan(window=spec, model=model, training=training)
-    about = json.loads((store.path(windows) / ABOUT).read_text())
+    meta = read_windows_meta(store.path(windows))
     data = load_training(folders, spec, training)
     # However many processes train: a training that some began goes on in others.
     alone = training.model_copy(update={"workers": 1})
@@ -83,12 +84,12 @@ def train(
     digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
     with forwarded_logs("lstm_model"):
         parent = _before(parent, windows, plan, store)
-        origin, start = _origin(parent, store, plan=plan, about=about, splits=data.covers)
+        origin, start = _origin(parent, store, plan=plan, meta=meta, splits=data.covers)
         device = select_device(training.device, training.precision, lock_folder=LOCKS)
         with _held(device, training), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            job = Job(tuple(folders), plan, about["scaler"], device, checkpoint.path, checkpoint.key, origin)
+            job = Job(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
             fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop)
     fitted.notes += data.notes
     start = fitted.start if origin else start
@@ -96,10 +97,10 @@ def train(
     with store.create("model") as draft:
         ancestor = origin.seen if origin and start.parent else None
         seen = Seen.in_windows(*data.covers, by_series=spec.align == "end", ancestor=ancestor)
-        card = {**card_of(windows, about, fitted, device), **seen.card(), **start.card()}
+        card = card_of(windows, meta, fitted, device, seen=seen, start=start)
         _save(draft.folder, fitted, card)
         draft.num_rows = len(data.train)
-        draft.meta = {key: card[key] for key in ("best_step", "notes", "device", "precision")}
+        draft.meta = card.model_dump(include={"best_step", "notes", "device", "precision"})
     checkpoint.remove()
     return draft.artifact
 
@@ -170,26 +171,26 @@ def listening(work: Callable[[], Result], stop: Event) -> Result:
 def _before(bundle: Artifact | None, windows: Artifact, plan: Plan, store: Store) -> Artifact | None:
     """The bundle to go on from; or, where this training has made it, what that went on from: the same bytes again."""
     try:
-        card = read_card(store.path(bundle)) if bundle else None
+        card = read_bundle_card(store.path(bundle)) if bundle else None
     except ValueError:
         return bundle  # what is wrong with it is told where it is read
-    if card is None or (card["windows_sha256"], card.get("plan")) != (windows.sha256, plan.model_dump(mode="json")):
+    if card is None or (card.windows_sha256, card.plan) != (windows.sha256, plan.model_dump(mode="json")):
         return bundle
-    sha256 = card["warm"]["parent"]
+    sha256 = card.warm and card.warm.parent
     return Artifact(kind=BUNDLE, sha256=sha256, num_rows=0) if sha256 else None
 
 
 def _origin(
-    bundle: Artifact | None, store: Store, *, plan: Plan, about: dict[str, Any], splits: tuple[Windows, Windows]
+    bundle: Artifact | None, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> tuple[Parent | None, Start]:
     """The weights to go on from, or why there are none."""
-    from lstm_model.training.warm_start import ColdStartError, Start, find_parent
+    from lstm_model.training.warm_start import ColdStartError, find_parent
 
     if bundle is None:
         return None, Start()
     parent: Parent | None
     try:
-        parent = find_parent(bundle, store, plan=plan, about=about, splits=splits)
+        parent = find_parent(bundle, store, plan=plan, meta=meta, splits=splits)
     except ColdStartError as error:
         parent, start = None, Start(reason=str(error))
     else:
@@ -198,7 +199,7 @@ def _origin(
     return parent, start
 
 
-def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:
+def _save(folder: Path, fitted: Fitted, card: ModelCard) -> None:
     from safetensors.torch import save_file
 
     from lstm_model.forecast.bundle import save_bundle
@@ -211,16 +212,20 @@ def _save(folder: Path, fitted: Fitted, card: dict[str, Any]) -> None:
         save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()}, folder / SEARCHED)
 
 
-def card_of(windows: Artifact, about: dict[str, Any], fitted: Fitted, device: DeviceChoice) -> dict[str, Any]:
-    """Where a model comes from: enough to explain a forecast years later."""
-    return {
-        "windows_sha256": windows.sha256,
-        "cutoffs": about["cutoffs"],
-        "frequency": about["frequency"],
-        "covariates": {key: about[key] for key in ("past", "future", "static_columns", "static_categories")},
-        "best_step": fitted.best_step,
-        "notes": fitted.notes,
-        "device": device.torch_device.type,
-        "precision": fitted.precision,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
-    }
+def card_of(
+    windows: Artifact, meta: WindowsMeta, fitted: Fitted, device: DeviceChoice, *, seen: Seen, start: Start
+) -> ModelCard:
+    """Return where a model comes from: what it was trained on, how, and what it has seen."""
+    return ModelCard(
+        **dict(seen.card()),
+        windows_sha256=windows.sha256,
+        cutoffs=meta.cutoffs,
+        frequency=meta.frequency,
+        covariates=meta.covariates,
+        best_step=fitted.best_step,
+        notes=fitted.notes,
+        device=device.torch_device.type,
+        precision=fitted.precision,
+        versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
+        warm=start,
+    )

@@ -19,6 +19,7 @@ from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.store import Store
 from tasks.actions.monitor import _is_new
+from tests.factories import bundle_card, envelope_of
 
 DAY = 24
 START = np.datetime64("2024-01-01T00:00:00", "us")
@@ -95,7 +96,8 @@ class Problem:
         tested = tested.rename(columns={"median": "lstm"})
         scales = pd.DataFrame({"unique_id": ["a", "b", "c"], "mase_scale": 0.25, "rmsse_scale": 0.3})
         shape = InputShape(context=48, horizon=DAY, season=DAY, past=0, future=0, static=0)
-        card = {"plan": PLAN.model_dump(mode="json"), "envelope": envelope(tested, scales=scales, spec=PLAN.window)}
+        usual = envelope(tested, scales=scales, spec=PLAN.window)
+        card = bundle_card(plan=PLAN.model_dump(mode="json"), envelope=usual)
         with self.store.create("bundle") as draft:
             save_bundle(draft.folder, Forecaster(build_network(PLAN.model, shape, {}), PLAN.model, shape), card)
             scales.to_parquet(draft.folder / "scales.parquet")
@@ -138,7 +140,7 @@ def here(api_url):
 
 def test_a_champion_is_new_until_its_forecasts_for_most_series_are_old(tmp_path):
     problem = Problem(tmp_path, "panel", days=24)
-    ledger, usual, end = Ledger(problem.store), {"period_steps": DAY, "frequency": "h"}, problem.time(24 * DAY - 1)
+    ledger, usual, end = Ledger(problem.store), envelope_of(period_steps=DAY, frequency="h"), problem.time(24 * DAY - 1)
 
     def is_new(version):
         issued = ledger.cutoffs()
@@ -216,7 +218,7 @@ def test_a_backtest_of_the_same_plan_says_better_what_is_normal(here, tmp_path):
         "envelope"
     ]
     longer = own | {"num_periods": 32, "log_error": own["log_error"] * 4, "miss": own["miss"] * 4}
-    kept = {"plan": PLAN.model_dump(mode="json"), "envelope": longer}
+    kept = {"plan": PLAN.model_dump(mode="json"), "envelope": longer, "series_sha256": "0" * 64}
     (problem.store.root / "envelope.json").write_text(json.dumps(kept))
     assert problem.monitor().compared_with == "the backtest, 32 periods of 24 steps"
     kept["plan"]["model"]["hidden_dim"] = 8

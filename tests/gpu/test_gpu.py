@@ -9,6 +9,7 @@ from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowS
 from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.training.train import fit
 from lstm_model.windows.in_memory import Windows
+from tests.factories import model_card
 
 # ruff: noqa: C408
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here")
@@ -62,7 +63,7 @@ def test_training_on_the_gpu_beats_seasonal_naive_and_moves_to_a_cpu(precision, 
     on_gpu = fitted.forecaster.predict(test)
     ours, naive = error(on_gpu, test)
     assert ours < 0.7 * naive
-    save_bundle(tmp_path, fitted.forecaster, {})
+    save_bundle(tmp_path, fitted.forecaster, model_card())
     np.testing.assert_allclose(load_bundle(tmp_path, device="cpu").predict(test), on_gpu, rtol=1e-2, atol=0.05)
 
 

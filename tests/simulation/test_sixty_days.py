@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.server import SERVER_SETTINGS
 from lstm_model.contracts.artifact import version_of
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.lifecycle.ledger import Ledger
@@ -158,7 +158,7 @@ class World:
         if champion is not None:
             self.store.verify(champion)
             load_bundle(self.store.path(champion))
-            assert read_card(self.store.path(champion))["decision"]["verdict"] == "promote"
+            assert read_bundle_card(self.store.path(champion)).decision.verdict == "promote"
 
     def drift_runs(self, client):
         deployment = client.read_deployment_by_name("retrain/load")

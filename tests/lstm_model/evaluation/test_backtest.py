@@ -100,8 +100,8 @@ def test_folds_are_scored_drawn_and_make_one_long_envelope(table, tmp_path):
     assert [row[4] for row in shown.rows] == ["+0%"] * 3
     assert shown.head[-1] == "inside 80%" and shown.rows[-1][0] == "2024-01-18 23:00:00"
     usual = envelope(pooled(tables), scales=scale, spec=SPEC)
-    assert usual["period_steps"] == 24 and usual["num_periods"] == 6, "three tests of two days each"
-    assert usual["error"] == pytest.approx(folds["lstm"].mean(), rel=0.05)
+    assert usual.period_steps == 24 and usual.num_periods == 6, "three tests of two days each"
+    assert usual.error == pytest.approx(folds["lstm"].mean(), rel=0.05)
     assert plot_folds(folds).axes[0].get_ylabel() == "MASE"
     page = Report(name="panel, backtest", scores=None, tables=[shown])
     for text in (render_html(page), render_markdown(page)):

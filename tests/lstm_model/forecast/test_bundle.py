@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.contracts.bundle_card import read_card
+from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.forecast.calibrate import (
@@ -21,6 +21,7 @@ from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.training.validation import seen_in
 from lstm_model.windows.in_memory import Windows
+from tests.factories import bundle_card, model_card
 
 SPEC = {
     "kind": "mixture",
@@ -84,19 +85,20 @@ def test_other_windows_are_refused(forecaster):
 
 
 def test_a_bundle_forecasts_as_before(forecaster, windows, tmp_path):
-    save_bundle(tmp_path, forecaster, {"scores": {"mae": 1.5}})
+    card = bundle_card(scores=[{"model": "lstm", "mae": 1.5}])
+    save_bundle(tmp_path, forecaster, card)
     state = torch.get_rng_state()
     loaded = load_bundle(tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(loaded.predict(windows), forecaster.predict(windows))
     assert (loaded.spec, loaded.shape, loaded.scaler) == (forecaster.spec, forecaster.shape, forecaster.scaler)
-    assert read_card(tmp_path) == {"scores": {"mae": 1.5}}
+    assert read_bundle_card(tmp_path) == card
     assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "bundle.json"}
 
 
 def test_the_bytes_of_a_bundle_are_deterministic(forecaster, tmp_path):
     for name in ("a", "b"):
-        save_bundle(tmp_path / name, forecaster, {"y": 1, "x": 2})
+        save_bundle(tmp_path / name, forecaster, model_card(versions={"y": "1", "x": "2"}))
     for file in ("model.safetensors", "bundle.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -130,7 +132,7 @@ def _retouch(file):
     ],
 )
 def test_a_damaged_bundle_is_a_clear_error(forecaster, tmp_path, name, damage):
-    save_bundle(tmp_path, forecaster, {"mae": 1.5})
+    save_bundle(tmp_path, forecaster, model_card())
     damage(tmp_path / name)
     with pytest.raises(ValueError, match=name):
         load_bundle(tmp_path)

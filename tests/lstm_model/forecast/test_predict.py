@@ -1,6 +1,5 @@
 """Forecasts of what comes next, and the command that makes them without Prefect."""
 
-import json
 import pickle
 import shutil
 import subprocess
@@ -12,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from lstm_model.contracts.bundle_card import covariates_of
+from lstm_model.contracts.bundle_card import name_covariates
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Columns, Covariates, ModelSpec, PipelineConfig, Source, WindowSpec
+from lstm_model.contracts.windows_meta import EncodedCovariates, read_windows_meta
 from lstm_model.forecast.__main__ import main
 from lstm_model.forecast.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.forecast.calibrate import Calibration
@@ -27,6 +27,7 @@ from lstm_model.reporting.figures import to_png
 from lstm_model.storage.store import hash_file
 from lstm_model.windows.in_memory import load_windows
 from lstm_model.windows.segments import write_windows
+from tests.factories import model_card, windows_meta
 
 ROOT = Path(__file__).parents[3]
 CONTEXT, HORIZON, STEPS = 12, 4, 60
@@ -66,11 +67,6 @@ def table(tmp_path):
     return write
 
 
-def card_for(about, **extra):
-    covariates = {key: about[key] for key in ("past", "future", "static_columns", "static_categories")}
-    return {"frequency": about["frequency"], "covariates": covariates, **extra}
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A bundle with every kind of covariate, and the windows of the data behind it."""
@@ -78,17 +74,17 @@ def made(tmp_path_factory):
     panel(steps=STEPS).assign(y=lambda t: t["y"].fillna(55.0), observed=True).to_parquet(folder / "series.parquet")
     write_windows(folder / "series.parquet", folder / "windows", spec=SPEC, covariates=COVARIATES)
 
-    about = json.loads((folder / "windows" / "windows.json").read_text())
+    meta = read_windows_meta(folder / "windows")
     spec = ModelSpec(
         kind="mixture", hidden_dim=8, layer_dim=1, segment=4, dropout=0.1, normalisation="mean_std", levels=(0.8, 0.95)
     )
     torch.manual_seed(0)
     shape = InputShape(CONTEXT, HORIZON, 7, past=1, future=1, static=3)
-    network = build_network(spec, shape, about["scaler"])
+    network = build_network(spec, shape, meta.scaler)
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
-    forecaster = Forecaster(network, spec, shape, about["scaler"], Calibration(np.full((2, HORIZON), 0.1, np.float32)))
-    save_bundle(folder / "bundle", forecaster, card_for(about))
+    forecaster = Forecaster(network, spec, shape, meta.scaler, Calibration(np.full((2, HORIZON), 0.1, np.float32)))
+    save_bundle(folder / "bundle", forecaster, model_card(meta))
     return folder
 
 
@@ -149,15 +145,15 @@ def test_an_unknown_category_is_zero_in_all_columns(made, table):
 
     known = {"region": ["north", "south"]}
     encoded = encode_static(table(panel("ab", region=["north", "west"])), ("region", "size"), known=known)
-    assert encoded["columns"] == ["region=north", "region=south", "size"]
-    assert encoded["rows"] == {"a": [1.0, 0.0, 100.0], "b": [0.0, 0.0, 101.0]}
+    assert encoded.columns == ["region=north", "region=south", "size"]
+    assert encoded.rows == {"a": [1.0, 0.0, 100.0], "b": [0.0, 0.0, 101.0]}
     with pytest.raises(ValueError, match=r"'size' has text in it .*'a': 'big'.*trained on numbers"):
         encode_static(table(panel("ab").assign(size="big")), ("region", "size"), known=known)
 
 
 def test_covariates_keep_their_order_and_names():
     kept = {"static_columns": ["size", "kind=a=1", "kind=b", "age"], "static_categories": {"kind": ["a=1", "b"]}}
-    assert covariates_of({"covariates": {**kept, "past": ["w"], "future": []}}) == Covariates(
+    assert name_covariates(EncodedCovariates(**kept, past=["w"], future=[])) == Covariates(
         static=("size", "kind", "age"), past=("w",)
     )
 
@@ -224,9 +220,8 @@ def test_the_tutorials_network_knows_the_median_alone(table, tmp_path):
         kind="tutorial", hidden_dim=4, layer_dim=1, segment=1, dropout=0, normalisation="none", levels=(0.8,)
     )
     shape = InputShape(8, 1, 1)
-    nothing = {"past": [], "future": [], "static_columns": [], "static_categories": {}}
     forecaster = Forecaster(build_network(spec, shape), spec, shape)
-    save_bundle(tmp_path / "bundle", forecaster, {"frequency": "1", "covariates": nothing})
+    save_bundle(tmp_path / "bundle", forecaster, model_card(windows_meta(frequency="1")))
     result = forecast(tmp_path / "bundle", table(frame)).table
     assert result.drop(columns=["mean", "median"]).to_dict("records") == [
         {"unique_id": "sine", "cutoff": 29, "ds": 30, "step": 1}
@@ -271,8 +266,8 @@ def test_a_csv_is_forecast_where_there_is_no_prefect(made, tmp_path, table):
     )  # fmt: skip
     forecaster = load_bundle(made / "bundle")
 
-    about = json.loads((made / "windows" / "windows.json").read_text())
-    save_bundle(tmp_path / "bundle", forecaster, card_for(about, config=config.model_dump(mode="json")))
+    card = model_card(read_windows_meta(made / "windows"), config=config.model_dump(mode="json"))
+    save_bundle(tmp_path / "bundle", forecaster, card)
     frame = panel()
     expected = forecast(tmp_path / "bundle", table(frame)).table
     names = {"unique_id": "shop", "ds": "day", "y": "sold"}

@@ -1,7 +1,5 @@
 """What errors normally look like, and that what is missing does not look like change."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,15 +59,15 @@ def test_an_envelope_holds_the_errors_by_step_series_and_period():
     windows = np.stack([noise[:, c : c + 24] for c in range(169)], axis=1)
     table = forecasts(windows * profile * size)
     found = envelope(table, scales=scales_of(table), spec=SPEC)
-    assert found["num_periods"] == 8 and found["num_cutoffs"] == 169 and found["period_steps"] == 24
-    assert found["by_series"] == pytest.approx({"s0": 0.5, "s1": 1.0, "s2": 0.25}, rel=0.02)
-    assert found["error"] == pytest.approx(np.mean([0.5, 1.0, 0.25]), rel=0.02)
-    np.testing.assert_allclose(found["by_step"], profile, rtol=0.05)
-    assert set(found["coverage"]) == {"80", "97_5"} and found["coverage"]["97_5"] == 1.0
+    assert found.num_periods == 8 and found.num_cutoffs == 169 and found.period_steps == 24
+    assert found.by_series == pytest.approx({"s0": 0.5, "s1": 1.0, "s2": 0.25}, rel=0.02)
+    assert found.error == pytest.approx(np.mean([0.5, 1.0, 0.25]), rel=0.02)
+    np.testing.assert_allclose(found.by_step, profile, rtol=0.05)
+    assert set(found.coverage) == {"80", "97_5"} and found.coverage["97_5"] == 1.0
     expected = np.mean(np.abs(windows * profile * size) <= 1.0)
-    assert found["coverage"]["80"] == pytest.approx(expected, abs=1e-4)
-    np.testing.assert_allclose(found["log_error"], 0, atol=0.05)
-    assert len(json.dumps(found)) < 3000
+    assert found.coverage["80"] == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_allclose(found.log_error, 0, atol=0.05)
+    assert len(found.model_dump_json()) < 3000
 
 
 def test_a_missing_series_and_a_missing_forecast_do_not_look_like_change():
@@ -102,13 +100,13 @@ def test_one_broken_sensor_moves_a_panel_little():
 def test_short_tests_perfect_forecasts_and_large_panels_have_an_envelope():
     one = forecasts(np.ones((1, 1, 24)))
     found = envelope(one, scales=scales_of(one), spec=SPEC)
-    assert (found["num_periods"], found["spread"], found["autocorrelation"]) == (1, None, None)
+    assert (found.num_periods, found.spread, found.autocorrelation) == (1, None, None)
     half = envelope(one[one["step"] <= 9], scales=scales_of(one), spec=SPEC)
-    assert half["num_periods"] == 1, "less than a period is one value all the same"
+    assert half.num_periods == 1, "less than a period is one value all the same"
     perfect = forecasts(np.zeros((2, 8, 24)), every=24)
-    assert np.isfinite(envelope(perfect, scales=scales_of(perfect), spec=SPEC)["log_error"]).all()
+    assert np.isfinite(envelope(perfect, scales=scales_of(perfect), spec=SPEC).log_error).all()
     many = forecasts(np.ones((MAX_SERIES + 1, 1, 24)))
-    assert envelope(many, scales=scales_of(many), spec=SPEC)["by_series"] is None
+    assert envelope(many, scales=scales_of(many), spec=SPEC).by_series is None
     with pytest.raises(ValueError, match="no envelope"):
         envelope(one.assign(y=np.nan), scales=scales_of(one), spec=SPEC)
 

@@ -10,6 +10,7 @@ from lstm_model.evaluation.error_scales import scales
 from lstm_model.lifecycle.cusum import CORRELATION, WIDER, Scale, run_chart, threshold
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.monitor import Piece, origin_of, watch
+from tests.factories import envelope_of
 
 STATED = Monitoring().periods_per_false_alarm
 DAY = 24
@@ -178,7 +179,7 @@ def test_a_long_serving_champion_has_the_same_evidence_at_each_look(monkeypatch)
 
 def test_periods_begin_where_most_series_were_first_forecast():
     issued = pd.DataFrame({"model_version": list("aaba"), "cutoff": [5, 90, 95, 99], "num_series": [1, 3, 3, 3]})
-    usual = {"period_steps": 24, "frequency": "1"}
+    usual = envelope_of(period_steps=24)
     assert origin_of(issued, champion="a", end=99, usual=usual) == 99, "since it came back"
     assert origin_of(issued[:2], champion="a", end=99, usual=usual) == 90, "an ended series has an earlier one"
     assert origin_of(issued, champion="b", end=99, usual=usual) is None
@@ -241,9 +242,9 @@ def test_only_forecasts_since_the_champion_came_count():
 def test_a_test_that_ended_badly_is_no_alarm_until_forecasts_are_bad_too():
     """The gate has judged the test; but where its last periods were bad already, one more is enough."""
     world = World(seed=5, days=8, changed_on=4)
-    calm = world.usual["log_error"]
-    bad = {"log_error": [*calm[:-1], 2.0], "miss": [*world.usual["miss"][:-1], 1.3]}
-    world.usual = world.usual | bad
+    calm = world.usual.log_error
+    bad = {"log_error": [*calm[:-1], 2.0], "miss": [*world.usual.miss[:-1], 1.3]}
+    world.usual = world.usual.model_copy(update=bad)
     assert world.watch(series=world.series(until=BEGIN + DAY)).status == "normal"
     worse = world.series(until=BEGIN + 5 * DAY)
     ledger = world.ledger()

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import save_file
 
 from lstm_model.compute.device import DeviceChoice
+from lstm_model.contracts.bundle_card import LastTargets, SeenRecord
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.series.series_table import no_covariates
@@ -19,6 +20,7 @@ from lstm_model.training.validation import Validation
 from lstm_model.training.warm_start import SEARCHED, ColdStartError, find_parent
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
+from tests.factories import model_card, windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, DAY = 36, 12, 12
@@ -38,7 +40,7 @@ def plan(model=(), window=(), **training) -> Plan:
 
 
 SHORT = plan(max_steps=2)
-ABOUT = {"frequency": "1", "past": [], "future": [], "static_columns": [], "static_categories": {}}
+META = windows_meta(frequency="1")
 
 
 def series(num_series=5, num_steps=400):
@@ -73,10 +75,9 @@ def keep(store, splits, fitted, *, by_series=False, parent=None, **changes):
     """The fitted model as a bundle in the store."""
     ancestor = parent.seen if parent and fitted.start.parent else None
     seen = Seen.in_windows(*splits, by_series=by_series, ancestor=ancestor)
-    covariates = {key: ABOUT[key] for key in ABOUT if key != "frequency"}
-    card = {"frequency": "1", "covariates": covariates, **seen.card(), **fitted.start.card(), **changes}
+    card = model_card(META, **{**dict(seen.card()), "warm": fitted.start, **changes})
     with store.create("bundle") as draft:
-        save_bundle(draft.folder, fitted.forecaster, {key: value for key, value in card.items() if value is not None})
+        save_bundle(draft.folder, fitted.forecaster, card)
         if fitted.searched:
             save_file(dict(fitted.searched.network.state_dict()), draft.folder / SEARCHED)
     return draft.artifact
@@ -91,8 +92,8 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def find(bundle, store, settings, splits, **about):
-    return find_parent(bundle, store, plan=settings, about={**ABOUT, **about}, splits=splits)
+def find(bundle, store, settings, splits, **changes):
+    return find_parent(bundle, store, plan=settings, meta=META.model_copy(update=changes), splits=splits)
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +182,16 @@ def test_what_changes_no_weight_does_not_matter(store, old):
 
 
 @pytest.mark.parametrize(
-    ("about", "reason"),
+    ("inputs", "reason"),
     [
         ({"frequency": "h"}, "frequency 1 → h"),
         ({"past": ["rain"]}, "past [] → ['rain']"),
         ({"static_columns": ["kind=a"]}, "static_columns [] → ['kind=a']"),
     ],
 )
-def test_other_inputs_begin_anew(about, reason, store, old):
+def test_other_inputs_begin_anew(inputs, reason, store, old):
     with pytest.raises(ColdStartError) as refusal:
-        find(old, store, SHORT, cut(312), **about)
+        find(old, store, SHORT, cut(312), **inputs)
     assert reason in str(refusal.value)
 
 
@@ -228,8 +229,8 @@ def test_what_ancestors_have_seen_is_remembered(store):
     train_windows, validation = cut([300, 250, 200, 300, 300])
     ancestor = Seen({"gone": 900, "S0": 10}, {"gone": 950, "S0": 20})
     card = Seen.in_windows(train_windows, validation, by_series=True, ancestor=ancestor).card()
-    assert card["seen_through"] == {"train": 900, "refit": 950}
-    assert card["seen_through_by_series"] == {"gone": 950, "S0": 323, "S1": 273, "S2": 223, "S3": 323, "S4": 323}
+    assert card.seen_through.model_dump() == {"train": 900, "refit": 950}
+    assert card.seen_through_by_series == {"gone": 950, "S0": 323, "S1": 273, "S2": 223, "S3": 323, "S4": 323}
     assert Seen.on_card(card, by_series=True).search["S1"] == 249
 
 
@@ -238,7 +239,9 @@ def test_what_was_seen_is_said_in_iso_dates():
     before = cut(300)
     dated = [replace(part, frequency="h", cutoff_W=np.repeat(dates[k], len(part))) for k, part in enumerate(before)]
     card = Seen.in_windows(*dated, by_series=False).card()
-    assert card == {"seen_through": {"train": "2024-01-01T12:00:00.000000", "refit": "2024-01-02T12:00:00.000000"}}
+    assert card == SeenRecord(
+        seen_through=LastTargets(train="2024-01-01T12:00:00.000000", refit="2024-01-02T12:00:00.000000")
+    )
     assert Seen.on_card(card, by_series=False).card() == card
 
 

@@ -12,6 +12,7 @@ import torch
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import World
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.windows_meta import write_windows_meta
 from lstm_model.series.series_table import no_covariates
 from lstm_model.training.checkpoint import Checkpoint
 from lstm_model.training.dataset import load_training
@@ -22,6 +23,7 @@ from lstm_model.windows.in_memory import Windows, load_windows
 from lstm_model.windows.layout import Segment
 from lstm_model.windows.segments import SplitWriter, layout_of
 from lstm_model.windows.stream import Streamed, StreamError, open_stream
+from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, SEASON = 24, 6, 12
@@ -57,9 +59,9 @@ def write(folder: Path, series: dict[str, np.ndarray], row_group_steps: int, mon
     finally:
         segments.ROW_GROUP_STEPS = before
     layouts = {split: layout_of(spec(), split) for split in ("train", "validation")}
-    about = {name: {s: getattr(at, name) for s, at in layouts.items()} for name in ("stride", "lead", "min_context")}
-    plain = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1", "past": [], "future": [], "static": {}}
-    (folder / "windows.json").write_text(json.dumps({**plain, **about}))
+    by_split = {name: {s: getattr(at, name) for s, at in layouts.items()} for name in ("stride", "lead", "min_context")}
+    geometry = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1"}
+    write_windows_meta(folder, windows_meta(**geometry, **by_split))
     return folder
 
 

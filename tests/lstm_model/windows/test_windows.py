@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from lstm_model.contracts.settings import Covariates, WindowSpec
+from lstm_model.contracts.windows_meta import SPLITS
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.series.series_table import last_observed, no_covariates, read_series
 from lstm_model.windows import segments
 from lstm_model.windows.in_memory import Windows, concat, load_newest, load_windows
-from lstm_model.windows.layout import SPLITS, Segment, read_segments
+from lstm_model.windows.layout import Segment, read_segments
 from lstm_model.windows.segments import plan_cutoffs, write_windows
 
 

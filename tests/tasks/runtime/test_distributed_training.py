@@ -1,6 +1,5 @@
 """A training that Ray Train shares among real processes, one of which is really killed."""
 
-import json
 import os
 import signal
 import threading
@@ -12,6 +11,7 @@ import pytest
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.windows_meta import write_windows_meta
 from lstm_model.series.series_table import no_covariates
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.training.dataset import load_training
@@ -19,6 +19,7 @@ from lstm_model.training.train import fit
 from lstm_model.windows import segments
 from lstm_model.windows.layout import Segment
 from tasks.runtime.distributed_training import DistributedTrainingError, Job, fit_on_workers
+from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON = 24, 6
@@ -48,9 +49,9 @@ def job(folder: Path, **training) -> Job:
                 part, none = y[first:last], no_covariates(last - first)
                 writer.add(Segment(name, first, 0, part, np.isfinite(part), none, none))
     each = {split: segments.layout_of(plan().window, split) for split in ("train", "validation")}
-    about = {name: {s: getattr(at, name) for s, at in each.items()} for name in ("stride", "lead", "min_context")}
-    plain = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1", "past": [], "future": [], "static": {}}
-    (folder / "windows.json").write_text(json.dumps({**plain, **about}))
+    by_split = {name: {s: getattr(at, name) for s, at in each.items()} for name in ("stride", "lead", "min_context")}
+    geometry = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1"}
+    write_windows_meta(folder, windows_meta(**geometry, **by_split))
     path = folder / "checkpoints" / "a.safetensors"
     return Job((folder,), plan(**training), {}, CPU, path, "a" * 16)
 
