@@ -19,6 +19,7 @@ from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import Frame
+from lstm_model.contracts.stage_meta import PanelMeta, SeriesMeta
 from lstm_model.storage.store import Store
 
 if TYPE_CHECKING:
@@ -78,21 +79,20 @@ def folders_of(artifact: Artifact, store: Store) -> list[Path]:
 
 def frame_of(series: Artifact, store: Store) -> Frame | None:
     """What its shards must know of a panel; None where it is one table."""
-    meta = store.meta(series)
-    if "shards" not in meta:
+    if "shards" not in store.meta(series):
         return None
-    facts = Profile.model_validate(meta["profile"])
-    return Frame(end=facts.end, frequency=facts.frequency, categories=meta["categories"])
+    meta = store.read_meta(series, PanelMeta)
+    return Frame(end=meta.profile.end, frequency=meta.profile.frequency, categories=meta.categories)
 
 
 def profile_of(series: Artifact, store: Store) -> Profile:
     """The facts that choices rest on."""
-    return Profile.model_validate(store.meta(series)["profile"])
+    return store.read_meta(series, SeriesMeta).profile
 
 
 def source_of(series: Artifact, store: Store) -> Source:
     """The source with what was inferred filled in: layout and columns."""
-    return Source.model_validate(store.meta(series)["source"])
+    return store.read_meta(series, SeriesMeta).source
 
 
 def target_of(series: Artifact, store: Store) -> str:

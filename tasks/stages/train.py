@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
@@ -100,7 +101,7 @@ def train(
         card = card_of(windows, meta, fitted, device, seen=seen, start=start)
         _save(draft.folder, fitted, card)
         draft.num_rows = len(data.train)
-        draft.meta = card.model_dump(include={"best_step", "notes", "device", "precision"})
+        draft.meta = ModelMeta.model_validate(card.model_dump()).to_json()
     checkpoint.remove()
     return draft.artifact
 
