@@ -25,7 +25,16 @@ from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.monitor import LOOK_BACK, Piece, Status, Watch, better_known, first_cutoff, origin_of, watch
+from lstm_model.lifecycle.monitor import (
+    LOOK_BACK,
+    DriftCheck,
+    Piece,
+    Status,
+    better_known,
+    first_cutoff,
+    origin_of,
+    watch,
+)
 from lstm_model.lifecycle.registry import Registry, version_of
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
@@ -245,7 +254,7 @@ def _told(store: Store) -> list[str | None]:
     return [record.get("champion"), record.get("evidence")]
 
 
-def _draw(found: Watch, usual: Envelope, store: Store) -> str | None:
+def _draw(found: DriftCheck, usual: Envelope, store: Store) -> str | None:
     if found.periods.empty:
         return None
     store.home.write(PLOT, to_png(plot_watch(found, usual)))

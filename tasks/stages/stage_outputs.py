@@ -107,7 +107,7 @@ def scores_of(scores: Artifact, store: Store) -> Scores | None:
     return Scores.from_folder(store.path(scores)) if scores.num_rows else None
 
 
-class Verdict(BaseModel):
+class ScoreSummary(BaseModel):
     """Of the scores, what a person is told at the end of a run."""
 
     verdict: str
@@ -116,13 +116,13 @@ class Verdict(BaseModel):
     notes: list[str]
 
 
-def verdict_of(scores: Artifact, store: Store) -> Verdict | None:
+def verdict_of(scores: Artifact, store: Store) -> ScoreSummary | None:
     """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
     if not scores.num_rows:
         return None
     kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
     total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
-    return Verdict(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
+    return ScoreSummary(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
 
 
 def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:

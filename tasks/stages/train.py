@@ -28,7 +28,7 @@ from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY, stage_key
-from tasks.runtime.distributed_training import Job, fit_on_workers
+from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.progress import shown_progress
 from tasks.stages.stage_outputs import HISTORY, folders_of
@@ -90,7 +90,7 @@ def train(
         with _held(device, training), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            job = Job(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
+            job = SharedTraining(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
             fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop)
     fitted.notes += data.notes
     start = fitted.start if origin else start
@@ -107,7 +107,7 @@ def train(
 
 
 def _fit(
-    job: Job,
+    job: SharedTraining,
     data: TrainingData,
     checkpoint: Checkpoint,
     on_progress: Callable[[Progress], None],
