@@ -34,7 +34,7 @@ from benchmarks.machine import ROOT, Result
 from benchmarks.strangers.catalogue import STRANGERS, part_of
 
 PORT = 4611
-CLEAR = 0.9
+CLEARLY_BETTER = 0.9
 """A ratio up to which seasonal naive is beaten clearly."""
 LIMIT_SECONDS = 1800
 BASELINES = ("seasonal_naive", "naive", "drift", "window_average")
@@ -221,7 +221,7 @@ def _summary_row(title: str, runs: list[Run]) -> str:
     finite = [ratio for ratio in ratios if math.isfinite(ratio)]
     mean = f"{math.exp(statistics.fmean(map(math.log, finite))):.3f}" if finite else "–"
     cells = [title, len(ratios), mean, f"{max(finite):.3f}" if finite else "–", sum(r < 1 for r in ratios)]
-    cells += [sum(r <= CLEAR for r in ratios), len(ratios) - len(finite)]
+    cells += [sum(r <= CLEARLY_BETTER for r in ratios), len(ratios) - len(finite)]
     return f"| {' | '.join(map(str, cells))} |"
 
 

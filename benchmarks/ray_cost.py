@@ -120,7 +120,7 @@ def train(folder: Path, workers: int, steps: int) -> float:
     from lstm_model.compute.device import select_device
     from lstm_model.training.dataset import load_training
     from lstm_model.training.train import fit
-    from tasks.runtime.distributed_training import Job, fit_on_workers
+    from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
     from tasks.stages.stage_outputs import folders_of
 
     ((cut,), run, plan) = scale.kept(folder, "windows"), scale.run_of(folder), scale.plan_of(folder)
@@ -132,7 +132,7 @@ def train(folder: Path, workers: int, steps: int) -> float:
     began = time.perf_counter()
     if workers > 1:
         with run.store.scratch("ray") as scratch:
-            job = Job(tuple(folders), plan, {}, device, scratch / "a.safetensors", "a")
+            job = SharedTraining(tuple(folders), plan, {}, device, scratch / "a.safetensors", "a")
             fit_on_workers(job, scratch, stop=Event())
     else:
         data = load_training(folders, plan.window, plan.training)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
-HOST = "127.0.0.1"
+LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 STARTUP_SECONDS = 120
 """The first start creates the database, which a slow disk does not manage in Prefect's 20 s."""
@@ -25,7 +25,7 @@ STOP_SECONDS = 20
 
 SERVER_SETTINGS = {
     # The UI calls the address that these name; with `prefect server start --port` it would still call port 4200.
-    "PREFECT_SERVER_API_HOST": HOST,
+    "PREFECT_SERVER_API_HOST": LOCALHOST,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # In memory, the default, a lease is lost with the server while the slot that it holds stays taken in the database:
@@ -59,7 +59,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """Whether it is on this machine alone, so that every run that it knows of was started here."""
-        return urlsplit(self.api_url).hostname in (HOST, "localhost", "::1")
+        return urlsplit(self.api_url).hostname in (LOCALHOST, "localhost", "::1")
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def running_server(port: int | None) -> Iterator[Server]:
             f"make serve PORT={number + 1} (python -m deployments.serve --port {number + 1})"
         )
     with _started(number) as log:
-        yield Server(f"http://{HOST}:{number}/api", started_here=True, log=log)
+        yield Server(f"http://{LOCALHOST}:{number}/api", started_here=True, log=log)
 
 
 def is_healthy(api_url: str) -> bool:
@@ -106,7 +106,7 @@ def is_taken(port: int) -> bool:
         # As the server binds: without it, connections of the last one that linger would count as a taken port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((LOCALHOST, port))
         except OSError:
             return True
     return False
@@ -116,7 +116,7 @@ def _wanted(port: int | None) -> str:
     configured = PREFECT_API_URL.value()
     if port is None and configured:
         return str(configured).rstrip("/")
-    return f"http://{HOST}:{port or DEFAULT_PORT}/api"
+    return f"http://{LOCALHOST}:{port or DEFAULT_PORT}/api"
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def _started(port: int) -> Iterator[Path]:
             start_new_session=True,
         )
     try:
-        _wait_until_healthy(server, f"http://{HOST}:{port}/api", log)
+        _wait_until_healthy(server, f"http://{LOCALHOST}:{port}/api", log)
         yield log
     finally:
         _stop(server)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 ROUNDS = 3
-CLEAR = 1.25
+CLEARLY_SLOWER = 1.25
 """How much slower the second best must be for the trial to end before its last round."""
 
 
@@ -57,7 +57,7 @@ class Threads:
     def _decide(self, *, last_round: bool) -> None:
         medians = {c: statistics.median(s) for c, s in self._seconds.items()}
         best, second = sorted(medians, key=lambda c: medians[c])[:2]
-        if last_round or medians[second] > CLEAR * medians[best]:
+        if last_round or medians[second] > CLEARLY_SLOWER * medians[best]:
             self.count = best
             torch.set_num_threads(best)
 

@@ -50,7 +50,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Seen:
+class CalibrationWindows:
     """Which series the windows of a calibration are of."""
 
     unique_ids: list[str]
@@ -61,7 +61,11 @@ class Seen:
 
 
 def calibrate(
-    forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], quantiles: tuple[float, ...], seen: Seen
+    forecast_WHQ: Floats,
+    y_WH: Floats,
+    observed_WH: NDArray[np.bool_],
+    quantiles: tuple[float, ...],
+    seen: CalibrationWindows,
 ) -> tuple[Calibration | None, str]:
     """Widths, then offsets; None where there is too little to calibrate on. A note says what was done.
 
@@ -84,7 +88,9 @@ def calibrate(
     return Calibration(offsets_JH, widths), note
 
 
-def relative_widths(forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], seen: Seen) -> Floats:
+def relative_widths(
+    forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], seen: CalibrationWindows
+) -> Floats:
     """Mean absolute error of each series in units of its intervals, beside the typical one, shrunk towards 1. (K,)"""
     half_WH = np.maximum(forecast_WHQ[..., -1] - forecast_WHQ[..., 0], 1e-6) / 2
     error_WH = np.where(observed_WH, np.abs(y_WH - _median(forecast_WHQ)) / half_WH, 0.0)

@@ -32,7 +32,7 @@ ERROR_SCALE = Scale(guess=0.3, least=0.05)
 """Of log errors: a third more or less from one period to the next; five percent are too little to act on."""
 MISS_SCALE = Scale(guess=0.15, least=0.03)
 """Of the arc sine of the root of the share outside: half of it is what 24 independent targets give."""
-START = 3
+START_PERIODS = 3
 """Periods of the test that the charts start from; they run over its others, and then over those since."""
 ENOUGH_OBSERVED = 0.5
 """A period counts when this share of its targets is known: the first few series to arrive may be unlike the rest."""
@@ -58,7 +58,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Watch:
+class DriftCheck:
     """What a look at the forecasts showed."""
 
     status: Status
@@ -93,7 +93,7 @@ def watch(
     champion: str,
     origin: Any = None,
     periods_per_false_alarm: int = 200,
-) -> Watch:
+) -> DriftCheck:
     """Compare what was forecast with what happened.
 
     Args:
@@ -107,21 +107,21 @@ def watch(
     """
     periods = realised(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
     if issued.empty:
-        return Watch("no forecasts", "No forecast has been issued yet.", None, periods, {})
+        return DriftCheck("no forecasts", "No forecast has been issued yet.", None, periods, {})
     counted = periods["counted"]
     if not counted.any():
         text = "No forecast period of the present champion is over yet; nothing can be said about it."
-        return Watch("waiting", text, None, periods, {})
+        return DriftCheck("waiting", text, None, periods, {})
     runs = _charts(periods[counted], usual, periods_per_false_alarm)
     for name, run in runs.items():
         periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
     limits = {name: run.threshold for name, run in runs.items()}
     ringing = {name: run for name, run in runs.items() if run.on and _live(run.alarms[-1], run, periods[counted]) >= 0}
     if not ringing:
-        return Watch("normal", _as_usual(periods[counted]), None, periods, limits)
+        return DriftCheck("normal", _as_usual(periods[counted]), None, periods, limits)
     latest = max(_live(run.alarms[-1], run, periods[counted]) for run in ringing.values())
     evidence = str(periods[counted]["end"].iloc[latest])
-    return Watch("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
+    return DriftCheck("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
 
 
 def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope) -> Any:
@@ -182,7 +182,7 @@ def realised(
     champion: str,
     origin: Any = None,
 ) -> pd.DataFrame:
-    """The periods of each model that are over, with their errors; see `watch`, `Watch.periods` and `origin_of`."""
+    """The periods of each model that are over, with their errors; see `watch`, `DriftCheck.periods` and `origin_of`."""
     by = ["model_version", "counted"]
     groups = issued.assign(counted=_counted(issued, issued, champion)).groupby(by, sort=False, observed=True)
     # With the first cutoff a period is one forecast where possible.
@@ -257,9 +257,9 @@ def _charts(counted: pd.DataFrame, usual: Envelope, periods_per_false_alarm: int
     for name, (live, test, scale, sign) in kinds.items():
         before, after = np.asarray(test, np.float64), live.to_numpy(np.float64)
         correlation = allowed_for(len(before), autocorrelation(before) if len(before) > 3 else None)
-        limit = threshold(min(START, len(before)), correlation, len(kinds) * periods_per_false_alarm)
-        values = sign * np.concatenate([before[START:], after])
-        runs[name] = run_chart(values, sign * before[:START], scale=scale, threshold=limit)
+        limit = threshold(min(START_PERIODS, len(before)), correlation, len(kinds) * periods_per_false_alarm)
+        values = sign * np.concatenate([before[START_PERIODS:], after])
+        runs[name] = run_chart(values, sign * before[:START_PERIODS], scale=scale, threshold=limit)
     return runs
 
 

@@ -17,12 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from lstm_model.contracts.bundle_card import SeenRecord
 from lstm_model.contracts.decision import Check, Decision, Verdict
 from lstm_model.contracts.forecast_columns import find_bounds, find_levels, name_bounds
 from lstm_model.contracts.settings import Promotion
 from lstm_model.evaluation.scores import MODEL
-from lstm_model.training.leakage import ds_of
+from lstm_model.training.leakage import Seen
 
 ENOUGH_CUTOFFS = 8
 """Cutoffs that do not overlap, from which a significance test says more than the margin alone."""
@@ -32,41 +31,6 @@ RIVAL, FLOOR = "champion", "seasonal_naive"
 
 class LeakError(ValueError):
     """A model would be judged on values that it has seen."""
-
-
-@dataclass(frozen=True)
-class SeenThrough:
-    """The last target that anything fitted has seen: training, refit, calibration and all ancestors of a warm start."""
-
-    of_all: Any
-    by_series: dict[str, Any]
-    """Where each series is cut at its own end; a series that is not named was not seen."""
-
-    @classmethod
-    def from_card(cls, card: SeenRecord) -> SeenThrough:
-        """Return what a model's card says.
-
-        Raises:
-            ValueError: it does not say it.
-        """
-        if card.seen_through is None:
-            raise ValueError("the model's card does not say what it has seen: no 'seen_through'")
-        by_series = card.seen_through_by_series or {}
-        return cls(ds_of(card.seen_through.refit), {unique_id: ds_of(ds) for unique_id, ds in by_series.items()})
-
-    def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
-        """Rows of windows whose every target lies after it."""
-        if not self.by_series:
-            before = np.asarray(table["cutoff"].to_numpy() >= self.of_all)
-            return before if before.all() else self._before_first_target(table)
-        never = table["cutoff"].min()
-        own = table["unique_id"].astype(str).map(self.by_series).fillna(never)
-        return np.asarray(table["cutoff"].to_numpy() >= own.to_numpy())
-
-    def _before_first_target(self, table: pd.DataFrame) -> NDArray[np.bool_]:
-        """By the first target: series whose steps fall on other days have cutoffs before that of all."""
-        first = table.groupby(["unique_id", "cutoff"], observed=True)["ds"].transform("min")
-        return np.asarray(first.to_numpy() > self.of_all)
 
 
 @dataclass(frozen=True)
@@ -84,7 +48,7 @@ class Gate:
 
 
 def common_targets(
-    challenger: pd.DataFrame, champion: pd.DataFrame | None, *, seen: Sequence[SeenThrough], gate: Gate
+    challenger: pd.DataFrame, champion: pd.DataFrame | None, *, seen: Sequence[Seen], gate: Gate
 ) -> pd.DataFrame:
     """The targets of both, side by side.
 

@@ -22,7 +22,7 @@ from lstm_model.networks.segmented import (
 from lstm_model.networks.smoothing import COUNT, smoothed_forecasts
 from lstm_model.windows.in_memory import Batch
 
-FACTS = 9
+NUM_FACTS = 9
 SHARPNESS = 5.0
 """The head's outputs times this weigh the forecasts: at usual learning rates the weights so move far enough in the few
 hundred steps that a training has."""
@@ -39,7 +39,7 @@ class MixtureForecaster(SegmentedLSTM):
 
     def __init__(self, spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> None:
         self.num_simple = COUNT + count_repeated_seasons(season=shape.season, context=shape.context)
-        super().__init__(spec, shape, scaler, outputs=len(spec.quantiles) + self.num_simple + 1, facts=FACTS)
+        super().__init__(spec, shape, scaler, outputs=len(spec.quantiles) + self.num_simple + 1, facts=NUM_FACTS)
         self._cycles = (shape.season, LONG_CYCLE * shape.season)
         self.skip = nn.Linear(shape.context, shape.horizon) if spec.linear_skip else None
         if self.skip is not None:

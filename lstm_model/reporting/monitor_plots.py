@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
 from lstm_model.evaluation.scores import MODEL
-from lstm_model.lifecycle.monitor import Watch
+from lstm_model.lifecycle.monitor import DriftCheck
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
@@ -37,7 +37,7 @@ CHART_DASHES: dict[str, Any] = {"error": "-", "too narrow": (0, (5, 1.5)), "too 
 SPREADS = 2
 
 
-def plot_watch(found: Watch, usual: Envelope) -> Figure:
+def plot_watch(found: DriftCheck, usual: Envelope) -> Figure:
     """Three panels over time: the error against its envelope, coverage, and the charts with their threshold.
 
     Args:
@@ -121,7 +121,7 @@ def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Envelope, shares: M
     name_axes(axes, x="", y="inside (grey: in the test)")
 
 
-def _draw_charts(axes: Axes, found: Watch) -> None:
+def _draw_charts(axes: Axes, found: DriftCheck) -> None:
     counted = found.periods[found.periods["counted"]]
     for name in found.thresholds:
         style = {"color": CHART_COLOURS[name], "linestyle": CHART_DASHES[name], "linewidth": 1.6}
@@ -132,7 +132,7 @@ def _draw_charts(axes: Axes, found: Watch) -> None:
     name_axes(axes, x="", y="summed deviations")
 
 
-def _mark_alarms(axes: Axes, found: Watch) -> None:
+def _mark_alarms(axes: Axes, found: DriftCheck) -> None:
     counted = found.periods[found.periods["counted"]]
     for end in sorted({
         end

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lstm_model.contracts.profile import Profile
 from lstm_model.timeline.time_axis import INTEGER
 
-CLEAR = 0.3
+CLEAR_PEAK = 0.3
 """Autocorrelation that a season must reach, and rise by, before an integer axis is taken to have one."""
 SAMPLE = 50
 LONG = 24
@@ -138,14 +138,14 @@ def _sample(shards: Sequence[Facts], tables: Sequence[Path]) -> list[NDArray[np.
 
 
 def _find_season(chosen: list[NDArray[np.float64]]) -> int | None:
-    """The lag of 2 to 200 at which the mean autocorrelation has a clear peak: a rise after a fall, both of `CLEAR`."""
+    """Find the lag of 2 to 200 at which the mean autocorrelation rises after a fall, both by `CLEAR_PEAK`."""
     if not chosen:
         return None
     most = min(200, min(len(y) for y in chosen) // 3)
     mean = np.mean([_autocorrelation(y, most) for y in chosen], axis=0)
     peaks = [lag for lag in range(2, most) if mean[lag] > mean[lag - 1] and mean[lag] >= mean[lag + 1]]
     best = max(peaks, key=lambda lag: float(mean[lag]), default=None)
-    if best is None or mean[best] < CLEAR or mean[best] - mean[:best].min() < CLEAR:
+    if best is None or mean[best] < CLEAR_PEAK or mean[best] - mean[:best].min() < CLEAR_PEAK:
         return None
     return best
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lstm_model.contracts.settings import Dataset
 
-START = np.datetime64("2024-01-01T00:00:00", "us")
+FIRST_HOUR = np.datetime64("2024-01-01T00:00:00", "us")
 TUTORIAL_STEPS = 1000
 
 
@@ -50,14 +50,14 @@ def panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -> pd.Data
         kept[index] = _rows_kept(rng, num_steps)
     ids = pd.array([f"S{index:05d}" for index in range(num_series)], dtype="str")
     series_N, step_N = np.nonzero(kept)
-    ds = (START + hours.astype("timedelta64[h]")).astype("datetime64[us]")
+    ds = (FIRST_HOUR + hours.astype("timedelta64[h]")).astype("datetime64[us]")
     return pd.DataFrame({"unique_id": ids.take(series_N), "ds": ds[step_N], "y": values[kept]})
 
 
 def _basis(hours: np.ndarray) -> np.ndarray:
     """Shape (5, T): two daily harmonics as sine and cosine pairs, and a weekend flag."""
     day = 2 * np.pi * hours / 24
-    weekend = ((START + hours.astype("timedelta64[h]")).astype("datetime64[D]").astype(np.int64) + 3) % 7 >= 5
+    weekend = ((FIRST_HOUR + hours.astype("timedelta64[h]")).astype("datetime64[D]").astype(np.int64) + 3) % 7 >= 5
     return np.stack([np.sin(day), np.cos(day), np.sin(2 * day), np.cos(2 * day), weekend.astype(float)])
 
 

@@ -16,15 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
+from lstm_model.contracts.stage_meta import StageMeta
 from lstm_model.storage.backend import HOST, Folder, Home
 
 if TYPE_CHECKING:
     from lstm_model.storage.bucket import ObjectHome
+
+Meta = TypeVar("Meta", bound=StageMeta)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Draft:
         self.kind = kind
         self.folder = folder
         self.num_rows = 0
-        self.meta: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}  # as the manifest holds it: a `StageMeta` as JSON
         self._artifact: Artifact | None = None
 
     @property
@@ -87,6 +90,14 @@ class Store:
         """The small facts that its writer left in the manifest."""
         meta: dict[str, Any] = self._manifest(artifact)["meta"]
         return meta
+
+    def read_meta(self, artifact: Artifact, kind: type[Meta]) -> Meta:
+        """Return these facts as the model that its writer used.
+
+        Raises:
+            ValueError: its writer left other facts.
+        """
+        return kind.model_validate(self.meta(artifact))
 
     def num_rows(self, artifact: Artifact) -> int:
         """As the writer counted: what an artifact is found again by its folder's name alone lacks."""

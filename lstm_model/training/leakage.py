@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lstm_model.contracts.bundle_card import LastTargets, Moment, SeenRecord
@@ -33,7 +34,7 @@ class Seen:
     search: Ends
     """By the search, which has not seen the validation."""
     refit: Ends
-    """By anything that was fitted: the refit, or the calibration of the intervals."""
+    """By anything that was fitted: training, refit, the calibration of the intervals."""
 
     @classmethod
     def in_windows(cls, train: Windows, validation: Windows, *, by_series: bool, ancestor: Seen | None = None) -> Self:
@@ -59,6 +60,28 @@ class Seen:
         search = _said(card.searched_through_by_series, "searched_through_by_series")
         refit = _said(card.seen_through_by_series, "seen_through_by_series")
         return cls({k: ds_of(v) for k, v in search.items()}, {k: ds_of(v) for k, v in refit.items()})
+
+    @property
+    def of_all(self) -> Any:
+        """Return the last target of any series that anything fitted has seen."""
+        return latest(self.refit)
+
+    def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """Find the rows of a forecast table whose windows have all their targets after it.
+
+        Where each series is cut at its own end, one that is not named was not seen.
+        """
+        cutoffs = table["cutoff"].to_numpy()
+        if None in self.refit:
+            before = np.asarray(cutoffs >= self.of_all)
+            return before if before.all() else self._before_first_target(table)
+        own = table["unique_id"].astype(str).map(self.refit).fillna(table["cutoff"].min())
+        return np.asarray(cutoffs >= own.to_numpy())
+
+    def _before_first_target(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """Compare first targets: series whose steps fall on other days have cutoffs before that of all."""
+        first = table.groupby(["unique_id", "cutoff"], observed=True)["ds"].transform("min")
+        return np.asarray(first.to_numpy() > self.of_all)
 
     def card(self) -> SeenRecord:
         """Return the part of a model's card that says it."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.contracts.settings import Plan
-from lstm_model.forecast.calibrate import Calibration, Seen, calibrate
+from lstm_model.forecast.calibrate import Calibration, CalibrationWindows, calibrate
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.losses import count_targets, pinball_sum
 from lstm_model.networks.models import forecast_batch
@@ -84,11 +84,11 @@ def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibratio
     return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, seen_in(part))
 
 
-def seen_in(windows: Windows) -> Seen:
+def seen_in(windows: Windows) -> CalibrationWindows:
     """Whose windows they are, and how many horizons of distinct steps they forecast."""
     series_W, starts_W = windows.series_W.cpu().numpy(), windows.starts_W.cpu().numpy()
     order = np.lexsort((starts_W, series_W))
     new_W = np.minimum(np.diff(starts_W[order], prepend=-windows.horizon), windows.horizon)
     new_W[np.diff(series_W[order], prepend=-1) != 0] = windows.horizon
     steps_K = np.bincount(series_W[order], weights=new_W, minlength=len(windows.unique_ids))
-    return Seen(windows.unique_ids, series_W, np.asarray(steps_K / windows.horizon, np.float32))
+    return CalibrationWindows(windows.unique_ids, series_W, np.asarray(steps_K / windows.horizon, np.float32))

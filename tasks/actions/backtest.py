@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import TrainingSpan, fold_spec
 from lstm_model.lifecycle.retention import remember
 from lstm_model.storage.store import Store
@@ -63,7 +64,7 @@ def publish_backtest(
     store.home.write(report, (folder / report).read_bytes())
     if folds.refit:
         store.home.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
-    verdict = str(store.meta(page)["verdict"])
+    verdict = store.read_meta(page, BacktestMeta).verdict
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
     show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
     remember(store, [record.artifact for record in records], flow="backtest")

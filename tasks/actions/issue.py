@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.findings import DataError, left_out_notes
 from lstm_model.contracts.settings import Forecasting
+from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import remember
@@ -103,7 +104,7 @@ def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     """
     version, ledger = version_of(champion), Ledger(store)
     made = [one for one in forecasts if one.num_rows]
-    notes = left_out_notes(store.meta(one)["left_out"] for one in forecasts)
+    notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
     if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((forecasts_of(one, store) for one in made), model_version=version)

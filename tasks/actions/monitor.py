@@ -26,7 +26,16 @@ from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import same_problem
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.monitor import LOOK_BACK, Piece, Status, Watch, better_known, first_cutoff, origin_of, watch
+from lstm_model.lifecycle.monitor import (
+    LOOK_BACK,
+    DriftCheck,
+    Piece,
+    Status,
+    better_known,
+    first_cutoff,
+    origin_of,
+    watch,
+)
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
@@ -246,7 +255,7 @@ def _told(store: Store) -> list[str | None]:
     return [record.get("champion"), record.get("evidence")]
 
 
-def _draw(found: Watch, usual: Envelope, store: Store) -> str | None:
+def _draw(found: DriftCheck, usual: Envelope, store: Store) -> str | None:
     if found.periods.empty:
         return None
     store.home.write(PLOT, to_png(plot_watch(found, usual)))

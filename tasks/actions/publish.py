@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.settings import PipelineConfig, dump_config
+from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
@@ -180,7 +181,7 @@ def _for_a_person(settled: Settled) -> str:
 
 def _copy_plots(plots: Artifact, folder: str, store: Store) -> str:
     """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
-    names = {f"{folder}/{name}.png": f"{name}.png" for name in store.meta(plots)["order"]}
+    names = {f"{folder}/{name}.png": f"{name}.png" for name in store.read_meta(plots, PlotsMeta).order}
     for name, file in names.items():
         store.home.write(name, (store.path(plots) / file).read_bytes())
     for old in store.home.entries(folder):

@@ -13,6 +13,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Source
+from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.storage.store import Store
 from tasks.stages.stage_outputs import profile_of, source_of
 
@@ -54,7 +55,7 @@ def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Prof
 
     source = source_of(series, store)
     filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
-    reasons = [*_read_so(source, store.meta(series)["reasons"]), *chosen]
+    reasons = [*_read_so(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
     store.home.write(pinned, resolved.model_dump_json(indent=1))
     for name, value, reason in reasons:

@@ -34,7 +34,7 @@ from tasks.runtime.code_hash import closure_hash
 from tasks.runtime.executors import submitting
 from tasks.runtime.worker_processes import end_workers, one_server
 
-Outcome = Literal["cached", "computed", "repaired"]
+CacheOutcome = Literal["cached", "computed", "repaired"]
 
 UNKEYED = frozenset({"parent", "ray_address"})
 """Inputs that do not count: where a training starts changes how long it takes, not what is asked for. Were the champion
@@ -45,7 +45,7 @@ class StageRecord(BaseModel):
     """What became of one stage in one run."""
 
     stage: str
-    outcome: Outcome
+    outcome: CacheOutcome
     seconds: float
     artifact: Artifact
 
@@ -157,9 +157,9 @@ class StageRunner:
 
     def _collect(
         self, stage: Task[..., Any], inputs: Sequence[dict[str, Any]], futures: Sequence[PrefectFuture[Any] | None]
-    ) -> list[tuple[Artifact, Outcome]]:
+    ) -> list[tuple[Artifact, CacheOutcome]]:
         """Wait for all; each result is kept as soon as it is there, also where another one failed."""
-        done: list[tuple[Artifact, Outcome]] = []
+        done: list[tuple[Artifact, CacheOutcome]] = []
         failed: list[Exception] = []
         for one, future in zip(inputs, futures, strict=True):
             try:
@@ -177,13 +177,13 @@ class StageRunner:
     def _is_known(self, stage: Task[..., Any], inputs: dict[str, Any]) -> bool:
         return not self.refresh and self._record(stage, inputs).exists()
 
-    def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, Outcome]:
+    def _run(self, stage: Task[..., Any], inputs: dict[str, Any]) -> tuple[Artifact, CacheOutcome]:
         self._record(stage, inputs)
         return self._checked(stage, inputs, *self._call(stage, inputs, refresh=self.refresh))
 
     def _checked(
         self, stage: Task[..., Any], inputs: dict[str, Any], artifact: Artifact, cached: bool
-    ) -> tuple[Artifact, Outcome]:
+    ) -> tuple[Artifact, CacheOutcome]:
         if not cached:
             return self._share(stage, inputs, artifact, replace=self.refresh), "computed"
         try:

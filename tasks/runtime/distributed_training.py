@@ -41,7 +41,7 @@ class DistributedTrainingError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Job:
+class SharedTraining:
     """What every process is told. The folders must be reachable on every machine that takes part."""
 
     folders: tuple[Path, ...]
@@ -56,7 +56,7 @@ class Job:
 
 
 def fit_on_workers(
-    job: Job,
+    job: SharedTraining,
     folder: Path,
     *,
     stop: Event,
@@ -94,7 +94,7 @@ def fit_on_workers(
         )
 
 
-def _resolved(job: Job) -> Job:
+def _resolved(job: SharedTraining) -> SharedTraining:
     """With what this machine decides: the others must not decide otherwise."""
     from lstm_model.training.dataset import memory_limit
 
@@ -106,7 +106,7 @@ def _resolved(job: Job) -> Job:
     return replace(job, plan=plan, device=replace(job.device, threads=threads))
 
 
-def _run(job: Job, folder: Path) -> None:
+def _run(job: SharedTraining, folder: Path) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
@@ -208,7 +208,7 @@ def _watching(folder: Path, stop: Event, on_progress: Callable[[Progress], None]
 
 
 @contextmanager
-def _ray(job: Job, address: str) -> Iterator[None]:
+def _ray(job: SharedTraining, address: str) -> Iterator[None]:
     """Ray, connected, with a CPU for each process, and a GPU where they train on GPUs: it would wait for them.
 
     A cluster that was started for this training ends with it; one that the flow's stages use stays.

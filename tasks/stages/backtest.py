@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
-from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.settings import Plan
+from lstm_model.contracts.stage_meta import BacktestMeta, SeriesMeta
 from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
@@ -57,15 +57,15 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
     tables, scale = [forecasts_of(one, store) for one in scores], scales_of(scores[0], store)
     by_fold, everything = scores_by_fold(tables, scale=scale), pooled(tables)
     usual = envelope(everything, scales=scale, spec=folds.plan.window)
-    facts = store.meta(series)
+    facts = store.read_meta(series, SeriesMeta)
     content = Report(
         name=f"{name}, backtest",
         scores=score(everything, scale=scale),
         tables=[fold_table(by_fold)],
         pictures=[Picture("Scores by fold", CAPTION, to_png(plot_folds(by_fold)))],
-        num_values=facts["profile"]["num_observed"] + facts["repaired"],
-        num_repaired=facts["repaired"],
-        findings=[Finding.model_validate(finding) for finding in facts["findings"]],
+        num_values=facts.profile.num_observed + facts.repaired,
+        num_repaired=facts.repaired,
+        findings=facts.findings,
         run=_facts(folds, usual),
     )
     rows = by_fold.assign(cutoff=by_fold["cutoff"].astype(str)).to_dict(orient="records")
@@ -75,7 +75,7 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
         kept = BacktestEnvelope(plan=folds.plan.model_dump(mode="json"), envelope=usual, series_sha256=series.sha256)
         (draft.folder / ENVELOPE).write_text(kept.to_text())
-        draft.num_rows, draft.meta = len(everything), {"verdict": _verdict(content)}
+        draft.num_rows, draft.meta = len(everything), BacktestMeta(verdict=_verdict(content)).to_json()
     return draft.artifact
 
 

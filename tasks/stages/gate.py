@@ -70,7 +70,8 @@ def gate(
     """
     import pandas as pd
 
-    from lstm_model.lifecycle.promotion import Gate, SeenThrough, common_targets, decide
+    from lstm_model.lifecycle.promotion import Gate, common_targets, decide
+    from lstm_model.training.leakage import Seen
 
     if scores.num_rows:
         judged_by = Gate(
@@ -81,7 +82,8 @@ def gate(
             settings=rules,
         )
         models = [model, *([rivalry.champion] if rivalry.champion else [])]
-        seen = [SeenThrough.from_card(read_model_card(store.path(one))) for one in models]
+        cards = [read_model_card(store.path(one)) for one in models]
+        seen = [Seen.on_card(card, by_series=card.seen_through_by_series is not None) for card in cards]
         other = forecasts_of(standing, store) if standing and standing.num_rows else None
         table = common_targets(forecasts_of(scores, store), other, seen=seen, gate=judged_by)
     else:

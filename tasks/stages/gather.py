@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Covariates
+from lstm_model.contracts.stage_meta import ExaminedMeta, GatheredMeta, PanelMeta, SeriesMeta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import FACTS, FORECASTS, SCALES, TABLE
@@ -32,14 +31,13 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
 
     filled = [shard for shard in shards if shard.num_rows]
     if not filled:
-        raise DataError(store.meta(shards[0])["findings"][0]["message"])
+        raise DataError(store.read_meta(shards[0], ExaminedMeta).findings[0].message)
     tables = [store.path(shard) / TABLE for shard in filled]
     found = [encode_static(table, covariates.static).categories for table in tables]
-    meta = store.meta(whole) if whole else _merged(shards, filled, store)
-    meta["categories"] = merge_categories(found, most=MAX_CATEGORIES)
-    meta["shards"] = [shard.model_dump() for shard in filled]
+    facts = store.read_meta(whole, SeriesMeta) if whole else _merged(shards, filled, store)
+    meta = PanelMeta(**dict(facts), categories=merge_categories(found, most=MAX_CATEGORIES), shards=filled)
     with store.create("series") as draft:
-        draft.num_rows, draft.meta = sum(shard.num_rows for shard in filled), meta
+        draft.num_rows, draft.meta = sum(shard.num_rows for shard in filled), meta.to_json()
     return draft.artifact
 
 
@@ -50,7 +48,7 @@ def gather_windows(shards: list[Artifact], store: Store) -> Artifact:
 
     with store.create("windows") as draft:
         draft.num_rows = merge_windows([store.path(shard) for shard in shards], draft.folder)
-        draft.meta = {"shards": [shard.model_dump() for shard in shards]}
+        draft.meta = GatheredMeta(shards=shards).to_json()
     return draft.artifact
 
 
@@ -74,24 +72,25 @@ def score_shards(shards: list[Artifact], store: Store) -> Artifact:
     return draft.artifact
 
 
-def _merged(shards: list[Artifact], filled: list[Artifact], store: Store) -> dict[str, Any]:
+def _merged(shards: list[Artifact], filled: list[Artifact], store: Store) -> SeriesMeta:
     """The meta of one table with the rows of all shards; what was left out is told of the empty ones too."""
-    from lstm_model.contracts.findings import Finding
     from lstm_model.series.profiling import Facts, merged_profile
     from lstm_model.series.sharding import check_alike, merge_findings
 
-    metas = [store.meta(shard) for shard in filled]
-    frequencies = [meta["profile"]["frequency"] for meta in metas]
+    metas = [store.read_meta(shard, SeriesMeta) for shard in filled]
+    frequencies = [meta.profile.frequency for meta in metas]
     check_alike("frequency", frequencies, "set frequency, or mend the source")
-    check_alike("this reading of the source", [meta["source"] for meta in metas], "set what differs in source")
+    check_alike(
+        "this reading of the source",
+        [meta.source.model_dump(mode="json") for meta in metas],
+        "set what differs in source",
+    )
     folders = [store.path(shard) for shard in filled]
     facts = [Facts.load(folder / FACTS) for folder in folders]
-    told = [store.meta(shard)["findings"] for shard in shards]
-    found = merge_findings([[Finding.model_validate(one) for one in findings] for findings in told])
-    return {
-        "profile": merged_profile(facts, [folder / TABLE for folder in folders], frequencies[0]).model_dump(),
-        "findings": [finding.model_dump() for finding in found],
-        "reasons": metas[0]["reasons"],
-        "source": metas[0]["source"],
-        "repaired": sum(meta["repaired"] for meta in metas),
-    }
+    return SeriesMeta(
+        profile=merged_profile(facts, [folder / TABLE for folder in folders], frequencies[0]),
+        findings=merge_findings([store.read_meta(shard, ExaminedMeta).findings for shard in shards]),
+        reasons=metas[0].reasons,
+        source=metas[0].source,
+        repaired=sum(meta.repaired for meta in metas),
+    )

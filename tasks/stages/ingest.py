@@ -11,6 +11,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import Finding, NothingLeftError
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
+from lstm_model.contracts.stage_meta import ExaminedMeta, SeriesMeta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.runtime.passwords import password_of
@@ -62,17 +63,18 @@ def ingest(
         facts = find_facts(draft.folder / TABLE)
         if only is not None:
             facts.save(draft.folder / FACTS)
-        draft.meta = {
-            "profile": merged_profile([facts], [draft.folder / TABLE], examined.frequency).model_dump(),
-            "findings": [finding.model_dump() for finding in examined.findings],
-            "reasons": raw.reasons | examined.reasons,
-            "source": raw.source.model_dump(mode="json"),
-            "repaired": int((~examined.table["observed"] & examined.table["y"].notna()).sum()),
-        }
+        meta = SeriesMeta(
+            profile=merged_profile([facts], [draft.folder / TABLE], examined.frequency),
+            findings=examined.findings,
+            reasons=raw.reasons | examined.reasons,
+            source=raw.source,
+            repaired=int((~examined.table["observed"] & examined.table["y"].notna()).sum()),
+        )
+        draft.meta = meta.to_json()
     return draft.artifact
 
 
 def _empty(finding: Finding, store: Store) -> Artifact:
     with store.create("series") as draft:
-        draft.meta = {"findings": [finding.model_dump()]}
+        draft.meta = ExaminedMeta(findings=[finding]).to_json()
     return draft.artifact

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import (
@@ -37,7 +38,7 @@ def plot(about: Subject, store: Store) -> Artifact:
     training = Training(
         forecaster=load_bundle(store.path(about.model)),
         history=json.loads((store.path(about.model) / HISTORY).read_text()),
-        best_step=store.meta(about.model)["best_step"],
+        best_step=store.read_meta(about.model, ModelMeta).best_step,
         train=lambda: load_windows(folders, "train"),
         test=load_windows(folders, "test"),
     )
@@ -47,7 +48,7 @@ def plot(about: Subject, store: Store) -> Artifact:
             save(figure, draft.folder / f"{name}.png", exact=name in EXACT)
             names.append(name)
         draft.num_rows = len(names)
-        draft.meta = {"order": names}
+        draft.meta = PlotsMeta(order=names).to_json()
     return draft.artifact
 
 

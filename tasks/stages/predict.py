@@ -6,6 +6,7 @@ from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.shard import Frame
+from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.stages.stage_outputs import FORECASTS, TABLE
@@ -19,5 +20,5 @@ def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | N
     found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
     with store.create("forecasts") as draft:
         found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
-        draft.num_rows, draft.meta = len(found.table), {"left_out": found.left_out}
+        draft.num_rows, draft.meta = len(found.table), ForecastsMeta(left_out=found.left_out).to_json()
     return draft.artifact

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
-from lstm_model.contracts.findings import Finding
+from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
+from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta, SeriesMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
@@ -21,22 +20,22 @@ def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decisi
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
     from lstm_model.reporting.report import Report, Setting, picture, render_html, render_markdown
 
-    facts, trained = store.meta(about.series), store.meta(about.model)
+    facts, trained = store.read_meta(about.series, SeriesMeta), store.read_meta(about.model, ModelMeta)
     cut = read_windows_meta(store.path(about.windows))
     content = Report(
         name=resolved.config.name,
         scores=scores_of(about.scores, store),
         settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
-        data=_data_facts(facts, cut),
-        num_values=facts["profile"]["num_observed"] + facts["repaired"],
-        num_repaired=facts["repaired"],
-        findings=[Finding.model_validate(finding) for finding in facts["findings"]],
+        data=_data_facts(facts.profile, cut),
+        num_values=facts.profile.num_observed + facts.repaired,
+        num_repaired=facts.repaired,
+        findings=facts.findings,
         pictures=[picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)],
         run=[
-            ("device", f"{trained['device']}, {trained['precision']}"),
+            ("device", f"{trained.device}, {trained.precision}"),
             ("training windows", f"{about.model.num_rows:,}"),
-            ("steps taken", f"{trained['best_step']:,}"),
-            ("remarks", "; ".join(trained["notes"])),
+            ("steps taken", f"{trained.best_step:,}"),
+            ("remarks", "; ".join(trained.notes)),
         ],
         decision=decision,
     )
@@ -48,22 +47,21 @@ def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decisi
 
 
 def _order(plots: Artifact, store: Store) -> list[str]:
-    order: list[str] = store.meta(plots)["order"]
-    return order
+    return store.read_meta(plots, PlotsMeta).order
 
 
-def _data_facts(facts: dict[str, Any], cut: WindowsMeta) -> list[tuple[str, str]]:
+def _data_facts(profile: Profile, cut: WindowsMeta) -> list[tuple[str, str]]:
     """What the data are and how they were split."""
-    profile, counts = facts["profile"], cut.windows
+    counts = cut.windows
     own = " at the latest: each series by its own end" if cut.align == "end" else ""
     cutoffs = {split: _shown(cutoff) + own for split, cutoff in cut.cutoffs.items()}
     return [
-        ("series", f"{profile['num_series']:,}"),
-        ("observed values", f"{profile['num_observed']:,}"),
-        ("values a series", f"{profile['length_min']:,} to {profile['length_max']:,}"),
-        ("from", _shown(profile["start"])),
-        ("to", _shown(profile["end"])),
-        ("frequency", profile["frequency"]),
+        ("series", f"{profile.num_series:,}"),
+        ("observed values", f"{profile.num_observed:,}"),
+        ("values a series", f"{profile.length_min:,} to {profile.length_max:,}"),
+        ("from", _shown(profile.start)),
+        ("to", _shown(profile.end)),
+        ("frequency", profile.frequency),
         ("trained on", f"targets up to {cutoffs['train']}: {counts['train']:,} windows"),
         ("validated on", f"targets up to {cutoffs['validation']}: {counts['validation']:,} windows"),
         ("tested on", f"targets up to {cutoffs['test']}: {counts['test']:,} windows"),

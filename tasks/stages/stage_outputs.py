@@ -19,6 +19,7 @@ from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import Frame
+from lstm_model.contracts.stage_meta import PanelMeta, SeriesMeta
 from lstm_model.storage.store import Store
 
 if TYPE_CHECKING:
@@ -78,21 +79,20 @@ def folders_of(artifact: Artifact, store: Store) -> list[Path]:
 
 def frame_of(series: Artifact, store: Store) -> Frame | None:
     """What its shards must know of a panel; None where it is one table."""
-    meta = store.meta(series)
-    if "shards" not in meta:
+    if "shards" not in store.meta(series):
         return None
-    facts = Profile.model_validate(meta["profile"])
-    return Frame(end=facts.end, frequency=facts.frequency, categories=meta["categories"])
+    meta = store.read_meta(series, PanelMeta)
+    return Frame(end=meta.profile.end, frequency=meta.profile.frequency, categories=meta.categories)
 
 
 def profile_of(series: Artifact, store: Store) -> Profile:
     """The facts that choices rest on."""
-    return Profile.model_validate(store.meta(series)["profile"])
+    return store.read_meta(series, SeriesMeta).profile
 
 
 def source_of(series: Artifact, store: Store) -> Source:
     """The source with what was inferred filled in: layout and columns."""
-    return Source.model_validate(store.meta(series)["source"])
+    return store.read_meta(series, SeriesMeta).source
 
 
 def target_of(series: Artifact, store: Store) -> str:
@@ -107,7 +107,7 @@ def scores_of(scores: Artifact, store: Store) -> Scores | None:
     return Scores.from_folder(store.path(scores)) if scores.num_rows else None
 
 
-class Verdict(BaseModel):
+class ScoreSummary(BaseModel):
     """Of the scores, what a person is told at the end of a run."""
 
     verdict: str
@@ -116,13 +116,13 @@ class Verdict(BaseModel):
     notes: list[str]
 
 
-def verdict_of(scores: Artifact, store: Store) -> Verdict | None:
+def verdict_of(scores: Artifact, store: Store) -> ScoreSummary | None:
     """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
     if not scores.num_rows:
         return None
     kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
     total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
-    return Verdict(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
+    return ScoreSummary(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
 
 
 def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from prefect import task
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
+from lstm_model.contracts.stage_meta import SurveyMeta
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
@@ -41,14 +42,12 @@ def survey(
             source, rows = found if generated is None else (request.source, found[1])
             ranges = divide(rows, shards=shards, shard_rows=shard_rows)
             draft.num_rows = len(ranges)
-            draft.meta = {
-                "request": request.model_copy(update={"source": source}).model_dump(mode="json"),
-                "ranges": [one.model_dump() for one in ranges],
-            }
+            settled = request.model_copy(update={"source": source})
+            draft.meta = SurveyMeta(request=settled, ranges=ranges).to_json()
     return draft.artifact
 
 
 def shards_of(found: Artifact, store: Store) -> tuple[PipelineConfig, list[IdRange]]:
     """What ingest is asked for, shard by shard."""
-    meta = store.meta(found)
-    return PipelineConfig.model_validate(meta["request"]), [IdRange.model_validate(one) for one in meta["ranges"]]
+    meta = store.read_meta(found, SurveyMeta)
+    return meta.request, meta.ranges

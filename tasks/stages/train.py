@@ -23,11 +23,12 @@ from prefect.logging import get_run_logger
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY, stage_key
-from tasks.runtime.distributed_training import Job, fit_on_workers
+from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.progress import shown_progress
 from tasks.stages.stage_outputs import HISTORY, folders_of
@@ -89,7 +90,7 @@ def train(
         with _held(device, training), shown_progress("training") as on_progress:
             stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
-            job = Job(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
+            job = SharedTraining(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
             fitted = listening(partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop)
     fitted.notes += data.notes
     start = fitted.start if origin else start
@@ -100,13 +101,13 @@ def train(
         card = card_of(windows, meta, fitted, device, seen=seen, start=start)
         _save(draft.folder, fitted, card)
         draft.num_rows = len(data.train)
-        draft.meta = card.model_dump(include={"best_step", "notes", "device", "precision"})
+        draft.meta = ModelMeta.model_validate(card.model_dump()).to_json()
     checkpoint.remove()
     return draft.artifact
 
 
 def _fit(
-    job: Job,
+    job: SharedTraining,
     data: TrainingData,
     checkpoint: Checkpoint,
     on_progress: Callable[[Progress], None],

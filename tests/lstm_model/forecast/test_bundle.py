@@ -10,7 +10,7 @@ from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.forecast.calibrate import (
     WIDEST,
     Calibration,
-    Seen,
+    CalibrationWindows,
     apply_offsets,
     calibrate,
     conformal_offsets,
@@ -163,12 +163,12 @@ def test_series_that_err_more_get_wider_intervals_the_more_they_were_seen():
     error_K, quantiles = np.array([1.0, 2.0, 1.0, 8.0, 1e9]), np.array([-1.0, 0.0, 1.0], np.float32)
     y, observed = np.tile(error_K[:, None], (1, 2)), np.ones((5, 2), bool)
     observed[2], observed[3, 1] = False, False
-    seen = Seen(list("abcde"), np.arange(5), np.full(5, 4, np.float32))
+    seen = CalibrationWindows(list("abcde"), np.arange(5), np.full(5, 4, np.float32))
     widths = relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, seen)
     typical = 5.0  # the median of 1, 2, 8 and 1e9
     expected = [(4 + 4 / typical) / 8, (4 + 8 / typical) / 8, 1, (4 + 2 * 8 / typical) / 6, (4 + 4 * WIDEST) / 8]
     np.testing.assert_allclose(widths, expected, rtol=1e-6)
-    one = Seen(["a"], np.zeros(5, int), np.full(1, 20, np.float32))
+    one = CalibrationWindows(["a"], np.zeros(5, int), np.full(1, 20, np.float32))
     assert relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, one).tolist() == [1.0]
 
 
@@ -178,7 +178,7 @@ def test_quiet_and_noisy_series_are_both_covered():
     forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (900, 4, 1))
     series_W = np.arange(900) % 3
     y = (rng.normal(size=(900, 4)) * noise_K[series_W, None]).astype(np.float32)
-    seen = Seen(["quiet", "usual", "noisy"], series_W, np.full(3, 300, np.float32))
+    seen = CalibrationWindows(["quiet", "usual", "noisy"], series_W, np.full(3, 300, np.float32))
     found, note = calibrate(forecast, y, np.ones((900, 4), bool), quantiles, seen)
     moved = found.apply(forecast, seen.unique_ids, series_W)
     inside_W = ((y >= moved[..., 0]) & (y <= moved[..., 2])).mean(axis=1)

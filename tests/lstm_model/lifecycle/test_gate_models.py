@@ -10,7 +10,7 @@ from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import ModelSpec, Plan, Promotion, TrainingSpec, WindowSpec
 from lstm_model.evaluation.error_scales import scales
 from lstm_model.evaluation.evaluate import forecast_table
-from lstm_model.lifecycle.promotion import Gate, LeakError, SeenThrough, common_targets, decide
+from lstm_model.lifecycle.promotion import Gate, LeakError, common_targets, decide
 from lstm_model.training.leakage import Seen
 from lstm_model.training.train import fit
 from lstm_model.windows.in_memory import Windows
@@ -59,7 +59,7 @@ def trained(train, validation, **training):
     fitted = fit(train, validation, plan=plan, scaler={}, device=device)
     card = Seen.in_windows(train, validation, by_series=False).card()
     table = forecast_table(fitted.forecaster, cut(len(SERIES[0]) - TEST, len(SERIES[0])), season=12)
-    return table, SeenThrough.from_card(card)
+    return table, Seen.on_card(card, by_series=False)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lstm_model.contracts.settings import Promotion
-from lstm_model.lifecycle.promotion import Gate, LeakError, SeenThrough, common_targets, decide, diebold_mariano
+from lstm_model.lifecycle.promotion import Gate, LeakError, common_targets, decide, diebold_mariano
+from lstm_model.training.leakage import Seen
 
 START = np.datetime64("2024-01-01T00", "us")
 HOUR = np.timedelta64(1, "h")
@@ -39,7 +40,13 @@ def forecasts(error, *, num_cutoffs=29, series=6, seed=0):
     )
 
 
-BEFORE = SeenThrough(START, {})
+def seen_through(last):
+    """What a model has seen through this moment, or through one for each series."""
+    ends = last if isinstance(last, dict) else {None: last}
+    return Seen(ends, ends)
+
+
+BEFORE = seen_through(START)
 
 
 def judged(challenger, champion=None, *, seen=(BEFORE, BEFORE), **settings):
@@ -129,16 +136,16 @@ def test_the_first_model_beats_the_floor_or_warns():
 
 
 def test_targets_lie_after_what_both_have_seen():
-    late = SeenThrough(START + 20 * HOUR, {})
+    late = seen_through(START + 20 * HOUR)
     decision = judged(forecasts(0.5), forecasts(1.0, seed=1), seen=(BEFORE, late))
     assert decision.first_target == str(pd.Timestamp(START + 21 * HOUR)) and decision.num_cutoffs == 3
-    too_late = SeenThrough(START + 40 * HOUR, {})
+    too_late = seen_through(START + 40 * HOUR)
     deferred = judged(forecasts(0.5), forecasts(1.0, seed=1), seen=(BEFORE, too_late))
     assert deferred.verdict == "defer" and "0 steps to test on" in deferred.summary
 
 
 def test_own_ends_count_series_by_series():
-    seen = SeenThrough(START, {"s0": START + 27 * HOUR})
+    seen = seen_through({"s0": START + 27 * HOUR})
     champion, challenger = forecasts(1.0, seed=1), forecasts(0.5)
     table = common_targets(challenger, champion, seen=(BEFORE, seen), gate=gate())
     assert table[table["unique_id"] == "s0"]["cutoff"].nunique() == 2
@@ -146,7 +153,7 @@ def test_own_ends_count_series_by_series():
 
 
 def test_a_challenger_that_has_seen_its_test_raises():
-    seen = SeenThrough(START + HOUR, {})
+    seen = seen_through(START + HOUR)
     with pytest.raises(LeakError, match="its windows leak"):
         judged(forecasts(0.1), forecasts(1.0, seed=1), seen=(seen, BEFORE))
 
@@ -157,16 +164,16 @@ def test_series_whose_steps_fall_apart_leak_nothing_as_long_as_their_targets_are
     later = table["unique_id"] == "s1"
     for column in ("cutoff", "ds"):
         table[column] = table[column].where(~later, table[column] + np.timedelta64(30, "m"))
-    seen = SeenThrough(START + np.timedelta64(30, "m"), {})
+    seen = seen_through(START + np.timedelta64(30, "m"))
     assert not (table["cutoff"] >= seen.of_all).all() and seen.before(table).all()
-    assert not SeenThrough(START + HOUR, {}).before(table).all(), "the first target itself"
+    assert not seen_through(START + HOUR).before(table).all(), "the first target itself"
 
 
 def test_integer_time_is_compared_too():
     table = forecasts(0.5)
     for column in ("cutoff", "ds"):
         table[column] = ((table[column] - START) / HOUR).astype("int64")
-    decision = judged(table, table.assign(lstm=table["lstm"] * 2), seen=(SeenThrough(0, {}), SeenThrough(3, {"s0": 5})))
+    decision = judged(table, table.assign(lstm=table["lstm"] * 2), seen=(seen_through(0), seen_through({"s0": 5})))
     assert decision.verdict == "promote" and decision.first_target == "1"
 
 

@@ -18,7 +18,7 @@ from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
 from lstm_model.windows import segments
 from lstm_model.windows.layout import Segment
-from tasks.runtime.distributed_training import DistributedTrainingError, Job, fit_on_workers
+from tasks.runtime.distributed_training import DistributedTrainingError, SharedTraining, fit_on_workers
 from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
@@ -38,7 +38,7 @@ def plan(**training) -> Plan:
     )
 
 
-def job(folder: Path, **training) -> Job:
+def job(folder: Path, **training) -> SharedTraining:
     """On four short series."""
     rng, t = np.random.default_rng(0), np.arange(200)
     opened = [segments.SplitWriter(folder, split, plan().window, Covariates()) for split in ("train", "validation")]
@@ -53,10 +53,10 @@ def job(folder: Path, **training) -> Job:
     geometry = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1"}
     write_windows_meta(folder, windows_meta(**geometry, **by_split))
     path = folder / "checkpoints" / "a.safetensors"
-    return Job((folder,), plan(**training), {}, CPU, path, "a" * 16)
+    return SharedTraining((folder,), plan(**training), {}, CPU, path, "a" * 16)
 
 
-def fitted(told: Job, checkpoint: Checkpoint | None = None):
+def fitted(told: SharedTraining, checkpoint: Checkpoint | None = None):
     data = load_training(told.folders, told.plan.window, told.plan.training)
     return fit(
         data.train, data.validation, newest=data.newest, plan=told.plan, scaler={}, device=CPU, checkpoint=checkpoint
