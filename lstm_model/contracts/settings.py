@@ -176,31 +176,36 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
     """A series with more of its values missing than this is an error."""
 
 
-class ModelSettings(ConfigModel, title="Network"):
-    """The network."""
+class ModelChoices(ConfigModel):
+    """What of the network is never inferred."""
 
     kind: Literal["mixture", "tutorial"] = "mixture"
     """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of activations left out at random in training."""
+    levels: tuple[Level, ...] = (0.8, 0.95)
+    """Central prediction intervals to forecast beside the median."""
+
+
+class ModelSettings(ModelChoices, title="Network"):
+    """The network."""
+
     hidden_dim: int | None = Field(None, ge=1, le=4096)
     """Width of the LSTM."""
     layer_dim: int | None = Field(None, ge=1, le=8)
     """Number of stacked LSTM layers."""
     segment: int | None = Field(None, ge=1)
     """Steps of the series that the LSTM reads at once; 1 is the plain LSTM."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of activations left out at random in training."""
     normalisation: Literal["none", "mean_std", "last"] | None = None
     """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
     transform: Literal["none", "log"] | None = None
     """log: the network works on logarithms of the values, which must be positive. Empty: inferred."""
     linear_skip: bool | None = None
     """Add a linear map of the context to the forecast. Empty: inferred."""
-    levels: tuple[Level, ...] = (0.8, 0.95)
-    """Central prediction intervals to forecast beside the median."""
 
 
-class TrainingSettings(ConfigModel, title="Training"):
-    """The training loop."""
+class TrainingChoices(ConfigModel):
+    """What of the training loop is never inferred."""
 
     seed: int = Field(0, ge=0)
     """Of the first weights and of the order of the windows."""
@@ -210,12 +215,6 @@ class TrainingSettings(ConfigModel, title="Training"):
     """auto: bf16 where it is faster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for training. Empty: measured; the tutorial's own loop takes torch's number."""
-    max_steps: int | None = Field(None, ge=1)
-    """Optimiser steps at most."""
-    batch_size: int | None = Field(None, ge=1)
-    """Windows a step."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Highest rate of the one-cycle schedule."""
     weight_decay: float = Field(0.01, ge=0)
     """Pull of the weights towards zero (AdamW)."""
     gradient_clip: float = Field(1.0, gt=0)
@@ -228,12 +227,23 @@ class TrainingSettings(ConfigModel, title="Training"):
     """Evaluations on validation without improvement before training stops."""
     refit: bool = True
     """After early stopping, train again through validation with the step count found."""
-    timeout_seconds: float = Field(6 * 3600, gt=0)
-    """A training that takes longer fails."""
     warm_start: bool = True
     """Go on from the champion's weights where they fit and have seen nothing that this training is judged on."""
     scratch_every: int = Field(7, ge=1)
     """Every so many warm starts, train from scratch as well, and keep the better one."""
+
+
+class TrainingSettings(TrainingChoices, title="Training"):
+    """The training loop."""
+
+    max_steps: int | None = Field(None, ge=1)
+    """Optimiser steps at most."""
+    batch_size: int | None = Field(None, ge=1)
+    """Windows a step."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Highest rate of the one-cycle schedule."""
+    timeout_seconds: float = Field(6 * 3600, gt=0)
+    """A training that takes longer fails."""
 
 
 class Promotion(ConfigModel, title="Promotion"):
@@ -395,16 +405,13 @@ class WindowSpec(ConfigModel):
     """Train on so many steps before the training cutoff only; None: on all."""
 
 
-class ModelSpec(ConfigModel):
+class ModelSpec(ModelChoices):
     """Resolved: the network."""
 
-    kind: Literal["mixture", "tutorial"]
     hidden_dim: int
     layer_dim: int
     segment: int
-    dropout: float
     normalisation: Literal["none", "mean_std", "last"]
-    levels: tuple[Level, ...]
     transform: Literal["none", "log"] = "none"
     """Of the values, before all else."""
     linear_skip: bool = False
@@ -416,24 +423,12 @@ class ModelSpec(ConfigModel):
         return (*tails, 0.5, *(round(1 - tail, 6) for tail in reversed(tails)))
 
 
-class TrainingSpec(ConfigModel):
+class TrainingSpec(TrainingChoices):
     """Resolved: the training loop."""
 
-    seed: int
-    device: Literal["auto", "cpu", "cuda", "mps", "xpu"]
-    precision: Literal["auto", "fp32", "bf16"]
-    threads: int | None
     max_steps: int
     batch_size: int
     learning_rate: float
-    weight_decay: float
-    gradient_clip: float
-    patience: int
-    refit: bool
-    warm_start: bool = True
-    scratch_every: int = 7
-    workers: int = 1
-    memory_mib: int | None = None
 
 
 class Plan(ConfigModel):

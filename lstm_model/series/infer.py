@@ -14,9 +14,11 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import (
     MIN_CONTEXT,
     FileLayout,
+    ModelChoices,
     ModelSpec,
     PipelineConfig,
     Plan,
+    TrainingChoices,
     TrainingSpec,
     WindowSpec,
 )
@@ -171,7 +173,7 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
     segment, values = _segment(window), facts.num_observed
     wide = cyclical and values > MANY_VALUES
     return ModelSpec(
-        kind=settings.kind,
+        **settings.model_dump(include=set(ModelChoices.model_fields)),
         hidden_dim=choices.pick("hidden_dim", settings.hidden_dim, 128 if wide else 64, f"{values:,} observed values"),
         layer_dim=choices.pick("layer_dim", settings.layer_dim, 2 if segment > 1 else 1, f"segments of {segment}"),
         segment=choices.pick(
@@ -182,14 +184,12 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
             if segment > 1
             else "the context is short enough to read step by step",
         ),
-        dropout=settings.dropout,
         normalisation=choices.pick(
             "normalisation",
             settings.normalisation,
             "mean_std" if cyclical else "last",
             "each window by its own mean and deviation" if cyclical else "such series trend: by their last value",
         ),
-        levels=settings.levels,
         transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
         linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(config, cyclical, window, facts)),
     )
@@ -233,21 +233,10 @@ def _resolve_training(
     elif rich:
         steps, rate = 1200, 3e-3
     return TrainingSpec(
-        seed=settings.seed,
-        device=settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
+        **settings.model_dump(include=set(TrainingChoices.model_fields)),
         max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
         batch_size=choices.pick("batch_size", settings.batch_size, *_batch_size(cyclical, rich)),
         learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
-        weight_decay=settings.weight_decay,
-        gradient_clip=settings.gradient_clip,
-        patience=settings.patience,
-        refit=settings.refit,
-        warm_start=settings.warm_start,
-        scratch_every=settings.scratch_every,
-        workers=settings.workers,
-        memory_mib=settings.memory_mib,
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_model.storage.backend import Change, Entry
+from lstm_model.storage.bucket_errors import CONDITION_ERRORS, shorten_error, translate_error
 
 TRIES = 60
 """Of a change, before it is given up: each failure is somebody else's success."""
@@ -91,13 +92,13 @@ class ObjectHome:
         raise ConnectionError(f"{self.shown(name)}: other writers came between {TRIES} times; try again")
 
     def entries(self, folder: str) -> list[Entry]:
-        with self._told(folder):
+        with self._translate_errors(folder):
             found = [meta for page in self._store.list(folder) for meta in page]
         listed = [Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "") for m in found]
         return sorted(listed, key=lambda entry: entry.name)
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError), self._told(name):  # S3 does not say so, others do
+        with suppress(FileNotFoundError), self._translate_errors(name):  # S3 does not say so, others do
             self._store.delete(name)
 
     def local(self, entry: Entry) -> Path:
@@ -110,7 +111,7 @@ class ObjectHome:
 
     def upload(self, name: str, file: Path) -> None:
         """Write a file of any size; it is there once all of it has arrived."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._store.put(name, file, chunk_size=PIECE_BYTES, max_concurrency=4)
 
     def download(self, entry: Entry, path: Path) -> None:
@@ -121,7 +122,7 @@ class ObjectHome:
         draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
         same: Any = {"if_match": entry.tag} if entry.tag else {}
         try:
-            with self._told(entry.name), draft.open("wb") as file:
+            with self._translate_errors(entry.name), draft.open("wb") as file:
                 for start in range(0, entry.size, PIECE_BYTES):
                     piece = (start, min(start + PIECE_BYTES, entry.size))
                     file.write(self._store.get(entry.name, options={**same, "range": piece}).bytes())
@@ -133,12 +134,12 @@ class ObjectHome:
 
     def _read(self, name: str) -> tuple[bytes, Any]:
         """The content, and the condition that it is still that."""
-        with self._told(name):
+        with self._translate_errors(name):
             found = self._store.get(name)
             return bytes(found.bytes()), _as_it_is(found.meta)
 
     def _put(self, name: str, content: bytes, *, mode: Any = "overwrite") -> str:
-        with self._told(name):
+        with self._translate_errors(name):
             return self._store.put(name, content, mode=mode, use_multipart=False)["e_tag"] or ""
 
     @cached_property
@@ -167,7 +168,9 @@ class ObjectHome:
                 retry_config={"max_retries": 4, "retry_timeout": seconds, "backoff": quickly},
             )
         except BaseError as error:
-            raise ValueError(f"the store {self.url}: {_first(error)}; expected such as s3://bucket/folder") from None
+            raise ValueError(
+                f"the store {self.url}: {shorten_error(error)}; expected such as s3://bucket/folder"
+            ) from None
 
     def _probe(self, store: Any) -> None:
         """Have the store refuse two writes that it must refuse.
@@ -176,7 +179,7 @@ class ObjectHome:
             ValueError: it does not.
         """
         name = f"probes/{uuid.uuid4().hex}"
-        with self._told(name):
+        with self._translate_errors(name):
             first = store.put(name, b"1", mode="create", use_multipart=False)
             try:
                 store.put(name, b"two", use_multipart=False)
@@ -197,49 +200,16 @@ class ObjectHome:
         )
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """Errors in words, as kinds that tell what time may heal from what it does not."""
-        from obstore.exceptions import (
-            AlreadyExistsError,
-            BaseError,
-            NotSupportedError,
-            PermissionDeniedError,
-            PreconditionError,
-            UnauthenticatedError,
-        )
+    def _translate_errors(self, name: str) -> Iterator[None]:
+        """Raise what goes wrong as errors of this project; see `bucket_errors`."""
+        from obstore.exceptions import BaseError
 
         try:
             yield
-        except (AlreadyExistsError, PreconditionError, NotSupportedError):
-            raise
-        except FileNotFoundError as error:
-            if _lacks_bucket(str(error)):
-                raise self._no_bucket() from None
-            raise FileNotFoundError(f"{self.shown(name)} does not exist") from None
-        except BaseError as error:
-            text = str(error)
-            if _lacks_bucket(text):
-                raise self._no_bucket() from None
-            denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-            if denied or "169.254.169.254" in text:  # where a machine of Amazon's would find credentials
-                raise PermissionError(
-                    f"the store {self.url} denies access: {_first(error)}. Check the credentials in the environment "
-                    "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://), and that they may list, read, write and "
-                    "delete there"
-                ) from None
-            if "kind: Timeout" in text or "timed out" in text:
-                raise TimeoutError(
-                    f"the store {self.url} does not answer within {self.timeout_seconds:g} s: {_first(error)}"
-                ) from None
-            if "status code: 4" in text:
-                raise ValueError(f"the store {self.url} refuses: {_first(error)}") from None
-            raise ConnectionError(
-                f"the store {self.url} cannot be reached: {_first(error)}. Check the network and AWS_ENDPOINT_URL"
-            ) from None
-
-    def _no_bucket(self) -> ValueError:
-        bucket = self.url.partition("://")[2].split("/")[0]
-        return ValueError(f"there is no bucket {bucket} for the store {self.url}: create it, or correct --store")
+        except (BaseError, FileNotFoundError) as error:
+            if type(error).__name__ in CONDITION_ERRORS:
+                raise
+            raise translate_error(error, url=self.url, name=name, timeout_seconds=self.timeout_seconds) from None
 
 
 def _as_it_is(meta: Any) -> Any:
@@ -263,12 +233,3 @@ def _refuses(store: Any, name: str, mode: Any) -> bool:
 def pause(number: int) -> None:
     """Before another try, so that writers do not keep step."""
     time.sleep(random.random() * 0.02 * 2 ** min(number, 6))
-
-
-def _lacks_bucket(text: str) -> bool:
-    return any(code in text for code in ("NoSuchBucket", "ContainerNotFound", "bucket does not exist"))
-
-
-def _first(error: Exception) -> str:
-    """What obstore says, without the account of its own insides."""
-    return " ".join(str(error).partition("Debug source")[0].partition("<?xml")[0].split()).rstrip(": .")
