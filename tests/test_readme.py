@@ -52,6 +52,14 @@ def test_files_that_it_names_exist():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_decisions_stand_newest_first_below_an_index_of_all():
+    page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert re.findall(r"^- \[(.*?)\]\(#", page, re.MULTILINE) == titles and len(titles) > 40
+    days = [title[:10] for title in titles]
+    assert days == sorted(days, reverse=True)
+
+
 def test_the_tree_lists_every_file_with_its_docstring():
     page = (ROOT / "docs" / "tree.md").read_text(encoding="utf-8")
     assert page == tree.write_page(), "run make tree"

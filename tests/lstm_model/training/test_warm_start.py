@@ -178,7 +178,8 @@ def test_a_changed_network_begins_anew_and_says_why(reason, store, old):
 
 
 def test_what_changes_no_weight_does_not_matter(store, old):
-    find(old, store, plan({"dropout": 0.5}, learning_rate=1e-3, seed=7, batch_size=8), cut(312))
+    parent = find(old, store, plan({"dropout": 0.5}, learning_rate=1e-3, seed=7, batch_size=8), cut(312))
+    assert parent.sha256 == old.sha256
 
 
 @pytest.mark.parametrize(
