@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.machine import Clock, Result, in_a_process, in_words, parser, spread
 
 CONTEXT, HORIZON, SEASON = 168, 24, 24
-SHORT, FEW = 500, 10
+SHORT = 500
 COUNTS, LENGTHS = (10, 100, 1000, 10_000), (500, 5000, 50_000, 500_000)
 WARM_UP, STEPS = 3, 20
 LOOKS = ("drift", "window_average", "naive", "lstm", "seasonal_naive")

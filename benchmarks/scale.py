@@ -200,9 +200,9 @@ def ingest(folder: Path) -> Figures:
     """The series, shard by shard."""
     import lstm_model.quality.doctor
     import lstm_model.sources.raw_series  # noqa: F401  what a process imports once does not count
-    from flows.shards import read
+    from flows.shards import ingest_source
 
-    series, taken = in_a_flow(lambda: read(run_of(folder), config_of(folder)))
+    series, taken = in_a_flow(lambda: ingest_source(run_of(folder), config_of(folder)))
     keep(folder, "series", series)
     return taken
 
@@ -210,12 +210,12 @@ def ingest(folder: Path) -> Figures:
 def windows(folder: Path) -> Figures:
     """Cut, shard by shard."""
     import lstm_model.windows.segments  # noqa: F401
-    from flows.shards import cut
+    from flows.shards import cut_windows
     from lstm_model.contracts.settings import Covariates
 
     (series,), run, spec = kept(folder, "series"), run_of(folder), plan_of(folder).window
-    made, taken = in_a_flow(lambda: cut(run, series, spec, Covariates()))
-    keep(folder, "windows", *made)
+    made, taken = in_a_flow(lambda: cut_windows(run, series, spec, Covariates()))
+    keep(folder, "windows", made)
     return taken
 
 

@@ -138,3 +138,50 @@ def test_a_store_in_a_folder_brings_no_obstore():
     code = "import sys, flows.retrain; from tasks.actions.publish import open_store; open_store(sys.argv[1], 'a')"
     command = [sys.executable, "-c", f"{code}.artifacts(); sys.exit('obstore' in sys.modules)", "/nowhere"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def read_modules():
+    """The syntax tree of every file of the project, its tests and benchmarks, by the dotted name of the module."""
+    trees = {}
+    for top in (*LAYERS, "benchmarks", "docs", "tests"):
+        for path in (ROOT / top).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return trees
+
+
+def names_in(tree):
+    """All that a module defines or imports, at whatever depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def test_every_name_that_is_imported_from_the_project_exists():
+    """Also inside functions, and in files that no fast test imports."""
+    trees = read_modules()
+    known = {name: {*names_in(tree)} for name, tree in trees.items()}
+    imported = [(name, node) for name, tree in trees.items() for node in ast.walk(tree)]
+    imported = [(name, node) for name, node in imported if isinstance(node, ast.ImportFrom) and node.module in trees]
+    assert len(imported) > 1000
+    for name, node in imported:
+        for alias in node.names:
+            found = alias.name in known[node.module] or f"{node.module}.{alias.name}" in trees
+            assert found, f"{name}, line {node.lineno}: {node.module} has no {alias.name}"
+
+
+def test_every_module_that_is_imported_from_the_project_exists():
+    trees = read_modules()
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.split(".")[0] in (*LAYERS, "benchmarks")
+            ):
+                found = any(known == node.module or known.startswith(f"{node.module}.") for known in trees)
+                assert found, f"{name}, line {node.lineno}: there is no {node.module}"

@@ -152,16 +152,27 @@ def _usual(card: BundleCard, store: Store, issued: pd.DataFrame, end: Any) -> tu
     before = card.envelope_before_drift
     if before is not None and _is_new(issued, before, end):
         return before, "the champion's test before the drift"
-    try:
-        kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
-    except FileNotFoundError:
-        kept = None
-    own, plan = card.envelope, card.read_plan()
+    own = card.envelope
     assert own is not None
-    fits = kept is not None and same_problem(Plan.model_validate(kept.plan), plan)
-    usual = better_known(own, kept.envelope if kept and fits else None)
+    usual = better_known(own, _find_backtest(card, store))
     origin = "the champion's own test" if usual is own else "the backtest"
     return usual, f"{origin}, {usual.num_periods} periods of {usual.period_steps} steps"
+
+
+def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
+    """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
+    try:
+        kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
+        same = same_problem(Plan.model_validate(kept.plan), card.read_plan())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        get_run_logger().warning(
+            "%s is not compared with: %s; run a backtest again", store.home.shown(ENVELOPE), reason
+        )
+        return None
+    return kept.envelope if same else None
 
 
 def _is_new(issued: pd.DataFrame, usual: Envelope, end: Any) -> bool:

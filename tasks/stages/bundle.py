@@ -19,9 +19,12 @@ from tasks.stages.stage_outputs import DECISION, SCALES, forecasts_of, scales_of
 
 def unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:
     """The champion, where its bundle holds this very model: nothing is left to decide. Else None."""
-    if champion is None or read_bundle_card(store.path(champion)).model_sha256 != model.sha256:
+    if champion is None:
         return None
-    return champion
+    try:
+        return champion if read_bundle_card(store.path(champion)).model_sha256 == model.sha256 else None
+    except ValueError:
+        return None  # a card of another version: the gate says so
 
 
 @task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)

@@ -28,8 +28,12 @@ def rivalry(champion: Artifact | None, config: PipelineConfig, plan: Plan, store
     """The champion as it is compared; without one, or with one that answers another question, there is none."""
     if champion is None:
         return Rivalry()
-    card = read_bundle_card(store.path(champion))
-    spec, covariates = card.read_plan().window, name_covariates(card.covariates)
+    try:
+        card = read_bundle_card(store.path(champion))
+        spec, covariates = card.read_plan().window, name_covariates(card.covariates)
+    except ValueError as error:
+        why = f"this version cannot read its card: {str(error).splitlines()[0]}"
+        return Rivalry(note=f"champion {version_of(champion)} cannot be compared: {why}")
     ours = config.covariates
     missing = {*covariates.past, *covariates.future, *covariates.static} - {*ours.past, *ours.future, *ours.static}
     changes = [

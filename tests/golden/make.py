@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.bundle_card import copy_bundle, read_card
+from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle, read_bundle_card
 from lstm_model.forecast.__main__ import main as forecast
 from lstm_model.lifecycle.registry import BUNDLE, Registry
 from lstm_model.storage.store import Store
@@ -81,10 +81,9 @@ def write_golden(target: Path) -> None:
     folder.mkdir()
     try:
         bundle = train(folder)
-        config = read_card(bundle)["config"]
-        copy_bundle(
-            bundle, target / "bundle", {"config": config | {"source": config["source"] | {"path": "train.csv"}}}
-        )
+        facts = BundleFacts.model_validate(read_bundle_card(bundle).model_dump(include={*BundleFacts.model_fields}))
+        config = {**facts.config, "source": {**facts.config["source"], "path": "train.csv"}}
+        copy_bundle(bundle, target / "bundle", facts.model_copy(update={"config": config}))
     finally:
         shutil.rmtree(folder)
     assert forecast([str(target / "bundle"), str(SERIES), "--output", str(target / "forecasts.csv")]) == 0

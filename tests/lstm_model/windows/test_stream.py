@@ -27,7 +27,6 @@ from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 CONTEXT, HORIZON, SEASON = 24, 6, 12
-MIB = 2**20
 
 
 def spec(**changes) -> WindowSpec:
