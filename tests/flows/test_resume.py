@@ -15,7 +15,7 @@ SETTINGS = ("max_steps=1000", "patience=99", "learning_rate=0.0005", "precision=
 SLOW_TRAINING = [word for setting in SETTINGS for word in ("--set", f"advanced.training.{setting}")]
 
 
-def wait_for_checkpoint(process, store, stage, *, seconds=120):
+def wait_for_checkpoint(process, store, stage, *, seconds=240):
     """Until the training has kept how far this stage is."""
     deadline = time.monotonic() + seconds
     while stage not in running(store):
@@ -39,7 +39,7 @@ def test_sigterm_and_kill_minus_nine_change_no_byte_of_the_model(cli, tiny, tmp_
     first = cli.start(*arguments)
     wait_for_checkpoint(first, store, "search from scratch")
     first.send_signal(signal.SIGTERM)
-    _, log = first.communicate(timeout=60)
+    _, log = first.communicate(timeout=180)
     assert first.returncode
     stopped = int(re.search(r"search from scratch: stopped after step (\d+) of 1000", log)[1])
     assert f'"step": {stopped},' in running(store), "the checkpoint is of the very last step"
@@ -47,11 +47,11 @@ def test_sigterm_and_kill_minus_nine_change_no_byte_of_the_model(cli, tiny, tmp_
     second = cli.start(*arguments)
     wait_for_checkpoint(second, store, "refit from scratch")
     second.kill()
-    _, log = second.communicate(timeout=60)
+    _, log = second.communicate(timeout=180)
     assert f"search from scratch goes on after step {stopped} of 1000" in log
 
     third = cli.start("--json", *arguments)
-    output, log = third.communicate(timeout=120)
+    output, log = third.communicate(timeout=240)
     assert third.returncode == 0, log
     assert re.search(r"refit from scratch goes on after step \d+", log)
     assert not list((store / "checkpoints").iterdir()), "what is finished is kept as an artifact alone"
