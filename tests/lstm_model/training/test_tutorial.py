@@ -99,7 +99,9 @@ def test_the_first_epochs_are_the_scripts(one_thread, capsys, caplog):
 @pytest.mark.slow
 def test_the_whole_run_is_the_scripts_and_what_it_does_not_show(one_thread, capsys, caplog):
     script, fitted = assert_same_run(EPOCHS, capsys, caplog)
-    np.testing.assert_array_equal(fitted.forecaster.predict(windows(sine(TRAINED)))[:, 0], script.predicted)
+    # The weights are equal to the bit; forecasts are made in batches, whose kernels round the last rows differently.
+    forecast = fitted.forecaster.predict(windows(sine(TRAINED)))[:, 0]
+    np.testing.assert_allclose(forecast, script.predicted, rtol=0, atol=1e-6)
     assert script.losses[-1] < 1e-5
     forecast = fitted.forecaster.predict(windows(sine()[TRAINED - CONTEXT :]))
     assert forecast.shape == (200, 1, 1) and fitted.forecaster.quantiles == (0.5,)
