@@ -59,7 +59,7 @@ def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> I
     if training.forecaster.spec.kind == "tutorial":
         yield "tutorial", plot_tutorial(*predicted(training))
         if evaluation is not None:
-            yield "further_points", plot_further_points(evaluation.table)
+            yield "further_points", plot_further_points(evaluation.table[evaluation.table["step"] == 1])
     if evaluation is not None:
         history = evaluation.series
         yield (
