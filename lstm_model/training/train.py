@@ -30,6 +30,7 @@ from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.training.checkpoint import Checkpoint, State, TrainingStopped
 from lstm_model.training.loop import Loop
 from lstm_model.training.microbatch import MicroBatches
+from lstm_model.training.optimizers import AdamW
 from lstm_model.training.progress import Progress, Reporter, Stage
 from lstm_model.training.sampling import drawn
 from lstm_model.training.tutorial import train_tutorial
@@ -322,7 +323,7 @@ def _optimiser(network: nn.Module, *, weight_decay: float) -> torch.optim.Optimi
         {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, fused=True)
+    return AdamW(groups, fused=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lstm_model.networks.models import LSTMModel
 from lstm_model.networks.normalise import masked_context
+from lstm_model.training.optimizers import Adam
 from lstm_model.training.progress import Progress, Reporter, checked_mean
 from lstm_model.windows.in_memory import Windows
 
@@ -33,7 +34,7 @@ def train_tutorial(
     """
     train_x, train_y, observed_WH = _whole_batch(windows, normalisation)
     criterion = nn.MSELoss()
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    optimizer = Adam(network.parameters(), lr=learning_rate)
     losses: list[float] = []
     network.train()
     for epoch in range(1, epochs + 1):

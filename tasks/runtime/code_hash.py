@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("tasks", "lstm_model")
+PARSE_ATTEMPTS = 10
 
 
 @cache
@@ -53,8 +54,21 @@ class _Source:
 @cache
 def _read(path: Path) -> _Source:
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = _parse(text)
     return _Source(_imports(tree), _fingerprint(path, text, tree))
+
+
+def _parse(text: str) -> ast.Module:
+    """Parse it, again where Python before 3.11.8 and 3.12.1 takes the depth of another thread's tree for this one's.
+
+    It then raises a SystemError by mistake (python/cpython#106905), which ended a flow now and then.
+    """
+    for _ in range(PARSE_ATTEMPTS - 1):
+        try:
+            return ast.parse(text)
+        except SystemError:
+            continue
+    return ast.parse(text)
 
 
 def _imports(tree: ast.Module) -> frozenset[str]:

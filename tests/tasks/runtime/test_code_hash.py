@@ -32,8 +32,10 @@ def test_closures_are_deep_and_hold_this_project_alone():
     assert {name.split(".")[0] for name in closure} == {"tasks", "lstm_model"}
 
 
-def hashes(root):
-    out = subprocess.run([sys.executable, "-c", HASH, *STAGES], cwd=root, capture_output=True, text=True, check=True)
+def hashes(root, *, before=""):
+    out = subprocess.run(
+        [sys.executable, "-c", before + HASH, *STAGES], cwd=root, capture_output=True, text=True, check=True
+    )
     return dict(zip(STAGES, out.stdout.split(), strict=True))
 
 
@@ -70,3 +72,17 @@ def test_comments_and_layout_do_not_count(copy):
     file = copy / "lstm_model" / "storage" / "store.py"
     file.write_text("# A comment.\n" + file.read_text().replace("\n\n\n", "\n\n\n\n"))
     assert hashes(copy) == before
+
+
+def test_a_python_that_mistakes_the_depth_of_a_tree_is_asked_again(copy):
+    """Before 3.11.8, another thread that parses at the same moment makes this one fail."""
+    mistaken = """import ast
+parse, mistakes = ast.parse, [2]
+def mistake(text):
+    if mistakes[0]:
+        mistakes[0] -= 1
+        raise SystemError("AST constructor recursion depth mismatch (before=60, after=76)")
+    return parse(text)
+ast.parse = mistake
+"""
+    assert hashes(copy, before=mistaken) == hashes(copy)
