@@ -112,9 +112,9 @@ def config_of(folder: Path, max_steps: int) -> Any:
 
 def plan_of(folder: Path, max_steps: int) -> Any:
     """What the flow resolves from the config and the facts that ingest found."""
+    from lstm_model.lifecycle.stage_outputs import profile_of
     from lstm_model.series.infer import resolve
     from lstm_model.storage.store import Store
-    from tasks.stages.stage_outputs import profile_of
 
     return resolve(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
 
@@ -193,8 +193,8 @@ def forecast(folder: Path) -> Figures:
     """Every series once, from the bundle and the series table."""
     import flows  # noqa: F401
     from lstm_model.forecast.predict import forecast as forecast_series
+    from lstm_model.lifecycle.stage_outputs import TABLE
     from lstm_model.storage.store import Store
-    from tasks.stages.stage_outputs import TABLE
 
     path = Store(folder).path(kept(folder, "series")) / TABLE
     clock = Clock()

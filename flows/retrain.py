@@ -13,6 +13,7 @@ from flows.shards import cut_windows, ingest_source, score_model
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.lifecycle.stage_outputs import Subject, decision_of
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
@@ -24,7 +25,6 @@ from tasks.stages.evaluate import evaluate
 from tasks.stages.gate import gate, rivalry
 from tasks.stages.plot import plot
 from tasks.stages.report import report
-from tasks.stages.stage_outputs import Subject, decision_of
 from tasks.stages.train import train
 from tasks.stages.window import window
 

@@ -25,6 +25,7 @@ from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import remember
+from lstm_model.lifecycle.stage_outputs import FORECASTS, forecasts_of, series_of, target_of
 from lstm_model.reporting.fan_chart import largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
@@ -36,7 +37,6 @@ from tasks.runtime.passwords import read_password
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
 from tasks.runtime.retries import IO_RETRIES
-from tasks.stages.stage_outputs import FORECASTS, forecasts_of, series_of, target_of
 
 ROWS_SHOWN = 12
 

@@ -37,6 +37,7 @@ from lstm_model.lifecycle.monitor import (
     watch,
 )
 from lstm_model.lifecycle.registry import Registry
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, folders_of, scales_of, series_of
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.monitor_plots import plot_watch
@@ -46,7 +47,6 @@ from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from tasks.runtime.notify import tell
 from tasks.runtime.prefect_ui import show_markdown
-from tasks.stages.stage_outputs import ENVELOPE, TABLE, folders_of, scales_of, series_of
 
 RECORD, PLOT = "monitor.json", "monitor.png"
 SHOWN = 30

@@ -18,13 +18,13 @@ from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.settings import PipelineConfig, dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import forget, remember
+from lstm_model.lifecycle.stage_outputs import verdict_of
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
 from tasks.runtime.caching import StageRecord, together
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
-from tasks.stages.stage_outputs import verdict_of
 
 
 class Pages(BaseModel):

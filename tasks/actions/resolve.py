@@ -14,8 +14,8 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Source
 from lstm_model.contracts.stage_meta import SeriesMeta
+from lstm_model.lifecycle.stage_outputs import profile_of, source_of
 from lstm_model.storage.store import Store
-from tasks.stages.stage_outputs import profile_of, source_of
 
 RECENT_HORIZONS = 8
 """Training targets after drift, in horizons: enough to learn from, few enough to be of the new kind before long."""

@@ -12,9 +12,9 @@ from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
+from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
 
 
 def unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:

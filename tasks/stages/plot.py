@@ -9,9 +9,7 @@ from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
-from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import (
+from lstm_model.lifecycle.stage_outputs import (
     HISTORY,
     Subject,
     folders_of,
@@ -21,6 +19,8 @@ from tasks.stages.stage_outputs import (
     series_of,
     target_of,
 )
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
 
 if TYPE_CHECKING:
     from lstm_model.reporting.gallery import Evaluation

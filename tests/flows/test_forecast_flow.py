@@ -19,10 +19,10 @@ from lstm_model.contracts.settings import Forecasting
 from lstm_model.forecast.predict import forecast
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.sql_sink import insert_missing
+from lstm_model.lifecycle.stage_outputs import FORECASTS
 from lstm_model.reporting.report import Picture
 from lstm_model.storage.store import Store
 from tasks.actions.issue import Issue, deliver, require_champion, show
-from tasks.stages.stage_outputs import FORECASTS
 
 ROOT = Path(__file__).parents[2]
 

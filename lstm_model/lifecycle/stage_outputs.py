@@ -1,4 +1,4 @@
-"""Read what earlier stages wrote into their artifacts, without importing the code of those stages.
+"""Read what the stages wrote into their artifacts, without importing the code of those stages.
 
 Every run imports this, also one whose stages all come from the cache: what only some of them need is
 imported where it is needed.
