@@ -169,8 +169,8 @@ def train(folder: Path) -> Figures:
     from lstm_model.storage.store import Store
     from lstm_model.training.leakage import Seen
     from lstm_model.training.train import fit
+    from lstm_model.training.trained_model import describe_model
     from lstm_model.windows.in_memory import load_windows
-    from tasks.stages.train import card_of
 
     windows = kept(folder, "windows")
     path = Store(folder).path(windows)
@@ -184,7 +184,11 @@ def train(folder: Path) -> Figures:
     taken = clock.read()
     seen = Seen.in_windows(split, split, by_series=False)
     (folder / "bundle").mkdir(exist_ok=True)
-    save_bundle(folder / "bundle", fitted.forecaster, card_of(windows, meta, fitted, choice, seen=seen, start=Start()))
+    save_bundle(
+        folder / "bundle",
+        fitted.forecaster,
+        describe_model(windows.sha256, meta, fitted, choice, seen=seen, start=Start()),
+    )
     step = {name: taken[name] / STEPS for name in ("seconds", "cpu_seconds")}
     return {"load windows": loaded, "training step": {**taken, **step}}
 

@@ -34,7 +34,6 @@ FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
 SCORES = "scores.json"
 DECISION = "decision.json"
-HISTORY = "history.json"
 ENVELOPE = "envelope.json"
 
 
