@@ -112,9 +112,9 @@ def config_of(folder: Path, max_steps: int) -> Any:
 
 def plan_of(folder: Path, max_steps: int) -> Any:
     """What the flow resolves from the config and the facts that ingest found."""
+    from lstm_model.lifecycle.stage_outputs import profile_of
     from lstm_model.series.infer import resolve
     from lstm_model.storage.store import Store
-    from tasks.stages.stage_outputs import profile_of
 
     return resolve(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
 
@@ -169,8 +169,8 @@ def train(folder: Path) -> Figures:
     from lstm_model.storage.store import Store
     from lstm_model.training.leakage import Seen
     from lstm_model.training.train import fit
+    from lstm_model.training.trained_model import describe_model
     from lstm_model.windows.in_memory import load_windows
-    from tasks.stages.train import card_of
 
     windows = kept(folder, "windows")
     path = Store(folder).path(windows)
@@ -184,7 +184,11 @@ def train(folder: Path) -> Figures:
     taken = clock.read()
     seen = Seen.in_windows(split, split, by_series=False)
     (folder / "bundle").mkdir(exist_ok=True)
-    save_bundle(folder / "bundle", fitted.forecaster, card_of(windows, meta, fitted, choice, seen=seen, start=Start()))
+    save_bundle(
+        folder / "bundle",
+        fitted.forecaster,
+        describe_model(windows.sha256, meta, fitted, choice, seen=seen, start=Start()),
+    )
     step = {name: taken[name] / STEPS for name in ("seconds", "cpu_seconds")}
     return {"load windows": loaded, "training step": {**taken, **step}}
 
@@ -193,8 +197,8 @@ def forecast(folder: Path) -> Figures:
     """Every series once, from the bundle and the series table."""
     import flows  # noqa: F401
     from lstm_model.forecast.predict import forecast as forecast_series
+    from lstm_model.lifecycle.stage_outputs import TABLE
     from lstm_model.storage.store import Store
-    from tasks.stages.stage_outputs import TABLE
 
     path = Store(folder).path(kept(folder, "series")) / TABLE
     clock = Clock()

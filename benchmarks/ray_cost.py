@@ -118,10 +118,10 @@ def train(folder: Path, workers: int, steps: int) -> float:
     from threading import Event
 
     from lstm_model.compute.device import select_device
+    from lstm_model.lifecycle.stage_outputs import folders_of
     from lstm_model.training.dataset import load_training
     from lstm_model.training.train import fit
     from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
-    from tasks.stages.stage_outputs import folders_of
 
     ((cut,), run, plan) = scale.kept(folder, "windows"), scale.run_of(folder), scale.plan_of(folder)
     loop = {"max_steps": steps, "batch_size": BATCH, "threads": None, "workers": workers, "refit": False}

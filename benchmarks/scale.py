@@ -232,9 +232,9 @@ def train(folder: Path) -> Figures:
 def step(folder: Path) -> Figures:
     """One step: what some more of them take, through that many."""
     from lstm_model.compute.device import select_device
+    from lstm_model.lifecycle.stage_outputs import folders_of
     from lstm_model.training.dataset import load_training
     from lstm_model.training.train import fit
-    from tasks.stages.stage_outputs import folders_of
 
     ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
     data = load_training(folders_of(cut, run.store), plan.window, plan.training)
@@ -251,8 +251,8 @@ def step(folder: Path) -> Figures:
 
 def plan_of(folder: Path) -> Any:
     """What the pipeline chooses for these series."""
+    from lstm_model.lifecycle.stage_outputs import profile_of
     from lstm_model.series.infer import resolve
-    from tasks.stages.stage_outputs import profile_of
 
     (series,) = kept(folder, "series")
     return resolve(config_of(folder), profile_of(series, run_of(folder).store))[1]

@@ -10,7 +10,8 @@ from prefect import flow
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
-from tasks.actions.issue import Issued, deliver, issue, require_champion, show
+from lstm_model.lifecycle.issuing import require_champion
+from tasks.actions.issue import Issued, deliver, issue, show
 from tasks.actions.publish import open_store
 from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads

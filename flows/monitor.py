@@ -9,8 +9,9 @@ from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
 from flows.shards import ingest_source
+from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.settings import PipelineConfig
-from tasks.actions.monitor import Monitored, respond, watch_forecasts
+from tasks.actions.monitor import respond, watch_forecasts
 from tasks.actions.publish import open_store
 from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads

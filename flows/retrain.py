@@ -13,18 +13,19 @@ from flows.shards import cut_windows, ingest_source, score_model
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.lifecycle.rivalry import find_rivalry, find_unchanged
+from lstm_model.lifecycle.stage_outputs import Subject, decision_of
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
 from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import Pin, keep, recall
-from tasks.stages.bundle import bundle, unchanged
+from tasks.stages.bundle import bundle
 from tasks.stages.evaluate import evaluate
-from tasks.stages.gate import gate, rivalry
+from tasks.stages.gate import gate
 from tasks.stages.plot import plot
 from tasks.stages.report import report
-from tasks.stages.stage_outputs import Subject, decision_of
 from tasks.stages.train import train
 from tasks.stages.window import window
 
@@ -54,15 +55,16 @@ def retrain(
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
     start = recall(run) or keep(run, ingest_source(run, config))
-    resolved = resolve(config, start.series, run.store, refresh, reason.startswith(DRIFT))
+    drifted = reason.startswith(DRIFT)
+    resolved = resolve(config, start.series, run.store, refresh, drifted)
 
     # Build a challenger, and score it on the last part of the history, which it has not seen.
     challenger = build(run, config, start, resolved.plan)
 
     # Decide: compare it with the champion on targets that neither has seen, and bundle what may run.
-    bundled = unchanged(start.champion, challenger.model, run.store)
+    bundled = find_unchanged(start.champion, challenger.model, run.store)
     if bundled is None:
-        bundled = compare(run, config, start, challenger, resolved, drifted=reason.startswith(DRIFT))
+        bundled = compare(run, config, start, challenger, resolved, drifted=drifted)
 
     # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
     plots = run(plot, about=challenger)
@@ -93,7 +95,7 @@ def compare(
 ) -> Artifact:
     """Compare the challenger with the champion, if there is one, and bundle it with the decision."""
     plan = resolved.plan
-    rival, standing = rivalry(start.champion, config, plan, run.store), None
+    rival, standing = find_rivalry(start.champion, config.covariates, plan, run.store), None
     if rival.champion and rival.spec:
         own = cut_windows(run, start.series, rival.spec, rival.covariates, stage=champion_window)
         standing = score_model(run, start.series, own, rival.champion, rival.spec, stage=champion_evaluate)

@@ -8,6 +8,7 @@ from prefect import Task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
+from lstm_model.lifecycle.stage_outputs import frame_of
 from tasks.actions.look import look
 from tasks.runtime.caching import StageRunner
 from tasks.stages.divide import count_shards, divide
@@ -16,7 +17,6 @@ from tasks.stages.gather import gather_series, gather_windows, score_shards
 from tasks.stages.generate import generate
 from tasks.stages.ingest import ingest
 from tasks.stages.predict import predict
-from tasks.stages.stage_outputs import frame_of
 from tasks.stages.survey import shards_of, survey
 from tasks.stages.window import window
 

@@ -6,8 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -123,6 +123,17 @@ def exclusive(choice: DeviceChoice, lock_folder: Path | None) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def hold_gpus(choice: DeviceChoice, lock_folder: Path, *, every: bool) -> Iterator[None]:
+    """Hold the GPU that trains, see `exclusive`; with `every`, all of this machine's, in one order."""
+    several = every and choice.torch_device.type == "cuda"
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if several else [choice.device]
+    with ExitStack() as locks:
+        for name in names:
+            locks.enter_context(exclusive(replace(choice, device=name), lock_folder))
+        yield
 
 
 def gpu_identity(device: str) -> str:

@@ -8,12 +8,14 @@ horizon showed in the test, so that neither a missing series nor a missing forec
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import COVERAGE, find_bounds, find_levels, name_bounds, name_level
 from lstm_model.contracts.settings import WindowSpec
@@ -69,6 +71,12 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
         autocorrelation=None,
     )
     return _with_periods(profile, period_values(period_sums(_in_periods(points, spec), profile)))
+
+
+def find_envelope_before_drift(bundle: Path) -> Envelope | None:
+    """Return the envelope of the champion before drift, through any number of retrainings because of it."""
+    card = read_bundle_card(bundle)
+    return card.envelope_before_drift or card.envelope
 
 
 def _with_periods(profile: Envelope, values: pd.DataFrame) -> Envelope:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, find_levels, name_bounds, name_level
+from lstm_model.contracts.monitored import Status
 from lstm_model.lifecycle.cusum import Run, Scale, allowed_for, run_chart, threshold
 from lstm_model.lifecycle.envelope import (
     autocorrelation,
@@ -25,8 +26,6 @@ from lstm_model.lifecycle.envelope import (
     with_scale,
 )
 from lstm_model.timeline.time_axis import advance
-
-Status = Literal["no forecasts", "waiting", "normal", "drift"]
 
 ERROR_SCALE = Scale(guess=0.3, least=0.05)
 """Of log errors: a third more or less from one period to the next; five percent are too little to act on."""

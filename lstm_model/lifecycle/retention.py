@@ -7,6 +7,7 @@ a recent run, the pin of a run that was killed and may come back, and its age: a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
 from lstm_model.storage.backend import Entry
 from lstm_model.storage.store import DamagedArtifactError, Kept, Store
+
+logger = logging.getLogger(__name__)
 
 KEEP_RUNS = 20
 """Runs of each flow whose artifacts are kept, so that a setting that is changed back still finds its results."""
@@ -35,6 +38,14 @@ def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     store.home.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
         store.home.remove(old.name)
+
+
+def clean_up(store: Store) -> None:
+    """Remove what nothing leads to; if that cannot be told, remove nothing, since a full disk is tomorrow's trouble."""
+    try:
+        forget(store)
+    except (ValueError, OSError) as error:
+        logger.warning("not everything was cleaned up: %s", error)
 
 
 def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:

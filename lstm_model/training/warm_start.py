@@ -7,6 +7,7 @@ the calibration and the test never look at data that an ancestor was trained on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.bundle_card import ModelCard, Start, read_model_card
+from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card, read_model_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
@@ -28,6 +29,8 @@ from lstm_model.timeline.time_axis import advance
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
 from lstm_model.training.progress import Stage
 from lstm_model.windows.in_memory import Windows
+
+logger = logging.getLogger(__name__)
 
 SEARCHED = "search.safetensors"
 """In a model's folder: the weights of the search, where a refit came after it."""
@@ -78,6 +81,39 @@ def warm_training(training: TrainingSpec) -> TrainingSpec:
     steps = max(1, round(SHARE * training.max_steps))
     changes = {"max_steps": steps, "learning_rate": RATE * training.learning_rate, "patience": steps}
     return training.model_copy(update=changes)
+
+
+def find_ancestor(bundle: Artifact | None, windows: Artifact, plan: Plan, store: Store) -> Artifact | None:
+    """Return the bundle to go on from; if this training has made it, what that went on from: the same bytes again."""
+    try:
+        card = read_bundle_card(store.path(bundle)) if bundle else None
+    except ValueError:
+        return bundle  # what is wrong with it is told where it is read
+    if (
+        bundle is None
+        or card is None
+        or (card.windows_sha256, card.plan) != (windows.sha256, plan.model_dump(mode="json"))
+    ):
+        return bundle
+    sha256 = card.warm and card.warm.parent
+    return Artifact(kind=bundle.kind, sha256=sha256, num_rows=0) if sha256 else None
+
+
+def choose_start(
+    bundle: Artifact | None, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
+) -> tuple[Parent | None, Start]:
+    """Return the weights to go on from, or why there are none."""
+    if bundle is None:
+        return None, Start()
+    parent: Parent | None
+    try:
+        parent = find_parent(bundle, store, plan=plan, meta=meta, splits=splits)
+    except ColdStartError as error:
+        parent, start = None, Start(reason=str(error))
+    else:
+        start = parent.start()
+    logger.info("%s", start.in_words())
+    return parent, start
 
 
 def find_parent(

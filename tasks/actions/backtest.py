@@ -14,13 +14,13 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import TrainingSpan, fold_spec
 from lstm_model.lifecycle.retention import remember
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, profile_of
 from lstm_model.storage.store import Store
 from tasks.actions.publish import stage_table
 from tasks.runtime.caching import StageRecord
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
 from tasks.stages.backtest import FOLDS, Folds
-from tasks.stages.stage_outputs import ENVELOPE, profile_of
 
 
 class BacktestOutcome(BaseModel):

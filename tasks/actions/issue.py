@@ -1,56 +1,36 @@
-"""Issue the champion's forecasts: into the ledger first, then to their readers. Never cached, and idempotent.
-
-A run that is killed between two of these steps loses nothing: what is in the ledger and not yet in the database is
-handed over by the next one. How far the database is, it tells itself: a note of that would outlive a database or a
-ledger that was restored from a backup, and leave a hole for ever.
-"""
+"""Issue the champion's forecasts: into the ledger first, then to their readers. Never cached, and idempotent."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.findings import DataError, left_out_notes
+from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Forecasting
-from lstm_model.contracts.stage_meta import ForecastsMeta
-from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.registry import Registry
-from lstm_model.lifecycle.retention import remember
+from lstm_model.lifecycle.issuing import Issue, deliver_missing, issue_forecasts
+from lstm_model.lifecycle.retention import clean_up, remember
+from lstm_model.lifecycle.stage_outputs import FORECASTS, series_of, target_of
 from lstm_model.reporting.fan_chart import largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
 from lstm_model.storage.store import Store
-from tasks.actions.publish import clean_up, from_here
+from tasks.actions.publish import from_here
 from tasks.runtime.caching import StageRecord
+from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.passwords import read_password
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
 from tasks.runtime.retries import IO_RETRIES
-from tasks.stages.stage_outputs import FORECASTS, forecasts_of, series_of, target_of
 
 ROWS_SHOWN = 12
-
-
-class Issue(BaseModel):
-    """What one look at the data gave."""
-
-    model_version: str
-    new_rows: int
-    """Rows that the ledger did not have; none where no series has gone on since."""
-    num_series: int
-    cutoff: str
-    """The latest."""
-    notes: list[str]
 
 
 class Issued(BaseModel):
@@ -80,70 +60,18 @@ class Issued(BaseModel):
         return "\n".join(lines)
 
 
-def require_champion(store: Store, name: str) -> Artifact:
-    """Before any data are read: there must be something to forecast with.
-
-    Raises:
-        ValueError: no bundle was promoted yet.
-    """
-    champion = Registry(store).get("champion")
-    if champion is None:
-        raise ValueError(
-            f"{name} has no champion to forecast with in {store.home.parent}; run retrain first: python -m "
-            "flows.retrain. Where a model was trained and not promoted, its report says why"
-        )
-    return champion
-
-
 @task(name="issue", task_run_name="issue", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
-    """Put into the ledger the forecasts that it does not have.
-
-    A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
-    stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
-    """
-    version, ledger = version_of(champion), Ledger(store)
-    made = [one for one in forecasts if one.num_rows]
-    notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
-    if not made:
-        raise DataError(f"no series can be forecast; {'; '.join(notes)}")
-    new_rows = ledger.append((forecasts_of(one, store) for one in made), model_version=version)
-    latest = pa.concat_tables([_as_issued(one, ledger, version, store) for one in made])
-    buffer = io.BytesIO()
-    pq.write_table(latest, buffer, compression="zstd")
-    store.home.write(FORECASTS, buffer.getvalue(), durable=True)
-    for note in notes:
-        get_run_logger().warning("%s", note)
-    return Issue(
-        model_version=version,
-        new_rows=new_rows,
-        num_series=pc.count_distinct(latest["unique_id"]).as_py(),
-        cutoff=str(pc.max(latest["cutoff"]).as_py()),
-        notes=notes,
-    )
+    """Put into the ledger the forecasts that it does not have; see `issue_forecasts`."""
+    with forwarded_logs("lstm_model"):
+        return issue_forecasts(forecasts, champion, store)
 
 
 @task(name="deliver", task_run_name="deliver to {forecasting.table}", cache_policy=NO_CACHE, **IO_RETRIES)
 def deliver(forecasting: Forecasting, store: Store) -> int:
-    """Hand to the database what was issued since the latest issue that it has; returns how many rows were new there.
-
-    That issue is looked for from the newest back, as far as need be: a database that is named for the first time, or
-    was emptied, receives the whole ledger, and one that was restored from a backup, however old, what came after it.
-    Issues are handed over oldest first, so that a kill leaves no hole. Rows that somebody deleted stay deleted as long
-    as the latest issue is there; a new table receives them too.
-    """
-    from lstm_model.lifecycle.sql_sink import insert_missing
-
-    assert forecasting.url is not None
+    """Hand to the database what it does not have; return how many rows were new there. See `deliver_missing`."""
     password = read_password(forecasting.password_from, setting="forecasting.password_from")
-    database: dict[str, Any] = {"url": forecasting.url, "table": forecasting.table, "password": password}
-    ledger, inserted = Ledger(store), 0
-    with store.lock("deliver"):
-        done = _handed_over(ledger, database)
-        while (found := ledger.issue_after(done)) is not None:
-            done, rows = found
-            inserted += insert_missing(rows, **database)
-    return inserted
+    return deliver_missing({"url": forecasting.url, "table": forecasting.table, "password": password}, store)
 
 
 @task(name="show forecasts", task_run_name="show forecasts", cache_policy=NO_CACHE)
@@ -164,30 +92,10 @@ def show(
     page = f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}"
     show_markdown("forecasts", name, page, description=issued.summary().splitlines()[0])
     remember(store, [record.artifact for record in records], flow="forecast")
-    clean_up(store)
+    with forwarded_logs("lstm_model"):
+        clean_up(store)
     drop(store)
     return issued
-
-
-def _handed_over(ledger: Ledger, database: dict[str, Any]) -> int:
-    """The number of the latest issue that the database has; -1 where it has none."""
-    from lstm_model.lifecycle.sql_sink import holds
-
-    number = None
-    while (found := ledger.issue_before(number)) is not None:
-        part, keys = found
-        if holds(keys, **database):
-            return part.last
-        number = part.first
-    return -1
-
-
-def _as_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) -> pa.Table:
-    """A shard's forecasts as the ledger has them."""
-    asked = forecasts_of(forecasts, store, ["unique_id", "cutoff", "step"])
-    ids = asked["unique_id"].min(), asked["unique_id"].max()
-    issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
-    return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)
 
 
 def _picture(latest: pa.Table, series: Artifact, store: Store) -> Picture:

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.decision import Decision
 from lstm_model.lifecycle.registry import ALIASES, BY_HAND, ChampionChangedError, Registry
+from lstm_model.lifecycle.stage_outputs import decision_of
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.storage.store import Store
 from tasks.runtime.notify import tell
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.promote_link import promote_link
 from tasks.runtime.resume import choose_once, drop
-from tasks.stages.stage_outputs import decision_of
 
 Mode = Literal["auto", "never", "ask"]
 Status = Literal["promoted", "rejected", "deferred", "unchanged", "waiting", "kept back"]

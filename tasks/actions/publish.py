@@ -10,21 +10,21 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.settings import PipelineConfig, dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
-from lstm_model.lifecycle.retention import forget, remember
+from lstm_model.lifecycle.retention import clean_up, remember
+from lstm_model.lifecycle.stage_outputs import verdict_of
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
 from tasks.runtime.caching import StageRecord, together
+from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.resume import drop
-from tasks.stages.stage_outputs import verdict_of
 
 
 class Pages(BaseModel):
@@ -142,7 +142,8 @@ def publish(
     page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
     show_markdown("report", config.name, page, description=verdict)
     remember(store, [record.artifact for record in records], flow="retrain")
-    clean_up(store)
+    with forwarded_logs("lstm_model"):
+        clean_up(store)
     drop(store)
     return Outcome(
         status=settled.status,
@@ -161,14 +162,6 @@ def publish(
         scores=found.total if found else [],
         stages=records,
     )
-
-
-def clean_up(store: Store) -> None:
-    """Remove what nothing leads to; where that cannot be told, nothing, since a full disk is tomorrow's trouble."""
-    try:
-        forget(store)
-    except (ValueError, OSError) as error:
-        get_run_logger().warning("not everything was cleaned up: %s", error)
 
 
 def _for_a_person(settled: Settled) -> str:

@@ -2,119 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
-from pydantic import ValidationError
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
-from lstm_model.contracts.settings import PipelineConfig, Source
-from lstm_model.contracts.stage_meta import SeriesMeta
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.lifecycle.chosen_settings import choose_settings
 from lstm_model.storage.store import Store
-from tasks.stages.stage_outputs import profile_of, source_of
-
-RECENT_HORIZONS = 8
-"""Training targets after drift, in horizons: enough to learn from, few enough to be of the new kind before long."""
+from tasks.runtime.logs import forwarded_logs
 
 
 @task(name="resolve", task_run_name="resolve", cache_policy=NO_CACHE)
 def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: bool, drifted: bool) -> Resolved:
-    """The choices made when this config was first run on this store; made now if it is the first time or on refresh.
-
-    Args:
-        config: what the user wrote.
-        series: the data.
-        store: where choices are kept.
-        refresh: choose again.
-        drifted: the data have changed of late: train, validate and test on the latest of them.
-
-    Raises:
-        ValueError: the data no longer have the frequency that the choices were made for.
-    """
-    facts = profile_of(series, store)
-    resolved = _warned(_resolve(config, series, store, facts, refresh=refresh), facts, config.advanced.model.transform)
-    return _after_drift(resolved) if drifted else resolved
-
-
-def _resolve(config: PipelineConfig, series: Artifact, store: Store, facts: Profile, *, refresh: bool) -> Resolved:
-    pinned = f"plans/{_digest(config)}.json"
-    resolved = None if refresh else _pinned(store, pinned)
-    if resolved is not None:
-        if resolved.plan.window.frequency != facts.frequency:
-            raise ValueError(
-                f"the data now look like frequency {facts.frequency!r}; this pipeline was set up for "
-                f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
-            )
-        get_run_logger().info("settings as chosen at the first run of this config; --refresh chooses again")
-        return _on_this_machine(resolved, config)
-    from lstm_model.series import infer
-
-    source = source_of(series, store)
-    filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
-    reasons = [*_read_so(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
-    resolved = Resolved(config=filled, plan=plan, reasons=reasons)
-    store.home.write(pinned, resolved.model_dump_json(indent=1))
-    for name, value, reason in reasons:
-        get_run_logger().info("%-18s %s (%s)", name, value, reason)
-    return resolved
-
-
-def _on_this_machine(resolved: Resolved, config: PipelineConfig) -> Resolved:
-    """The same choices, computed with the means that the config names now."""
-    asked = config.advanced.training
-    means = {"workers": asked.workers, "memory_mib": asked.memory_mib}
-    training = resolved.plan.training.model_copy(update=means)
-    return resolved.model_copy(update={"plan": resolved.plan.model_copy(update={"training": training})})
-
-
-def _after_drift(resolved: Resolved) -> Resolved:
-    """The same choices for data that have changed: the shortest test, the latest past, and never a warm start alone."""
-    window, training = resolved.plan.window, resolved.plan.training
-    changes = {name: min(getattr(window, name), window.horizon) for name in ("test_steps", "validation_steps")}
-    changes["train_steps"] = window.context + RECENT_HORIZONS * window.horizon
-    plan = resolved.plan.model_copy(
-        update={
-            "window": window.model_copy(update=changes),
-            "training": training.model_copy(update={"scratch_every": 1}),
-        }
-    )
-    why = "after drift: what came before it teaches what is no longer so"
-    reasons = [r for r in resolved.reasons if r[0] not in changes] + [(k, str(v), why) for k, v in changes.items()]
-    return resolved.model_copy(update={"plan": plan, "reasons": reasons})
-
-
-def _warned(resolved: Resolved, facts: Profile, wanted: str | None) -> Resolved:
-    """Say, with every run, where logarithms no longer suit the data; `wanted` is what the user's config says."""
-    if resolved.plan.model.transform != "log" or facts.lowest > 0:
-        return resolved
-    fix = "set advanced.model.transform to none" if wanted else "run once with refresh to choose again"
-    why = f"there are values of 0 or less, which logarithms take as missing; {fix}"
-    get_run_logger().warning("transform is log, but %s", why)
-    reasons = [row for row in resolved.reasons if row[0] != "transform"] + [("transform", "log", why)]
-    return resolved.model_copy(update={"reasons": reasons})
-
-
-def _pinned(store: Store, name: str) -> Resolved | None:
-    """An earlier choice; None where there is none, or one that an older version wrote and this one cannot read."""
-    try:
-        return Resolved.model_validate_json(store.home.read(name))
-    except FileNotFoundError:
-        return None
-    except ValidationError:
-        get_run_logger().warning("%s was written by another version; choosing again", store.home.shown(name))
-        return None
-
-
-def _read_so(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, str]]:
-    """How the source was read: (setting, value, reason), the value "" for remarks that belong to no setting."""
-    values = {**source.model_dump(mode="json"), **{f"columns.{k}": v for k, v in source.columns.model_dump().items()}}
-    return [(name, str(values.get(name) or ""), reason) for name, reason in reasons.items() if name != "frequency"]
-
-
-def _digest(config: PipelineConfig) -> str:
-    """Of all that choices depend on: when it runs and what it is called do not matter."""
-    return hashlib.sha256(config.modelling_section().model_dump_json().encode()).hexdigest()[:32]
+    """Return a config with nothing left open; see `choose_settings`."""
+    with forwarded_logs("lstm_model"):
+        return choose_settings(config, series, store, refresh=refresh, drifted=drifted)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from prefect.logging import get_run_logger
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+
+
+def find_logger() -> Any:
+    """Return the logger of the current run; outside of any, Prefect's own."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger(__name__)
 
 
 class _Forward(logging.Handler):
@@ -14,7 +24,7 @@ class _Forward(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._logger = get_run_logger()
+        self._logger = find_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
         self._logger.log(record.levelno, "%s", record.getMessage())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from prefect.blocks.core import Block
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
+
+from tasks.runtime.logs import find_logger
 
 
 def tell(notify: str | None, subject: str, body: str) -> None:
@@ -39,8 +39,4 @@ def _load(notify: str) -> Any:
 
 
 def _warn(notify: str, subject: str, reason: str) -> None:
-    try:
-        logger: Any = get_run_logger()
-    except MissingContextError:
-        logger = get_logger(__name__)
-    logger.warning("not told through %s: %s (%s)", notify, subject, reason)
+    find_logger().warning("not told through %s: %s (%s)", notify, subject, reason)

@@ -14,13 +14,13 @@ from lstm_model.contracts.stage_meta import BacktestMeta, SeriesMeta
 from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.fold_table import fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
 
 FOLDS = "folds.json"
 CAPTION = (

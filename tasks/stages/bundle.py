@@ -7,24 +7,13 @@ import shutil
 from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle, read_bundle_card
+from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle
 from lstm_model.contracts.decision import Decision
-from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
+from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
-
-
-def unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:
-    """The champion, where its bundle holds this very model: nothing is left to decide. Else None."""
-    if champion is None:
-        return None
-    try:
-        return champion if read_bundle_card(store.path(champion)).model_sha256 == model.sha256 else None
-    except ValueError:
-        return None  # a card of another version: the gate says so
 
 
 @task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)
@@ -38,7 +27,7 @@ def bundle(
     predecessor: Artifact | None,
     store: Store,
 ) -> Artifact:
-    """A bundle that forecasts on its own; its sha256 is its name. Equal inputs give equal bytes: no clock in it.
+    """Compose a bundle that forecasts on its own; its sha256 is its name. Equal inputs give equal bytes.
 
     Args:
         series: what it was trained on.
@@ -50,7 +39,7 @@ def bundle(
         predecessor: after drift, the champion: what its errors were before is what the new ones must come back to.
         store: where all of them lie.
     """
-    from lstm_model.lifecycle.envelope import envelope
+    from lstm_model.lifecycle.envelope import envelope, find_envelope_before_drift
 
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
     found = scores_of(scores, store)
@@ -64,7 +53,7 @@ def bundle(
         envelope=envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
         if found
         else None,
-        envelope_before_drift=_envelope_before(predecessor, store),
+        envelope_before_drift=find_envelope_before_drift(store.path(predecessor)) if predecessor else None,
     )
     with store.create(BUNDLE) as draft:
         copy_bundle(store.path(model), draft.folder, facts)
@@ -72,11 +61,3 @@ def bundle(
             shutil.copyfile(store.path(scores) / SCALES, draft.folder / SCALES)
         draft.num_rows = model.num_rows
     return draft.artifact
-
-
-def _envelope_before(predecessor: Artifact | None, store: Store) -> Envelope | None:
-    """Of the champion before drift, through any number of retrainings because of it."""
-    if predecessor is None:
-        return None
-    card = read_bundle_card(store.path(predecessor))
-    return card.envelope_before_drift or card.envelope

@@ -6,9 +6,9 @@ from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Dataset
+from lstm_model.lifecycle.stage_outputs import GENERATED
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import GENERATED
 
 
 @task(name="generate", task_run_name="generate", cache_policy=STAGE_POLICY)

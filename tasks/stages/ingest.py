@@ -12,11 +12,11 @@ from lstm_model.contracts.findings import Finding, NothingLeftError
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import ExaminedMeta, SeriesMeta
+from lstm_model.lifecycle.stage_outputs import FACTS, TABLE, as_files
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.runtime.passwords import password_of
 from tasks.runtime.retries import IO_RETRIES
-from tasks.stages.stage_outputs import FACTS, TABLE, as_files
 
 
 @task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)

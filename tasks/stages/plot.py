@@ -9,10 +9,7 @@ from prefect import task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
-from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
-from tasks.stages.stage_outputs import (
-    HISTORY,
+from lstm_model.lifecycle.stage_outputs import (
     Subject,
     folders_of,
     forecasts_of,
@@ -21,6 +18,8 @@ from tasks.stages.stage_outputs import (
     series_of,
     target_of,
 )
+from lstm_model.storage.store import Store
+from tasks.runtime.caching import STAGE_POLICY
 
 if TYPE_CHECKING:
     from lstm_model.reporting.gallery import Evaluation
@@ -32,6 +31,7 @@ def plot(about: Subject, store: Store) -> Artifact:
     from lstm_model.forecast.bundle import load_bundle
     from lstm_model.reporting.figures import save
     from lstm_model.reporting.gallery import EXACT, Training, draw
+    from lstm_model.training.trained_model import HISTORY
     from lstm_model.windows.in_memory import load_windows
 
     folders = folders_of(about.windows, store)

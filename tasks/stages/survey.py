@@ -8,10 +8,10 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import SurveyMeta
+from lstm_model.lifecycle.stage_outputs import as_files
 from lstm_model.storage.store import Store
 from tasks.runtime.caching import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
-from tasks.stages.stage_outputs import as_files
 
 
 @task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)

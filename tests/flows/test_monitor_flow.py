@@ -12,13 +12,13 @@ from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.lifecycle.drift import is_recovering
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.store import Store
-from tasks.actions.monitor import _is_new
 from tests.factories import bundle_card, envelope_of
 
 DAY = 24
@@ -144,7 +144,7 @@ def test_a_champion_is_new_until_its_forecasts_for_most_series_are_old(tmp_path)
 
     def is_new(version):
         issued = ledger.cutoffs()
-        return _is_new(issued[issued["model_version"] == version], usual, end)
+        return is_recovering(issued[issued["model_version"] == version], usual, end)
 
     assert is_new("m")
     ended = problem.forecasts([7]).query("unique_id == 'a'")

@@ -1,13 +1,12 @@
 """What was chosen at the first run is held against the data of every later one."""
 
-import logging
-
 import pytest
 
 from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.lifecycle.chosen_settings import check_transform
 from lstm_model.series import infer
-from tasks.actions import resolve
 
 
 @pytest.fixture
@@ -18,12 +17,7 @@ def chosen():
     )  # fmt: skip
     config, plan, reasons = infer.resolve(PipelineConfig(), facts)
     assert plan.model.transform == "log"
-    return facts, resolve.Resolved(config=config, plan=plan, reasons=reasons)
-
-
-@pytest.fixture(autouse=True)
-def plain_logger(monkeypatch):
-    monkeypatch.setattr(resolve, "get_run_logger", lambda: logging.getLogger("test"))
+    return facts, Resolved(config=config, plan=plan, reasons=reasons)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +25,7 @@ def plain_logger(monkeypatch):
 )
 def test_logarithms_chosen_before_a_zero_came_are_warned_about(chosen, caplog, lowest, wanted, fix):
     facts, resolved = chosen
-    warned = resolve._warned(resolved, facts.model_copy(update={"lowest": lowest}), wanted)
+    warned = check_transform(resolved, facts.model_copy(update={"lowest": lowest}), wanted)
     assert warned.plan == resolved.plan, "a night does not choose anew by itself"
     assert [row for row in warned.reasons if row[0] == "transform"] == [warned.reasons[-1]]
     assert "0 or less" in warned.reasons[-1][2] and fix in caplog.text
@@ -39,4 +33,4 @@ def test_logarithms_chosen_before_a_zero_came_are_warned_about(chosen, caplog, l
 
 def test_logarithms_that_suit_the_data_are_not_warned_about(chosen, caplog):
     facts, resolved = chosen
-    assert resolve._warned(resolved, facts, None) == resolved and not caplog.text
+    assert check_transform(resolved, facts, None) == resolved and not caplog.text

@@ -4,11 +4,10 @@ import pytest
 
 from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.bundle_card import FORMAT, write_record
-from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.settings import Covariates
 from lstm_model.lifecycle.registry import BUNDLE
+from lstm_model.lifecycle.rivalry import find_rivalry, find_unchanged
 from lstm_model.storage.store import Store
-from tasks.stages.bundle import unchanged
-from tasks.stages.gate import rivalry
 from tests.factories import bundle_card
 
 
@@ -26,9 +25,9 @@ OLD_CARD = {key: value for key, value in OLD_PLAN.items() if key != "decision"}
 def test_a_champion_of_another_version_cannot_be_compared(tmp_path, card):
     store = Store(tmp_path)
     champion = keep_bundle(store, card)
-    found = rivalry(champion, PipelineConfig(), None, store)
+    found = find_rivalry(champion, Covariates(), None, store)
     assert found.champion is None
     assert found.note.startswith(
         f"champion {version_of(champion)} cannot be compared: this version cannot read its card"
     )
-    assert unchanged(champion, champion, store) is None
+    assert find_unchanged(champion, champion, store) is None

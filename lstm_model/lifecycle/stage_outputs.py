@@ -1,4 +1,4 @@
-"""Read what earlier stages wrote into their artifacts, without importing the code of those stages.
+"""Read what the stages wrote into their artifacts, without importing the code of those stages.
 
 Every run imports this, also one whose stages all come from the cache: what only some of them need is
 imported where it is needed.
@@ -34,7 +34,6 @@ FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
 SCORES = "scores.json"
 DECISION = "decision.json"
-HISTORY = "history.json"
 ENVELOPE = "envelope.json"
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.stages.train import listening
+from lstm_model.compute.interrupts import run_interruptibly
 
 
 class Terminated(BaseException):
@@ -37,20 +37,20 @@ def test_a_signal_waits_until_the_work_has_kept_where_it_is(raising):
         kept.append("checkpoint")
 
     with pytest.raises(Terminated):
-        listening(work, stop)
+        run_interruptibly(work, stop)
     assert kept == ["checkpoint"]
     assert seen == [raising], "Prefect asks whether the handler is its own before it lets a run be cancelled gracefully"
 
 
 def test_results_and_errors_come_back():
-    assert listening(lambda: 3, threading.Event()) == 3
+    assert run_interruptibly(lambda: 3, threading.Event()) == 3
     with pytest.raises(ZeroDivisionError):
-        listening(lambda: 1 // 0, threading.Event())
+        run_interruptibly(lambda: 1 // 0, threading.Event())
 
 
 def test_it_works_beside_the_main_thread_too():
     results = []
-    thread = threading.Thread(target=lambda: results.append(listening(lambda: 3, threading.Event())))
+    thread = threading.Thread(target=lambda: results.append(run_interruptibly(lambda: 3, threading.Event())))
     thread.start()
     thread.join(10)
     assert results == [3]

@@ -1,0 +1,124 @@
+"""Issue forecasts into the ledger, and deliver them to a database, so that a kill between the two loses nothing.
+
+What is in the ledger and not yet in the database is handed over by the next run. How far the database is, it tells
+itself: a note of that would outlive a database or a ledger that was restored from a backup, and leave a hole for ever.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.contracts.findings import DataError, left_out_notes
+from lstm_model.contracts.stage_meta import ForecastsMeta
+from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.registry import Registry
+from lstm_model.lifecycle.stage_outputs import FORECASTS, forecasts_of
+from lstm_model.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Issue(BaseModel):
+    """What one look at the data gave."""
+
+    model_version: str
+    new_rows: int
+    """Rows that the ledger did not have; none where no series has gone on since."""
+    num_series: int
+    cutoff: str
+    """The latest."""
+    notes: list[str]
+
+
+def require_champion(store: Store, name: str) -> Artifact:
+    """Return the champion, before any data are read.
+
+    Raises:
+        ValueError: no bundle was promoted yet.
+    """
+    champion = Registry(store).get("champion")
+    if champion is None:
+        raise ValueError(
+            f"{name} has no champion to forecast with in {store.home.parent}; run retrain first: python -m "
+            "flows.retrain. Where a model was trained and not promoted, its report says why"
+        )
+    return champion
+
+
+def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
+    """Put into the ledger the forecasts that it does not have.
+
+    A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
+    stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
+    """
+    version, ledger = version_of(champion), Ledger(store)
+    made = [one for one in forecasts if one.num_rows]
+    notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
+    if not made:
+        raise DataError(f"no series can be forecast; {'; '.join(notes)}")
+    new_rows = ledger.append((forecasts_of(one, store) for one in made), model_version=version)
+    latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
+    buffer = io.BytesIO()
+    pq.write_table(latest, buffer, compression="zstd")
+    store.home.write(FORECASTS, buffer.getvalue(), durable=True)
+    for note in notes:
+        logger.warning("%s", note)
+    return Issue(
+        model_version=version,
+        new_rows=new_rows,
+        num_series=pc.count_distinct(latest["unique_id"]).as_py(),
+        cutoff=str(pc.max(latest["cutoff"]).as_py()),
+        notes=notes,
+    )
+
+
+def deliver_missing(database: dict[str, Any], store: Store) -> int:
+    """Hand to the database what was issued since the latest issue that it has; return how many rows were new there.
+
+    That issue is looked for from the newest back, as far as need be: a database that is named for the first time, or
+    was emptied, receives the whole ledger, and one that was restored from a backup, however old, what came after it.
+    Issues are handed over oldest first, so that a kill leaves no hole. Rows that somebody deleted stay deleted as long
+    as the latest issue is there; a new table receives them too.
+
+    Args:
+        database: the url, table and password of `insert_missing`.
+        store: of the problem.
+    """
+    from lstm_model.lifecycle.sql_sink import insert_missing
+
+    ledger, inserted = Ledger(store), 0
+    with store.lock("deliver"):
+        done = _find_delivered(ledger, database)
+        while (found := ledger.issue_after(done)) is not None:
+            done, rows = found
+            inserted += insert_missing(rows, **database)
+    return inserted
+
+
+def _find_delivered(ledger: Ledger, database: dict[str, Any]) -> int:
+    """Return the number of the latest issue that the database has; -1 if it has none."""
+    from lstm_model.lifecycle.sql_sink import holds
+
+    number = None
+    while (found := ledger.issue_before(number)) is not None:
+        part, keys = found
+        if holds(keys, **database):
+            return part.last
+        number = part.first
+    return -1
+
+
+def _read_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) -> pa.Table:
+    """Return a shard's forecasts as the ledger has them."""
+    asked = forecasts_of(forecasts, store, ["unique_id", "cutoff", "step"])
+    ids = asked["unique_id"].min(), asked["unique_id"].max()
+    issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
+    return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)

@@ -1,0 +1,71 @@
+"""Find out whether a champion can be compared with its challenger, and on which windows."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card
+from lstm_model.contracts.settings import Covariates, Plan, WindowSpec
+from lstm_model.storage.store import Store
+
+SHARED = ("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short")
+"""What the champion's windows take over from the challenger's, so that both forecast the same targets."""
+
+
+class Rivalry(BaseModel):
+    """How the champion forecasts the challenger's targets: its own windows at the challenger's cutoffs."""
+
+    champion: Artifact | None = None
+    spec: WindowSpec | None = None
+    covariates: Covariates = Covariates()
+    note: str = ""
+    """Why there is no champion to compare with, although there is one."""
+
+
+def find_rivalry(champion: Artifact | None, declared: Covariates, plan: Plan, store: Store) -> Rivalry:
+    """Return the champion as it is compared; without one, or with one that answers another question, there is none.
+
+    Args:
+        champion: the bundle that forecasts now.
+        declared: the covariates that the config declares now.
+        plan: of the challenger.
+        store: where the champion lies.
+    """
+    if champion is None:
+        return Rivalry()
+    try:
+        card = read_bundle_card(store.path(champion))
+        spec, covariates = card.read_plan().window, name_covariates(card.covariates)
+    except ValueError as error:
+        return _cannot_compare(champion, f"this version cannot read its card: {str(error).splitlines()[0]}")
+    changes = _find_changes(spec, covariates, declared=declared, plan=plan)
+    if changes:
+        return _cannot_compare(champion, "; ".join(changes))
+    spec = spec.model_copy(update={name: getattr(plan.window, name) for name in SHARED})
+    return Rivalry(champion=champion, spec=spec, covariates=covariates)
+
+
+def find_unchanged(champion: Artifact | None, model: Artifact, store: Store) -> Artifact | None:
+    """Return the champion if its bundle holds this very model: nothing is left to decide. Else return None."""
+    if champion is None:
+        return None
+    try:
+        return champion if read_bundle_card(store.path(champion)).model_sha256 == model.sha256 else None
+    except ValueError:
+        return None  # a card of another version: the gate says so
+
+
+def _cannot_compare(champion: Artifact, why: str) -> Rivalry:
+    return Rivalry(note=f"champion {version_of(champion)} cannot be compared: {why}")
+
+
+def _find_changes(spec: WindowSpec, covariates: Covariates, *, declared: Covariates, plan: Plan) -> list[str]:
+    """Say what makes the champion's question another one than the challenger's."""
+    names = {*covariates.past, *covariates.future, *covariates.static}
+    missing = names - {*declared.past, *declared.future, *declared.static}
+    pairs = {name: (getattr(spec, name), getattr(plan.window, name)) for name in ("horizon", "frequency")}
+    return [
+        *(f"{name} changed from {before} to {now}" for name, (before, now) in pairs.items() if before != now),
+        *(f"it reads the covariate {name}, which is no longer declared" for name in sorted(missing)),
+    ]
