@@ -46,11 +46,11 @@ class Pipeline:
     @property
     def jobs(self) -> list[Job]:
         """Its deployments, one a flow."""
-        return [Job(use, self) for use in USES]
+        return [Job(deployed, self) for deployed in DEPLOYED_FLOWS]
 
 
 @dataclass(frozen=True)
-class Use:
+class DeployedFlow:
     """How a flow becomes a deployment of each pipeline."""
 
     flow: str
@@ -58,19 +58,19 @@ class Use:
     about: str
     """Comes before the pipeline's own description, which Prefect shows above the form."""
     schedule: Callable[[PipelineConfig], Schedule | None] = lambda config: None
-    parameters: Callable[[PipelineConfig], dict[str, Any]] = lambda config: {"config": without_schedules(config)}
+    parameters: Callable[[PipelineConfig], dict[str, Any]] = lambda config: {"config": drop_schedules(config)}
 
 
 @dataclass(frozen=True)
 class Job:
     """One deployment: a flow for a pipeline."""
 
-    use: Use
+    deployed: DeployedFlow
     pipeline: Pipeline
 
     @property
     def flow(self) -> str:
-        return self.use.flow
+        return self.deployed.flow
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def description(self) -> str:
-        return f"{self.use.about} {self.pipeline.description}".strip()
+        return f"{self.deployed.about} {self.pipeline.description}".strip()
 
     @property
     def tags(self) -> list[str]:
@@ -93,17 +93,17 @@ class Job:
     @property
     def parameters(self) -> dict[str, Any]:
         """The flow's parameters as plain values, but for the store. Schedules are the deployment's own business."""
-        return self.use.parameters(self.pipeline.config)
+        return self.deployed.parameters(self.pipeline.config)
 
     @property
-    def wanted(self) -> Schedule | None:
+    def schedule_settings(self) -> Schedule | None:
         """Its schedule as the file says it; None: only by hand."""
-        return self.use.schedule(self.pipeline.config)
+        return self.deployed.schedule(self.pipeline.config)
 
     @property
     def schedule(self) -> CronSchedule | IntervalSchedule | None:
         """Its schedule as Prefect wants it."""
-        wanted = self.wanted
+        wanted = self.schedule_settings
         if wanted is None:
             return None
         if wanted.cron is not None:
@@ -114,15 +114,15 @@ class Job:
         )
 
     @property
-    def when(self) -> str:
+    def schedule_text(self) -> str:
         """The schedule in a few words."""
-        wanted = self.wanted
+        wanted = self.schedule_settings
         if wanted is None:
             return "by hand"
         return f"{wanted.cron} {wanted.timezone}" if wanted.cron else f"every {wanted.interval_seconds:g} s"
 
 
-def without_schedules(config: PipelineConfig) -> dict[str, Any]:
+def drop_schedules(config: PipelineConfig) -> dict[str, Any]:
     """The config as plain values, with what differs from its defaults, and no schedule."""
     forecasting = config.forecasting.model_copy(update={"schedule": None})
     monitoring = config.monitoring.model_copy(update={"schedule": None})
@@ -130,12 +130,14 @@ def without_schedules(config: PipelineConfig) -> dict[str, Any]:
     return {"name": config.name, **bare.model_dump(mode="json", exclude_defaults=True)}
 
 
-USES = (
-    Use("retrain", "", schedule=lambda config: config.schedule),
-    Use("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
-    Use("monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule),
-    Use("backtest", "How it would have done: the past, forecast from several cutoffs."),
-    Use(
+DEPLOYED_FLOWS = (
+    DeployedFlow("retrain", "", schedule=lambda config: config.schedule),
+    DeployedFlow("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
+    DeployedFlow(
+        "monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule
+    ),
+    DeployedFlow("backtest", "How it would have done: the past, forecast from several cutoffs."),
+    DeployedFlow(
         "promote",
         "Approve a challenger, or roll back to the previous champion.",
         parameters=lambda config: {"name": config.name, "notify": config.notify},
@@ -165,7 +167,7 @@ def read_pipeline(file: Path) -> Pipeline:
         CatalogError: naming the file and each field that is wrong.
     """
     try:
-        pipeline = Pipeline(file=file, config=load_config(file), description=_leading_comment(file))
+        pipeline = Pipeline(file=file, config=load_config(file), description=_read_leading_comment(file))
     except ValidationError as error:
         raise CatalogError(f"{file}: {explain(error)}") from error
     except yaml.YAMLError as error:
@@ -196,7 +198,7 @@ def _check_names(pipelines: Iterable[Pipeline]) -> None:
         seen[pipeline.name] = pipeline.file
 
 
-def _leading_comment(file: Path) -> str:
+def _read_leading_comment(file: Path) -> str:
     lines: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -25,7 +25,7 @@ async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResp
     """
     overdue = FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC))
     found = await find_runs(client, [deployment.id], [StateType.SCHEDULED], next_scheduled_start_time=overdue)
-    late = _by_time([run for run in found if run.auto_scheduled and not run.run_count])
+    late = _sort_by_time([run for run in found if run.auto_scheduled and not run.run_count])
     interrupted = [run for run in found if run.auto_scheduled and run.run_count]
     kept = late.pop() if late and is_active(deployment) else None
     reason = "a later one makes up for it" if kept else "its schedule is paused"
@@ -43,5 +43,5 @@ def is_active(deployment: DeploymentResponse) -> bool:
     return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
 
 
-def _by_time(runs: Sequence[FlowRun]) -> list[FlowRun]:
+def _sort_by_time(runs: Sequence[FlowRun]) -> list[FlowRun]:
     return sorted(runs, key=lambda run: run.next_scheduled_start_time or datetime.min.replace(tzinfo=UTC))

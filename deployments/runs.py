@@ -57,7 +57,7 @@ async def find_runs(
             return found
 
 
-async def last_heartbeat(
+async def find_last_heartbeat(
     client: PrefectClient, *, since: datetime, run: FlowRun | None = None, deployments: Sequence[UUID] = ()
 ) -> datetime | None:
     """When the process of a run, or of any run of deployments, last said that it lives; None: not since then."""
@@ -72,7 +72,7 @@ async def last_heartbeat(
     return max((event.occurred for event in page.events), default=None)
 
 
-def running_ids(proc: Path = Path("/proc")) -> set[str] | None:
+def find_running_ids(proc: Path = Path("/proc")) -> set[str] | None:
     """Ids of the flow runs that have a process of this user here; None where that cannot be told."""
     if not (proc / "self" / "environ").exists():
         return None

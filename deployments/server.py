@@ -63,7 +63,7 @@ class Server:
 
 
 @contextmanager
-def running_server(port: int | None) -> Iterator[Server]:
+def use_server(port: int | None) -> Iterator[Server]:
     """The server of PREFECT_API_URL, or the one on `port`, or a new one there, which ends with the block.
 
     Args:
@@ -72,7 +72,7 @@ def running_server(port: int | None) -> Iterator[Server]:
     Raises:
         ServerError: the address is taken by something else, is not ours to start, or the server does not come up.
     """
-    api_url = _wanted(port)
+    api_url = _choose_api_url(port)
     if is_healthy(api_url):
         yield Server(api_url, started_here=False)
         return
@@ -88,7 +88,7 @@ def running_server(port: int | None) -> Iterator[Server]:
             f"port {number} is taken by something that is not a Prefect server. End it, or choose another port: "
             f"make serve PORT={number + 1} (python -m deployments.serve --port {number + 1})"
         )
-    with _started(number) as log:
+    with _start_server(number) as log:
         yield Server(f"http://{LOCALHOST}:{number}/api", started_here=True, log=log)
 
 
@@ -112,7 +112,7 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def _wanted(port: int | None) -> str:
+def _choose_api_url(port: int | None) -> str:
     configured = PREFECT_API_URL.value()
     if port is None and configured:
         return str(configured).rstrip("/")
@@ -120,7 +120,7 @@ def _wanted(port: int | None) -> str:
 
 
 @contextmanager
-def _started(port: int) -> Iterator[Path]:
+def _start_server(port: int) -> Iterator[Path]:
     log = Path(PREFECT_HOME.value()) / f"server-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
@@ -139,7 +139,7 @@ def _started(port: int) -> Iterator[Path]:
         _wait_until_healthy(server, f"http://{LOCALHOST}:{port}/api", log)
         yield log
     finally:
-        _stop(server)
+        _stop_server(server)
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], api_url: str, log: Path) -> None:
@@ -152,7 +152,7 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], api_url: str, log: Path
         time.sleep(0.3)
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop_server(server: subprocess.Popen[bytes]) -> None:
     """Ask, then insist; the group is the server's own."""
     if server.poll() is None:
         server.send_signal(signal.SIGINT)

@@ -24,7 +24,7 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from lstm_model.contracts.settings import PipelineConfig, anchor, load_config, name_of
+from lstm_model.contracts.settings import PipelineConfig, anchor_path, derive_name, load_config
 from lstm_model.storage.backend import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
@@ -42,7 +42,7 @@ FLAGS = {
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
 }
-OWN: dict[str, dict[str, dict[str, Any]]] = {
+FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {
         "refresh": {"action": "store_true", "help": "compute every stage again, from scratch"},
         "promote": {
@@ -78,13 +78,13 @@ def main(flow: str = "retrain", arguments: Sequence[str] | None = None) -> int:
         flow: its name, which is that of its module.
         arguments: of the command line; those of this process when empty.
     """
-    options = parse(flow, arguments)
+    options = parse_arguments(flow, arguments)
     try:
         config = build_config(options)
     except (ValidationError, ValueError, OSError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
-    parameters = {name: getattr(options, name) for name in OWN[flow]}
+    parameters = {name: getattr(options, name) for name in FLOW_OPTIONS[flow]}
     return _run(flow, options, {"config": config, **parameters})
 
 
@@ -105,9 +105,9 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
 
 def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> int:
     if not options.verbose:
-        speak_plainly()
+        show_stage_logs_only()
     try:
-        with run_settings():
+        with use_run_settings():
             # Imported late: a mistake on the command line is told in one second rather than four.
             run = getattr(import_module(f"flows.{flow}"), flow)
             outcome = run(**parameters, store=whole_root(options.store))
@@ -121,7 +121,7 @@ def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> 
     return 0
 
 
-def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line of a flow; see `--help`."""
     parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=f"{flow} one forecasting problem")
     parser.add_argument("--data", help="CSV or Parquet: a path, a glob or a URL")
@@ -136,7 +136,7 @@ def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="any setting, such as advanced.model.dropout=0.2",
     )
-    for name, options in OWN[flow].items():
+    for name, options in FLOW_OPTIONS[flow].items():
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     _add_common(parser)
     return parser.parse_args(arguments)
@@ -153,23 +153,23 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     config = _read_config(options.config) if options.config else PipelineConfig()
     document = config.model_dump(mode="json", exclude_defaults=True)
     if options.data:
-        _put(document, "source.kind", "files")
-        _put(document, "source.path", options.data)
-        document.setdefault("name", name_of(options.data))
+        _set_key(document, "source.kind", "files")
+        _set_key(document, "source.path", options.data)
+        document.setdefault("name", derive_name(options.data))
     if options.name:
         document["name"] = options.name
     for flag, (key, _) in FLAGS.items():
         value = getattr(options, flag.replace("-", "_"))
         if value is not None:
-            _put(
+            _set_key(
                 document, key, yaml.safe_load(value) if flag in ("horizon", "season", "context", "dayfirst") else value
             )
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set takes KEY=VALUE, received {setting!r}")
-        _put(document, key, yaml.safe_load(value))
-    return anchor(PipelineConfig.model_validate(document), Path.cwd())
+        _set_key(document, key, yaml.safe_load(value))
+    return anchor_path(PipelineConfig.model_validate(document), Path.cwd())
 
 
 def _read_config(path: str) -> PipelineConfig:
@@ -202,7 +202,7 @@ def _explain_field(problem: Any) -> str:
 
 
 @contextmanager
-def run_settings() -> Iterator[None]:
+def use_run_settings() -> Iterator[None]:
     """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows.
 
     Heartbeats are for finding dead runs of deployments and starting them again, which nobody does with a run from the
@@ -237,7 +237,7 @@ def start_temporary_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def speak_plainly() -> None:
+def show_stage_logs_only() -> None:
     """On the terminal, show what the stages say; Prefect's account of its own states stays in its database."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours)
@@ -249,7 +249,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return record.name in ("prefect.flow_runs", "prefect.task_runs") and ENGINE not in Path(record.pathname).parents
 
 
-def _put(document: dict[str, Any], key: str, value: Any) -> None:
+def _set_key(document: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key in nested mappings."""
     *parents, last = key.split(".")
     for parent in parents:

@@ -23,7 +23,7 @@ from tasks.stages.window import window
 
 def ingest_source(run: StageRunner, config: PipelineConfig) -> Artifact:
     """Return the series of a problem, as they are now."""
-    asked, scaling = {"request": config.data_section(), **_find_bytes(run, config.source)}, config.scaling
+    asked, scaling = {"request": config.select_data_settings(), **_find_bytes(run, config.source)}, config.scaling
     if not scaling.divides:
         return run(ingest, **asked)
     found = run(survey, **asked, shards=scaling.shards, shard_rows=scaling.shard_rows)

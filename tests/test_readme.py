@@ -92,7 +92,9 @@ def test_limits_and_numbers_of_the_cache_table_are_the_stages():
 def what_make_runs(target):
     """The last command of a target, which is not run."""
     # Below another make, as in `make test-slow`, a make also says which folder it enters and leaves.
-    dry = subprocess.run(["make", "--dry-run", "--no-print-directory", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    dry = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return dry.stdout.splitlines()[-1]
 
 

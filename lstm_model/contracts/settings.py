@@ -100,7 +100,7 @@ class Source(ConfigModel, title="Source"):
     """synthetic: random seed."""
 
     @model_validator(mode="after")
-    def _needs(self) -> Self:
+    def _check_kind(self) -> Self:
         if self.kind is SourceKind.files and not self.path:
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
@@ -128,7 +128,7 @@ class Covariates(ConfigModel, title="Covariates"):
     """Known through the horizon, such as a holiday flag; bring them as rows after the last observation, y empty."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _check_distinct(self) -> Self:
         names = [*self.static, *self.past, *self.future]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -149,7 +149,7 @@ class Schedule(ConfigModel, title="Schedule"):
     """IANA zone in which cron is read."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_one_given(self) -> Self:
         if (self.cron is None) == (self.interval_seconds is None):
             raise ValueError("schedule needs exactly one of cron and interval_seconds")
         return self
@@ -274,7 +274,7 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """Where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
 
     @model_validator(mode="after")
-    def _no_password(self) -> Self:
+    def _check_password(self) -> Self:
         if self.url and CREDENTIALS.search(self.url):
             raise ValueError(
                 "forecasting.url contains a password; it would be stored and logged. Remove it and name where it is "
@@ -307,7 +307,7 @@ class Scaling(ConfigModel, title="Scaling"):
     """ray: local starts a cluster on this machine; auto, host:port or ray://host:10001 joins one that runs."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_one_given(self) -> Self:
         if self.shards is not None and self.shard_rows is not None:
             raise ValueError("scaling has both shards and shard_rows; give one of them")
         return self
@@ -366,7 +366,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     advanced: Advanced = Advanced()
     """What few need to touch."""
 
-    def modelling_section(self) -> PipelineConfig:
+    def select_modelling_settings(self) -> PipelineConfig:
         """This config with all at its default that does not shape the model: how it is called, run and watched."""
         default = PipelineConfig(name="any")
         beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
@@ -375,14 +375,16 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
         advanced = self.advanced.model_copy(update={"training": training})
         return self.model_copy(update={"advanced": advanced, **{name: getattr(default, name) for name in beside}})
 
-    def data_section(self) -> PipelineConfig:
+    def select_data_settings(self) -> PipelineConfig:
         """This config with all that ingest does not use at its default: what counts as a change of its data."""
         window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
-        return self.modelling_section().model_copy(update={"context": None, "advanced": Advanced(window=window)})
+        return self.select_modelling_settings().model_copy(
+            update={"context": None, "advanced": Advanced(window=window)}
+        )
 
     @field_validator("frequency", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _convert_to_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) else value
 
 
@@ -448,17 +450,17 @@ def load_config(path: Path) -> PipelineConfig:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
-    named = {"name": name_of(path.name), **document}
-    return anchor(PipelineConfig.model_validate(named), path.parent)
+    named = {"name": derive_name(path.name), **document}
+    return anchor_path(PipelineConfig.model_validate(named), path.parent)
 
 
-def name_of(path: str) -> str:
+def derive_name(path: str) -> str:
     """A pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
     stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
     return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
 
 
-def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
+def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:
     """Make a relative source path absolute: it is meant relative to `folder`, wherever the flow runs."""
     path = config.source.path
     if path is None or "://" in path or Path(path).is_absolute():

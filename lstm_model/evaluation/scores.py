@@ -61,9 +61,9 @@ class Scores:
     notes: list[str]
     """What a reader must know: what was left out, which scale stood in for which."""
 
-    def records(self) -> list[dict[str, Any]]:
+    def to_records(self) -> list[dict[str, Any]]:
         """`total` as JSON, None where a baseline has no such score."""
-        rows: list[dict[str, Any]] = _without_nan(self.total.to_dict(orient="records"))
+        rows: list[dict[str, Any]] = _replace_nan(self.total.to_dict(orient="records"))
         return rows
 
     @property
@@ -83,7 +83,7 @@ class Scores:
             "num_windows": self.num_windows,
             "notes": self.notes,
         }
-        text = json.dumps(_without_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_replace_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
         self.per_series.to_parquet(folder / "per_series.parquet", index=False)
         self.per_step.to_parquet(folder / "per_step.parquet", index=False)
@@ -116,27 +116,27 @@ def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_win
             (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
             mse, smape (share), pinball, coverage-…, width-….
     """
-    parts = [_views(one) for one in cells]
+    parts = [_summarise_model(one) for one in cells]
     total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     return Scores(
-        headline=headline(total, per_series),
-        total=_in_model_order(total, []),
-        per_series=_in_model_order(per_series, ["unique_id"]),
-        per_step=_in_model_order(per_step, ["step"]),
+        headline=write_headline(total, per_series),
+        total=_sort_by_model(total, []),
+        per_series=_sort_by_model(per_series, ["unique_id"]),
+        per_step=_sort_by_model(per_step, ["step"]),
         levels=tuple(levels),
         num_windows=num_windows,
         notes=notes,
     )
 
 
-def headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
+def write_headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
     """The verdict on the LSTM, by MASE."""
     mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
     best = min(BASELINES, key=lambda name: mase[name])
     by_model = per_series.pivot(index="unique_id", columns="model", values="mase")
     won = int((by_model[MODEL] < by_model["seasonal_naive"]).sum())
     return Headline(
-        verdict=_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
+        verdict=_write_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
         beats_seasonal_naive=mase[MODEL] < mase["seasonal_naive"],
         beats_baseline=mase[MODEL] < mase[best],
         best_baseline=best,
@@ -147,8 +147,8 @@ def headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
     )
 
 
-def _verdict(mase: dict[str, float], best: str) -> str:
-    lstm, seasonal, least = (_digits(mase[name]) for name in (MODEL, "seasonal_naive", best))
+def _write_verdict(mase: dict[str, float], best: str) -> str:
+    lstm, seasonal, least = (_format_mase(mase[name]) for name in (MODEL, "seasonal_naive", best))
     if mase[MODEL] > mase["seasonal_naive"]:
         return (
             f"The LSTM loses to seasonal naive: MASE {lstm} against {seasonal}. "
@@ -165,11 +165,11 @@ def _verdict(mase: dict[str, float], best: str) -> str:
     return f"The LSTM beats every baseline: MASE {lstm} against {least} of {name}, the best one ({lower} less error)."
 
 
-def _digits(value: float) -> str:
+def _format_mase(value: float) -> str:
     return f"{value:.3f}" if value < 100 else f"{value:.4g}"
 
 
-def _pool(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _pool_cells(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Means over all points of each group: cells weighted by how many points they hold."""
     keys = ["unique_id", "step", "model", "mase_scale", "rmsse_scale"]
     means = [str(name) for name in cells if name not in (*keys, "count")]
@@ -183,7 +183,7 @@ def _pool(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return pooled.join(scale).reset_index()
 
 
-def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
+def _compute_scores(pooled: pd.DataFrame) -> pd.DataFrame:
     """From means of losses to scores; for groups that lie within one series."""
     rmse = np.sqrt(pooled["mse"])
     return pooled.assign(
@@ -195,31 +195,31 @@ def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _views(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _summarise_model(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Total, per series and per step, of one model."""
-    per_series = _finish(_pool(cells, ["unique_id", "model"]))
-    total = _average(cells, ["model"], of_series=per_series)
-    return total, per_series, _average(cells, ["step", "model"], of_series=_finish(cells))
+    per_series = _compute_scores(_pool_cells(cells, ["unique_id", "model"]))
+    total = _average_series(cells, ["model"], of_series=per_series)
+    return total, per_series, _average_series(cells, ["step", "model"], of_series=_compute_scores(cells))
 
 
-def _average(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
+def _average_series(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
     """Scores over several series: points pooled, except that those without units are means over series."""
-    result = _finish(_pool(cells, by))
+    result = _compute_scores(_pool_cells(cells, by))
     means = of_series.groupby(by, sort=False, observed=True)[SERIES_MEANS].mean().reset_index()
     return result.drop(columns=SERIES_MEANS).merge(means, on=by)
 
 
-def _in_model_order(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _sort_by_model(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     intervals = [name for name in scores if str(name).startswith((COVERAGE, "width-"))]
     columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
     rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
     return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]
 
 
-def _without_nan(value: Any) -> Any:
+def _replace_nan(value: Any) -> Any:
     """JSON has no NaN: null instead."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _replace_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [_replace_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

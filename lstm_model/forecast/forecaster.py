@@ -17,7 +17,7 @@ from lstm_model.contracts.settings import ModelSpec
 from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.networks.models import forecast_batch
-from lstm_model.networks.normalise import restored
+from lstm_model.networks.normalise import invert_transform
 from lstm_model.networks.segmented import InputShape, SegmentedLSTM
 from lstm_model.windows.in_memory import Windows
 
@@ -69,7 +69,7 @@ class Forecaster:
         if self.calibration is not None:
             values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
         values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
-        return restored(values, self.spec.transform).numpy()
+        return invert_transform(values, self.spec.transform).numpy()
 
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
@@ -81,24 +81,24 @@ class Forecaster:
         values = np.empty((len(windows), self.horizon, len(self.quantiles)), np.float32)
         loc, scale = np.empty((len(windows), 1), np.float32), np.empty((len(windows), 1), np.float32)
         with torch.inference_mode():
-            for part in _slices(len(windows), self.batch_size(batch_size)):
-                batch = windows.batch(torch.arange(part.start, part.stop)).to(at)
+            for part in _slice_windows(len(windows), self.limit_batch_size(batch_size)):
+                batch = windows.gather_batch(torch.arange(part.start, part.stop)).to(at)
                 result = forecast_batch(self.network, batch, spec=self.spec, context=self.context)
                 values[part], loc[part], scale[part] = (a.float().cpu().numpy() for a in result)
         return values, loc, scale
 
-    def batch_size(self, most: int) -> int:
+    def limit_batch_size(self, most: int) -> int:
         """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
         writes = self.network.writes if isinstance(self.network, SegmentedLSTM) else 1
         return max(1, min(most, DECODER_ROWS // writes))
 
     def _check(self, windows: Windows) -> None:
-        received, expected = shape_of(windows, season=self.season), self.shape
+        received, expected = find_input_shape(windows, season=self.season), self.shape
         if received != expected:
             raise ValueError(f"these windows do not fit the forecaster: received {received}, expected {expected}")
 
 
-def shape_of(windows: Windows, *, season: int) -> InputShape:
+def find_input_shape(windows: Windows, *, season: int) -> InputShape:
     """The input shape that a network for these windows needs."""
     return InputShape(
         context=windows.context,
@@ -110,6 +110,6 @@ def shape_of(windows: Windows, *, season: int) -> InputShape:
     )
 
 
-def _slices(total: int, size: int) -> Iterator[slice]:
+def _slice_windows(total: int, size: int) -> Iterator[slice]:
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))

@@ -33,11 +33,11 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
+from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
-from lstm_model.windows.segments import upcoming
+from lstm_model.windows.segments import cut_upcoming
 
 BATCH = 64
 """Every batch has exactly so many windows; places that no series takes are filled with copies."""
@@ -61,7 +61,7 @@ class Forecasts:
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _Task:
     """What a bundle needs to be told of a series table."""
 
     forecaster: Forecaster
@@ -79,7 +79,7 @@ class _Reader:
 
 
 @dataclass(frozen=True)
-class _Next:
+class _Upcoming:
     """What is read of one series, and its last observed `ds`."""
 
     segment: Segment
@@ -103,14 +103,14 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     _check_columns(table, covariates)
     known = card.covariates.static_categories
     static = encode_static(table, covariates.static, known=known).rows
-    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
-    reader = _Reader(forecaster, covariates, card.frequency, static, end)
+    end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
+    reader = _Task(forecaster, covariates, card.frequency, static, end)
     if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
         raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
     left_out = dict[str, list[str]]()
     with restored_threads():
         torch.set_num_threads(1)
-        ready = _upcoming(reader, read_series(table, covariates), left_out)
+        ready = _cut_upcoming(reader, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
         found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
@@ -118,7 +118,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
 
 
-def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
+def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
     """The mean of the distribution whose quantile function is linear between the quantiles: (W, H).
 
     Beyond the outermost quantiles it is taken as flat, so that a tail nobody forecast moves nothing; a long one makes
@@ -134,14 +134,14 @@ def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> ND
     return total.astype(np.float32)
 
 
-def _upcoming(reader: _Reader, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Next]:
+def _cut_upcoming(reader: _Task, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Upcoming]:
     for one in series:
         if _has_future(reader, one, left_out):
             shape = reader.forecaster.shape
-            yield _Next(upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
+            yield _Upcoming(cut_upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
 
 
-def _forecast_chunk(reader: _Reader, chunk: list[_Next], left_out: dict[str, list[str]]) -> pd.DataFrame:
+def _forecast_chunk(reader: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
     _check_grid(reader, chunk)
     windows = Windows.from_segments([one.segment for one in chunk], reader.layout, reader.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
@@ -150,14 +150,14 @@ def _forecast_chunk(reader: _Reader, chunk: list[_Next], left_out: dict[str, lis
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
     values_WHQ = _predict(reader.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
-    return _rows(windows, ids, values_WHQ, reader.forecaster.quantiles)
+    return _make_table(windows, ids, values_WHQ, reader.forecaster.quantiles)
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
     """As `Forecaster.predict`, every series at the place in a batch that its name gives it."""
     if not len(windows):
         return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
-    size = forecaster.batch_size(BATCH)
+    size = forecaster.limit_batch_size(BATCH)
     place_W = np.array([zlib.crc32(unique_id.encode()) % size for unique_id in ids])
     batch_W = pd.Series(place_W).groupby(place_W).cumcount().to_numpy()
     row_W = batch_W * size + place_W
@@ -167,22 +167,22 @@ def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArra
     return values
 
 
-def _rows(
+def _make_table(
     windows: Windows, ids: list[str], values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
 ) -> pd.DataFrame:
     horizon = windows.horizon
     columns: dict[str, Any] = {
         "unique_id": pd.array(ids, dtype="str").repeat(horizon),
         "cutoff": np.repeat(windows.cutoff_W, horizon),
-        "ds": windows.ds_WH().reshape(-1),
+        "ds": windows.compute_ds_WH().reshape(-1),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(windows)),
-        "mean": mean_of(values_WHQ, quantiles).reshape(-1),
+        "mean": compute_mean(values_WHQ, quantiles).reshape(-1),
     }
     names = index_quantiles(quantiles, median="median")
     return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
 
 
-def _has_future(reader: _Reader, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
+def _has_future(reader: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
     """Whether a series' future covariates are known through the horizon; one that has ended needs no forecast.
 
     Raises:
@@ -203,9 +203,9 @@ def _has_future(reader: _Reader, series: SeriesRows, left_out: dict[str, list[st
     step = int(unknown.any(axis=1).argmax())
     name = reader.covariates.future[int(unknown[step].argmax())]
     raise DataError(
-        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_shown(ahead[step])}; a "
-        f"forecast of {horizon} steps after {_shown(series.ds[cut - 1])} needs it through {_shown(ahead[-1])}. Bring "
-        "rows after the last observation, with an empty target"
+        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_show_ds(ahead[step])}; a "
+        f"forecast of {horizon} steps after {_show_ds(series.ds[cut - 1])} needs it through {_show_ds(ahead[-1])}. "
+        "Bring rows after the last observation, with an empty target"
     )
 
 
@@ -220,7 +220,7 @@ def _check_columns(table: Path, covariates: Covariates) -> None:
                 )
 
 
-def _check_grid(reader: _Reader, chunk: list[_Next]) -> None:
+def _check_grid(reader: _Task, chunk: list[_Upcoming]) -> None:
     """What lies between the first and the last row of a context must be steps of the bundle's frequency."""
     starts = np.array([one.segment.start for one in chunk])
     steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
@@ -228,8 +228,8 @@ def _check_grid(reader: _Reader, chunk: list[_Next]) -> None:
         if one.cutoff != expected:
             raise DataError(
                 f"the bundle forecasts steps of frequency {reader.frequency!r}; series {one.segment.unique_id!r} has "
-                f"{count:,} other steps from {_shown(one.segment.start)} to {_shown(one.cutoff)}. Use a bundle that "
-                "was trained on such data"
+                f"{count:,} other steps from {_show_ds(one.segment.start)} to {_show_ds(one.cutoff)}. Use a bundle "
+                "that was trained on such data"
             )
 
 
@@ -242,5 +242,5 @@ def _check_finite(values_WHQ: NDArray[np.float32], ids: list[str]) -> None:
         )
 
 
-def _shown(ds: Any) -> str:
+def _show_ds(ds: Any) -> str:
     return str(ds).replace("T", " ").removesuffix(".000000")

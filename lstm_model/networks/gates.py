@@ -31,7 +31,7 @@ class LayerGates:
     hidden_TD: Array
 
 
-def gate_activations(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tensor] | None = None) -> list[LayerGates]:
+def compute_gates(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tensor] | None = None) -> list[LayerGates]:
     """Gates of every layer over one window; `state` is (h0, c0), each (layers, D), zero when absent.
 
     Raises:
@@ -43,12 +43,12 @@ def gate_activations(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tenso
     with torch.no_grad():
         for layer in range(lstm.num_layers):
             start = (state[0][layer], state[1][layer]) if state else None
-            gates, input_TI = _layer(lstm, layer, input_TI, start)
+            gates, input_TI = _compute_layer(lstm, layer, input_TI, start)
             layers.append(gates)
     return layers
 
 
-def _layer(
+def _compute_layer(
     lstm: nn.LSTM, layer: int, input_TI: Tensor, start: tuple[Tensor, Tensor] | None
 ) -> tuple[LayerGates, Tensor]:
     """One layer's gates, and its output, which the next layer reads."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.mixture import MixtureForecaster
-from lstm_model.networks.normalise import masked_context
+from lstm_model.networks.normalise import normalise_context
 from lstm_model.networks.segmented import InputShape, NormalisedForecast
 from lstm_model.windows.in_memory import Batch
 
@@ -35,7 +35,7 @@ class LSTMModel(nn.Module):
 
     def forecast(self, batch: Batch, *, context: int, normalisation: str) -> NormalisedForecast:
         """Forecast a `Batch`; every output is one step of the horizon (Q = 1)."""
-        z_BL, _, loc_B1, scale_B1 = masked_context(batch.target_BW[:, :context], normalisation)
+        z_BL, _, loc_B1, scale_B1 = normalise_context(batch.target_BW[:, :context], normalisation)
         return NormalisedForecast(self(z_BL[..., None])[..., None], loc_B1, scale_B1)
 
 

@@ -16,36 +16,36 @@ LARGEST_LOG = 85.0
 """The exponential of more does not fit into float32."""
 
 
-def transformed(values: Tensor, transform: str) -> Tensor:
+def apply_transform(values: Tensor, transform: str) -> Tensor:
     """Values as the network takes them. log: natural logarithms, NaN (missing) where there is none."""
     if transform == "none":
         return values
     return torch.where(values > 0, values, torch.nan).log()
 
 
-def restored(values: Tensor, transform: str) -> Tensor:
+def invert_transform(values: Tensor, transform: str) -> Tensor:
     """The original units of transformed values."""
     return values if transform == "none" else values.clamp(max=LARGEST_LOG).exp()
 
 
-def masked_context(
+def normalise_context(
     context_BL: Tensor, normalisation: str, transform: str = "none"
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalised context with 0 where NaN, the mask (1 where there is a value), loc (B, 1) and scale (B, 1).
 
     Args:
         context_BL: the transformed context.
-        normalisation: as `window_scale` takes it.
+        normalisation: as `measure_scale` takes it.
         transform: what made it: logarithms have no level of their own.
     """
     valid_BL = ~context_BL.isnan()
     filled_BL = torch.where(valid_BL, context_BL, 0.0)
-    loc_B1, scale_B1 = window_scale(filled_BL, valid_BL, normalisation, transform)
+    loc_B1, scale_B1 = measure_scale(filled_BL, valid_BL, normalisation, transform)
     z_BL = torch.where(valid_BL, (filled_BL - loc_B1) / scale_B1, 0.0)
     return z_BL, valid_BL.to(z_BL.dtype), loc_B1, scale_B1
 
 
-def window_scale(
+def measure_scale(
     filled_BL: Tensor, valid_BL: Tensor, normalisation: str, transform: str = "none"
 ) -> tuple[Tensor, Tensor]:
     """Location and scale of each window: (B, 1) each.
@@ -61,13 +61,15 @@ def window_scale(
     if normalisation == "mean_std":
         centred_BL = torch.where(valid_BL, filled_BL - mean_B1, 0.0)
         spread_B1 = (centred_BL.square().sum(1, keepdim=True) / count_B1).sqrt()
-        return mean_B1, _safe(spread_B1, mean_B1, transform)
+        return mean_B1, _replace_flat_scale(spread_B1, mean_B1, transform)
     step_BL = torch.where(valid_BL[:, 1:] & valid_BL[:, :-1], filled_BL.diff(dim=1).abs(), 0.0)
     steps_B1 = (valid_BL[:, 1:] & valid_BL[:, :-1]).sum(1, keepdim=True).clamp(min=1)
-    return last_value(filled_BL, valid_BL), _safe(step_BL.sum(1, keepdim=True) / steps_B1, mean_B1, transform)
+    return find_last_value(filled_BL, valid_BL), _replace_flat_scale(
+        step_BL.sum(1, keepdim=True) / steps_B1, mean_B1, transform
+    )
 
 
-def last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
+def find_last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
     """The last value of each window that is there; 0 where none is. (B, 1)"""
     position_L = torch.arange(1, filled_BL.shape[1] + 1, device=filled_BL.device)
     last_B1 = (valid_BL * position_L).amax(1, keepdim=True)
@@ -81,7 +83,7 @@ def standardise(values: Tensor, scaler_2C: Tensor) -> Tensor:
     return torch.nan_to_num((values - scaler_2C[0]) / scaler_2C[1].clamp(min=1e-8), nan=0.0)
 
 
-def _safe(scale_B1: Tensor, mean_B1: Tensor, transform: str) -> Tensor:
+def _replace_flat_scale(scale_B1: Tensor, mean_B1: Tensor, transform: str) -> Tensor:
     """A flat context has no scale of its own: its level serves, and 1 where that is 0 too."""
     if transform == "log":
         return torch.where(scale_B1 > FLAT, scale_B1, FLAT_LOG)

@@ -1,6 +1,6 @@
 """Define an LSTM that reads segments of the context and writes all segments of the horizon at once.
 
-Shapes: B windows, L context, H horizon, G steps a segment, N segments read, M segments written, D hidden, U facts,
+Shapes: B windows, L context, H horizon, G steps a segment, N segments read, M segments written, D hidden, U features,
 O outputs a step; P, F, S past, future and static covariates.
 """
 
@@ -59,7 +59,7 @@ class SegmentedLSTM(nn.Module):
         scaler: dict[str, list[list[float]]] | None = None,
         *,
         outputs: int,
-        facts: int = 0,
+        features: int = 0,
     ) -> None:
         super().__init__()
         self.spec, self.shape = spec, shape
@@ -67,7 +67,7 @@ class SegmentedLSTM(nn.Module):
         self.reads = -(-shape.context // self.segment)
         self.writes = -(-shape.horizon // self.segment)
         self.num_quantiles = len(spec.quantiles)
-        width, static = spec.hidden_dim, shape.static + facts
+        width, static = spec.hidden_dim, shape.static + features
         self.embed = nn.Linear(self.segment * (2 + shape.past + shape.future) + static, width)
         self.lstm = nn.LSTM(
             width,
@@ -81,16 +81,18 @@ class SegmentedLSTM(nn.Module):
         self.embed_known = nn.Linear(known, width) if known else None
         self.dropout = nn.Dropout(spec.dropout)
         self.head = nn.Linear(width, self.segment * outputs)
-        start_at_zero(self.head)
+        fill_with_zeros(self.head)
         _register_scaler(self, scaler or {}, shape)
 
-    def read_and_write(self, z_BL: Tensor, mask_BL: Tensor, batch: Batch, *, facts_BU: Tensor | None = None) -> Tensor:
-        """(B, H, O) what the head makes of a normalised context, its covariates and the facts about each window."""
+    def read_and_write(
+        self, z_BL: Tensor, mask_BL: Tensor, batch: Batch, *, features_BU: Tensor | None = None
+    ) -> Tensor:
+        """(B, H, O) what the head makes of a normalised context, its covariates and the features of each window."""
         context = self.shape.context
         future_BWF = standardise(batch.future_BWF, self.future_scaler)
         static_BS = standardise(batch.static_BS, self.static_scaler)
-        if facts_BU is not None:
-            static_BS = torch.cat([static_BS, facts_BU], dim=1)
+        if features_BU is not None:
+            static_BS = torch.cat([static_BS, features_BU], dim=1)
         past_BLP = standardise(batch.past_BLP, self.past_scaler)
         channels_BLC = torch.cat([z_BL[..., None], mask_BL[..., None], past_BLP, future_BWF[:, :context]], dim=-1)
         return self._write(self.read(channels_BLC, static_BS), future_BWF[:, context:], static_BS)
@@ -122,7 +124,7 @@ class SegmentedLSTM(nn.Module):
         return torch.cat([segments_BMX, static_BS[:, None].expand(-1, self.writes, -1)], dim=-1)
 
 
-def ordered_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
+def order_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
     """Median = base + raw median; each further quantile lies a positive distance outside the one before."""
     middle = raw_BHQ.shape[-1] // 2
     median_BH1 = base_BH[..., None] + raw_BHQ[..., middle : middle + 1]
@@ -133,7 +135,7 @@ def ordered_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
     return torch.cat([median_BH1 - below, median_BH1, median_BH1 + above], dim=-1)
 
 
-def start_at_zero(*layers: nn.Linear) -> None:
+def fill_with_zeros(*layers: nn.Linear) -> None:
     """What a network corrects begins uncorrected."""
     for layer in layers:
         nn.init.zeros_(layer.weight)

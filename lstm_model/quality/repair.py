@@ -39,11 +39,11 @@ class Rows:
         """The first row of each series."""
         return np.searchsorted(self.series_N, np.arange(self.num_series))
 
-    def place(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """Series and timestamp of a row, for a message."""
-        return f"series {self.ids[self.series_N[row]]!r}, {self.timestamp(row)}"
+        return f"series {self.ids[self.series_N[row]]!r}, {self.show_timestamp(row)}"
 
-    def timestamp(self, row: int) -> str:
+    def show_timestamp(self, row: int) -> str:
         """The timestamp of a row, for a message."""
         return f"step {self.ds_N[row]}" if self.integer else str(pd.Timestamp(self.ds_N[row], unit="us"))
 
@@ -64,7 +64,7 @@ class Rows:
         return replace(kept, ids=self.ids[keep_K], series_N=(np.cumsum(keep_K) - 1)[kept.series_N])
 
 
-def to_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.ndarray]:
+def sort_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.ndarray]:
     """Sorted rows of a raw table with naive `ds`, and the number of the table's row that each one was."""
     series_N, ids = pd.factorize(table["unique_id"], sort=True)
     ds = table["ds"].to_numpy()
@@ -79,7 +79,7 @@ def to_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.nd
     return rows.take(order), order
 
 
-def history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows from the first to the last known target of their series, as a mask N, and those two rows, K each.
 
     A series without any known target has first > last.
@@ -94,7 +94,7 @@ def history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (place >= first_K[rows.series_N]) & (place <= last_K[rows.series_N]), first_K, last_K
 
 
-def regular(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
+def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
     """One row for every step from each series' first row to its last; new rows are NaN throughout."""
     first_K = rows.first_K
     last_K = np.append(first_K[1:], len(step_N)) - 1
@@ -144,7 +144,7 @@ def carry_forward(values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarra
     return filled
 
 
-def seasonal(
+def fill_from_seasons(
     values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarray, season: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill `missing` rows with the known value a whole number of seasons before, the nearest first.
@@ -166,6 +166,6 @@ def seasonal(
     return filled, np.sort(np.concatenate(unfilled)) if unfilled else left
 
 
-def worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
+def find_worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
     """The series with the largest count, how many series have one, and the total of the counts."""
     return str(ids[int(counts_K.argmax())]), int((counts_K > 0).sum()), int(counts_K.sum())

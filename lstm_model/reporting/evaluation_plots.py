@@ -20,13 +20,13 @@ from lstm_model.reporting.figures import (
     INK,
     MUTED,
     draw_intervals,
-    grid_of_axes,
-    label_of,
-    legend_above,
-    mark_share,
-    name_axes,
+    draw_legend,
+    format_shares,
+    format_time_axis,
+    label_axes,
+    make_axes,
+    name_model,
     shorten,
-    time_axis,
 )
 
 ONE_STEP_WINDOWS = 60
@@ -60,37 +60,37 @@ def plot_forecasts(
         target: what y is called on the axis.
     """
     picks = pick_series(scores.per_series)
-    figure, axes = grid_of_axes(len(picks), height=0.7 + 2.3 * len(picks))
+    figure, axes = make_axes(len(picks), height=0.7 + 2.3 * len(picks))
     mase = scores.per_series[scores.per_series["model"] == MODEL].set_index("unique_id")["mase"]
     for one, (rank, unique_id) in zip(axes[:, 0], picks.items(), strict=True):
-        window = _last_window(table[table["unique_id"] == unique_id])
+        window = _select_last_window(table[table["unique_id"] == unique_id])
         # Enough of the past to see the pattern, little enough that the forecast is not squeezed.
-        past = _past(history, unique_id, window["cutoff"].iloc[0], min(context, max(24, 3 * len(window) // 2)))
+        past = _select_past(history, unique_id, window["cutoff"].iloc[0], min(context, max(24, 3 * len(window) // 2)))
         _draw_forecast(one, window, past)
-        x = time_axis(one.xaxis, window["ds"].to_numpy())
-        name_axes(one, x="", y=shorten(target, 20), title=f"{rank}: {shorten(unique_id)} (MASE {mase[unique_id]:.2f})")
+        x = format_time_axis(one.xaxis, window["ds"].to_numpy())
+        label_axes(one, x="", y=shorten(target, 20), title=f"{rank}: {shorten(unique_id)} (MASE {mase[unique_id]:.2f})")
     axes[-1, 0].set_xlabel(x, fontsize=9, color=MUTED)
-    legend_above(figure, *axes[:, 0])
+    draw_legend(figure, *axes[:, 0])
     return figure
 
 
 def plot_error_by_step(scores: Scores) -> Figure:
     """MASE at each step of the horizon, beside the baselines."""
-    figure, axes = grid_of_axes(1, height=3.4)
+    figure, axes = make_axes(1, height=3.4)
     one = axes[0, 0]
     if scores.per_step["step"].max() == 1:
-        return _single_step(figure, one, scores)
+        return _draw_single_step(figure, one, scores)
     for model in reversed(MODELS):
         steps = scores.per_step[scores.per_step["model"] == model]
         width, order = (2.2, 5) if model == MODEL else (1.3, 3)
         one.plot(
             steps["step"], steps["mase"], color=COLOURS[model], linestyle=DASHES[model], linewidth=width, zorder=order,
-            label=label_of(model),
+            label=name_model(model),
         )  # fmt: skip
     main = scores.per_step.loc[scores.per_step["model"].isin([MODEL, "seasonal_naive"]), "mase"]
     one.set_ylim(0, min(one.get_ylim()[1], CURVES_SHOWN * float(main.max())))
     one.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
-    name_axes(one, x="step of the horizon", y="MASE (mean over series)")
+    label_axes(one, x="step of the horizon", y="MASE (mean over series)")
     _reverse_legend(figure, one)
     return figure
 
@@ -111,10 +111,10 @@ def plot_residuals(table: pd.DataFrame, *, scale: pd.DataFrame | None = None, ta
         known = np.isfinite(scaled)
         if known.any():
             scored, residual, unit = scored[known], scaled[known], "actual - forecast (scaled)"
-    figure, axes = grid_of_axes(1, 2, height=3.3, width_ratios=[1, 1.8])
+    figure, axes = make_axes(1, 2, height=3.3, width_ratios=[1, 1.8])
     _draw_histogram(axes[0, 0], residual, unit)
     _draw_over_time(axes[0, 1], scored["ds"].to_numpy(), residual, unit)
-    legend_above(figure, axes[0, 1], side="right")
+    draw_legend(figure, axes[0, 1], side="right")
     return figure
 
 
@@ -122,7 +122,7 @@ def plot_calibration(scores: Scores) -> Figure | None:
     """Share of actual values inside each interval against the share promised; None for a model without intervals."""
     if not scores.levels:
         return None
-    figure, axes = grid_of_axes(1, 2, height=3.5, width_ratios=[1, 1.6])
+    figure, axes = make_axes(1, 2, height=3.5, width_ratios=[1, 1.6])
     names = [f"{COVERAGE}{name_level(level)}" for level in scores.levels]
     total = scores.total.set_index("model")
     steps = scores.per_step[scores.per_step["model"] == MODEL]
@@ -138,14 +138,14 @@ def plot_calibration(scores: Scores) -> Figure | None:
         )  # fmt: skip
     lowest = float(np.min(steps[names].to_numpy(np.float64)))
     right.set_ylim(min(0.4, lowest - 0.05), 1.02)
-    mark_share(right.yaxis)
+    format_shares(right.yaxis)
     right.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
-    name_axes(right, x="step of the horizon", y="actual values inside", title="By step (dashed: promised)")
-    legend_above(figure, right, side="right")
+    label_axes(right, x="step of the horizon", y="actual values inside", title="By step (dashed: promised)")
+    draw_legend(figure, right, side="right")
     return figure
 
 
-def _last_window(rows: pd.DataFrame) -> pd.DataFrame:
+def _select_last_window(rows: pd.DataFrame) -> pd.DataFrame:
     """The latest window of one series with anything observed in it; of one-step windows, the latest several."""
     if rows["step"].max() == 1:
         return rows.sort_values("ds").tail(ONE_STEP_WINDOWS)
@@ -154,7 +154,7 @@ def _last_window(rows: pd.DataFrame) -> pd.DataFrame:
     return window
 
 
-def _past(history: pd.DataFrame | None, unique_id: str, cutoff: Any, steps: int) -> pd.DataFrame | None:
+def _select_past(history: pd.DataFrame | None, unique_id: str, cutoff: Any, steps: int) -> pd.DataFrame | None:
     if history is None or steps < 1:
         return None
     rows = history["unique_id"].eq(unique_id) & history["ds"].le(cutoff)
@@ -171,20 +171,20 @@ def _draw_forecast(axes: Axes, window: pd.DataFrame, past: pd.DataFrame | None) 
     for model, width in (("seasonal_naive", 1.2), (MODEL, 2.0)):
         axes.plot(
             ds, window[model].to_numpy(np.float64), color=COLOURS[model], linestyle=DASHES[model], linewidth=width,
-            marker=marker, label=label_of(model),
+            marker=marker, label=name_model(model),
         )  # fmt: skip
     axes.plot(
         ds, window["y"].to_numpy(np.float64), color=INK, linewidth=1.3, marker=marker, markersize=4, label="actual"
     )
 
 
-def _single_step(figure: Figure, axes: Axes, scores: Scores) -> Figure:
+def _draw_single_step(figure: Figure, axes: Axes, scores: Scores) -> Figure:
     """A horizon of one step has no curve: bars."""
     mase = scores.per_step.set_index("model")["mase"][list(reversed(MODELS))]
-    bars = axes.barh([label_of(m) for m in mase.index], mase, color=[COLOURS[m] for m in mase.index], height=0.6)
+    bars = axes.barh([name_model(m) for m in mase.index], mase, color=[COLOURS[m] for m in mase.index], height=0.6)
     axes.bar_label(bars, fmt="%.3f", padding=4, fontsize=9, color=INK)
     axes.margins(x=0.1)
-    name_axes(axes, x="MASE at the single step of the horizon (mean over series)", y="")
+    label_axes(axes, x="MASE at the single step of the horizon (mean over series)", y="")
     return figure
 
 
@@ -194,7 +194,7 @@ def _reverse_legend(figure: Figure, axes: Axes) -> None:
         line.remove()
         axes.add_line(line)
     assert len(lines) == len(axes.get_lines())
-    legend_above(figure, axes)
+    draw_legend(figure, axes)
 
 
 def _draw_histogram(axes: Axes, residual: NDArray[np.float64], unit: str) -> None:
@@ -214,8 +214,8 @@ def _draw_histogram(axes: Axes, residual: NDArray[np.float64], unit: str) -> Non
     )
     axes.axvline(0, color=INK, linewidth=1)
     axes.axvline(float(np.mean(residual)), color=COLOURS["seasonal_naive"], linewidth=1.5, linestyle=(0, (4, 2)))
-    mark_share(axes.yaxis, decimals=1)
-    name_axes(axes, x=unit, y="share of points", title=f"Spread (dashed: mean {np.mean(residual):.3g})")
+    format_shares(axes.yaxis, decimals=1)
+    label_axes(axes, x=unit, y="share of points", title=f"Spread (dashed: mean {np.mean(residual):.3g})")
 
 
 def _draw_over_time(axes: Axes, ds: NDArray[Any], residual: NDArray[np.float64], unit: str) -> None:
@@ -237,7 +237,7 @@ def _draw_over_time(axes: Axes, ds: NDArray[Any], residual: NDArray[np.float64],
     axes.axhline(0, color=INK, linewidth=1)
     if len(x) > 1:  # no margin: around dates of the first centuries it would reach before the year 1
         axes.set_xlim(x[0], x[-1])
-    name_axes(axes, x=time_axis(axes.xaxis, ds), y=unit, title="Over time")
+    label_axes(axes, x=format_time_axis(axes.xaxis, ds), y=unit, title="Over time")
 
 
 def _draw_reliability(axes: Axes, levels: tuple[float, ...], covered: list[float]) -> None:
@@ -249,5 +249,5 @@ def _draw_reliability(axes: Axes, levels: tuple[float, ...], covered: list[float
         )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
-        mark_share(axis)
-    name_axes(axes, x="promised", y="actual values inside", title="In total (dashed: ideal)")
+        format_shares(axis)
+    label_axes(axes, x="promised", y="actual values inside", title="In total (dashed: ideal)")

@@ -56,21 +56,21 @@ FEW_STEPS = 3
 """Forecasts of fewer steps are drawn as points: lines and bands of one or two can hardly be seen."""
 
 
-def label_of(model: str) -> str:
+def name_model(model: str) -> str:
     """What a model is called in words: LSTM, seasonal naive."""
     return "LSTM" if model == "lstm" else model.replace("_", " ")
 
 
-def grid_of_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
+def make_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
     """A figure with styled axes (rows, columns); height in inches, further arguments as for `Figure.subplots`."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for one in axes.flat:
-        style(one)
+        style_axes(one)
     return figure, axes
 
 
-def style(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Quiet axes: a light grid behind the data, no box, small labels."""
     axes.set_axisbelow(True)
     axes.grid(True, color=GRID, linewidth=0.8)
@@ -81,12 +81,12 @@ def style(axes: Axes) -> None:
     axes.yaxis.get_offset_text().set(fontsize=8, color=MUTED)
 
 
-def mark_share(axis: Axis, *, decimals: int = 0) -> None:
+def format_shares(axis: Axis, *, decimals: int = 0) -> None:
     """Tick labels of shares as percentages."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-def name_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
+def label_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
     """Axis labels and a left-aligned title. Names come from users, so `$` is a letter and not mathematics."""
     axes.set_xlabel(x, fontsize=9, color=MUTED, parse_math=False)
     axes.set_ylabel(y, fontsize=9, color=MUTED, parse_math=False)
@@ -94,7 +94,7 @@ def name_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
         axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
 
 
-def time_axis(axis: Axis, ds: NDArray[Any]) -> str:
+def format_time_axis(axis: Axis, ds: NDArray[Any]) -> str:
     """Tick labels that suit dates or integers; returns the label of the axis."""
     if np.issubdtype(np.asarray(ds).dtype, np.datetime64):
         locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ def time_axis(axis: Axis, ds: NDArray[Any]) -> str:
     return "step of the series"
 
 
-def legend_above(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
+def draw_legend(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
     """One legend for all axes, above them and so never over the data; `side` is where it begins: left or right."""
     found: dict[str, Any] = {}
     for one in axes:
@@ -147,7 +147,7 @@ def to_png(figure: Figure, *, exact: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: Figure, path: Path, *, exact: bool = False) -> None:
+def save_figure(figure: Figure, path: Path, *, exact: bool = False) -> None:
     """Write the figure as PNG, see `to_png`."""
     path.write_bytes(to_png(figure, exact=exact))
 

@@ -133,7 +133,7 @@ class Report:
     """More scores, after the first."""
 
 
-def picture(name: str, png: bytes) -> Picture:
+def make_picture(name: str, png: bytes) -> Picture:
     """A plot with the caption of its kind.
 
     Raises:
@@ -147,7 +147,7 @@ def picture(name: str, png: bytes) -> Picture:
 
 def render_html(report: Report) -> str:
     """One self-contained page: no server, no script, no other file; for any width, dark or light, and for paper."""
-    return _environment().get_template("report.html.j2").render(_content(report))
+    return _make_environment().get_template("report.html.j2").render(_collect_content(report))
 
 
 def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) -> str:
@@ -158,8 +158,8 @@ def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) 
     """
     kept = list(report.pictures)
     while True:
-        content = _content(replace(report, pictures=kept)) | {"dropped": report.pictures[len(kept) :]}
-        text = _environment(markdown=True).get_template("report.md.j2").render(content)
+        content = _collect_content(replace(report, pictures=kept)) | {"dropped": report.pictures[len(kept) :]}
+        text = _make_environment(markdown=True).get_template("report.md.j2").render(content)
         excess = len(text.encode()) - limit_bytes
         if excess <= 0:
             return text
@@ -170,7 +170,7 @@ def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) 
 
 
 @cache
-def _environment(*, markdown: bool = False) -> Environment:
+def _make_environment(*, markdown: bool = False) -> Environment:
     """Every value that a template prints is escaped: by jinja2 for HTML, by `escape_markdown` for Markdown."""
     environment = Environment(
         loader=PackageLoader("lstm_model.reporting"),
@@ -188,8 +188,8 @@ def _environment(*, markdown: bool = False) -> Environment:
     return environment
 
 
-def _content(report: Report) -> dict[str, Any]:
-    return _score_content(report.scores) | {
+def _collect_content(report: Report) -> dict[str, Any]:
+    return _collect_scores(report.scores) | {
         "report": report,
         "findings": list(report.findings)[:MAX_FINDINGS],
         "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
@@ -197,12 +197,12 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
-def _score_content(scores: Scores | None) -> dict[str, Any]:
+def _collect_scores(scores: Scores | None) -> dict[str, Any]:
     if scores is None:
         return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
     headline = scores.headline
-    head, rows = _score_table(scores)
-    series_head, series_rows = _series_table(scores)
+    head, rows = _make_score_table(scores)
+    series_head, series_rows = _make_series_table(scores)
     return {
         "scores": scores,
         "verdict": headline.verdict,
@@ -214,41 +214,41 @@ def _score_content(scores: Scores | None) -> dict[str, Any]:
     }
 
 
-def _score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
+def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
     """Column names, and for each model its cells and which of them are the best of their column."""
     columns = {"mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE %", "mae": "MAE", "rmse": "RMSE", "wql": "WQL"}
     best = {name: scores.total[name].min() for name in columns}
     rows = []
     for record in scores.total.to_dict(orient="records"):
-        cells = [{"text": digits(record[name]), "best": record[name] == best[name]} for name in columns]
-        cells += [{"text": text, "best": False} for text in _interval_cells(record, scores)]
+        cells = [{"text": format_number(record[name]), "best": record[name] == best[name]} for name in columns]
+        cells += [{"text": text, "best": False} for text in _format_coverage(record, scores)]
         rows.append({"name": _model_name(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
     heads = [f"inside {show_level(level)}" for level in scores.levels]
     return ["model", *columns.values(), *heads], rows
 
 
-def _interval_cells(record: dict[Any, Any], scores: Scores) -> list[str]:
+def _format_coverage(record: dict[Any, Any], scores: Scores) -> list[str]:
     """Share of actual values inside each interval, empty for baselines."""
     covered = [record[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
     return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
 
 
-def _series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
+def _make_series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
     """The series on which the LSTM does worst by MASE, beside seasonal naive."""
     by_model = {name: frame.set_index("unique_id") for name, frame in scores.per_series.groupby("model")}
     table = by_model[MODEL].join(by_model["seasonal_naive"][["mase", "mae"]].add_suffix("_seasonal"))
     worst = table.sort_values("mase", ascending=False, kind="stable").head(WORST_SERIES)
     head = ["series", "points", "MASE", "seasonal naive MASE", "MAE", "seasonal naive MAE", "sMAPE %", "LSTM is"]
-    return head, [_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
+    return head, [_make_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
 
 
-def _series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
+def _make_series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
     better = "better" if row["mase"] < row["mase_seasonal"] else "not better"
-    numbers = [digits(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
+    numbers = [format_number(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
     return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, better]
 
 
-def digits(value: float) -> str:
+def format_number(value: float) -> str:
     """A number to read: four significant digits, powers of ten only where they are needed, – for none."""
     if math.isnan(value):
         return "–"

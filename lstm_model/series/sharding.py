@@ -14,11 +14,11 @@ from lstm_model.contracts.shard import IdRange
 
 
 def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
-    """How many shards so many rows make, asked for as in `divide`."""
+    """How many shards so many rows make, asked for as in `plan_shards`."""
     return min(shards or math.ceil(rows / (shard_rows or rows)), series)
 
 
-def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
+def plan_shards(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
     """Ranges of names with about equally many rows each; never more than there are series.
 
     Args:
@@ -42,10 +42,10 @@ def merge_findings(shards: Sequence[Sequence[Finding]]) -> list[Finding]:
     kinds: dict[str, list[Finding]] = {}
     for finding in (finding for one in shards for finding in one):
         kinds.setdefault(finding.code, []).append(finding)
-    return [_merged(alike) for alike in kinds.values()]
+    return [_merge_alike(alike) for alike in kinds.values()]
 
 
-def _merged(alike: list[Finding]) -> Finding:
+def _merge_alike(alike: list[Finding]) -> Finding:
     if len(alike) == 1:
         return alike[0]
     most = max(alike, key=lambda finding: finding.count)

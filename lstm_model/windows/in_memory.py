@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.windows_meta import Split, read_common_meta
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.timeline.time_axis import INTEGER, advance
 from lstm_model.windows.layout import Layout, Segment, read_segments
 
@@ -82,7 +82,7 @@ class Windows:
         moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
 
-    def batch(self, index_B: Tensor) -> Batch:
+    def gather_batch(self, index_B: Tensor) -> Batch:
         """Gather the windows with these indices, on the device that holds the data.
 
         Where a gap reaches the cutoff, the last real value is held: the value that repaired the gap may have been
@@ -90,7 +90,7 @@ class Windows:
         """
         index_B = index_B.to(self.starts_W.device)
         at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
-        held_BL = self._held(at_BW[:, : self.context])
+        held_BL = self._hold_last_real(at_BW[:, : self.context])
         return Batch(
             target_BW=self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)],
             observed_BW=self.observed_N[at_BW],
@@ -108,19 +108,19 @@ class Windows:
             cutoff_W=self.cutoff_W[index.cpu().numpy()],
         )
 
-    def before(self, index_B: Tensor) -> Tensor:
+    def gather_past(self, index_B: Tensor) -> Tensor:
         """(B, lead) the values before each cutoff, held like a context: what a baseline may see."""
         index_B = index_B.to(self.starts_W.device)
         steps = torch.arange(self.context - self.lead, self.context, device=self.starts_W.device)
-        return self.values_N[self._held(self.starts_W[index_B, None] + steps)]
+        return self.values_N[self._hold_last_real(self.starts_W[index_B, None] + steps)]
 
-    def _held(self, at_BL: Tensor) -> Tensor:
+    def _hold_last_real(self, at_BL: Tensor) -> Tensor:
         """Positions up to a cutoff, those after the last real value moved back to it."""
         if not len(self.last_real_N):
             return at_BL
         return torch.minimum(at_BL, self.last_real_N[at_BL[:, -1:]])
 
-    def ds_WH(self) -> NDArray[Any]:
+    def compute_ds_WH(self) -> NDArray[Any]:
         """(W, H) the timestamps of each window's horizon."""
         steps = np.tile(np.arange(1, self.horizon + 1), len(self))
         ds = advance(np.repeat(self.cutoff_W, self.horizon), steps, self.frequency)
@@ -131,7 +131,13 @@ class Windows:
         """Windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
         segments = [
             Segment(
-                str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y))
+                str(i),
+                0,
+                0,
+                np.asarray(y, np.float32),
+                np.isfinite(y),
+                make_empty_covariates(len(y)),
+                make_empty_covariates(len(y)),
             )
             for i, y in enumerate(target)
         ]
@@ -148,12 +154,12 @@ class Windows:
         """
         ids = sorted({segment.unique_id for segment in segments})
         number = {unique_id: k for k, unique_id in enumerate(ids)}
-        values = _concatenate([s.values for s in segments], np.float32)
-        observed = _concatenate([s.observed for s in segments], np.bool_)
-        starts, owners = _window_starts(segments, layout)
-        keep = _readable(starts, observed, layout)
+        values = _join([s.values for s in segments], np.float32)
+        observed = _join([s.observed for s in segments], np.bool_)
+        starts, owners = _find_starts(segments, layout)
+        keep = _are_readable(starts, observed, layout)
         if scored:
-            keep &= _scorable(starts, observed, layout)
+            keep &= _are_scorable(starts, observed, layout)
         starts, owners = starts[keep], owners[keep]
         series = np.array([number[s.unique_id] for s in segments], np.int64)
         return cls(
@@ -164,17 +170,17 @@ class Windows:
             unique_ids=ids,
             values_N=torch.from_numpy(values),
             observed_N=torch.from_numpy(observed),
-            last_real_N=torch.from_numpy(_last_real(observed)),
-            past_NP=torch.from_numpy(_stack([s.past for s in segments])),
-            future_NF=torch.from_numpy(_stack([s.future for s in segments])),
-            static_KS=static_rows(ids, static),
+            last_real_N=torch.from_numpy(_find_last_real(observed)),
+            past_NP=torch.from_numpy(_join_covariates([s.past for s in segments])),
+            future_NF=torch.from_numpy(_join_covariates([s.future for s in segments])),
+            static_KS=gather_static(ids, static),
             starts_W=torch.from_numpy(starts),
             series_W=torch.from_numpy(series[owners] if len(owners) else owners),
-            cutoff_W=_cutoffs(segments, starts, owners, layout),
+            cutoff_W=_find_cutoffs(segments, starts, owners, layout),
         )
 
 
-def concat(a: Windows, b: Windows) -> Windows:
+def concat_windows(a: Windows, b: Windows) -> Windows:
     """The windows of both, for a refit through validation; both must have one geometry and the same covariates."""
     assert (a.context, a.horizon, a.frequency) == (b.context, b.horizon, b.frequency)
     ids = sorted({*a.unique_ids, *b.unique_ids})
@@ -192,7 +198,7 @@ def concat(a: Windows, b: Windows) -> Windows:
         unique_ids=ids,
         values_N=torch.cat([a.values_N, b.values_N]),
         observed_N=observed,
-        last_real_N=torch.from_numpy(_last_real(observed.numpy())),
+        last_real_N=torch.from_numpy(_find_last_real(observed.numpy())),
         past_NP=torch.cat([a.past_NP, b.past_NP]),
         future_NF=torch.cat([a.future_NF, b.future_NF]),
         static_KS=static,
@@ -213,28 +219,28 @@ def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | 
     return Windows.from_segments(segments, Layout.from_meta(meta, split, stride=stride), meta.static)
 
 
-def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
+def load_refit_validation(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
     """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
     if spec.stride == spec.evaluation_stride:
         return None
     return load_windows(folders, "validation", stride=spec.stride)
 
 
-def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+def _join(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
 
 
-def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(parts) if parts else no_covariates(0)
+def _join_covariates(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(parts) if parts else make_empty_covariates(0)
 
 
-def static_rows(ids: list[str], static: dict[str, list[float]]) -> Tensor:
+def gather_static(ids: list[str], static: dict[str, list[float]]) -> Tensor:
     """The encoded static covariates of these series, (K, S)."""
     width = len(next(iter(static.values()), []))
     return torch.tensor([static[i] for i in ids] if width else [], dtype=torch.float32).reshape(len(ids), width)
 
 
-def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where windows begin in the concatenated arrays, and the segment of each.
 
     Strides count back from the end of a segment, so that the freshest window is always there.
@@ -249,29 +255,31 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
     return starts + layout.lead - layout.context, owners
 
 
-def _readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+def _are_readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
     """Windows with enough real values to read."""
-    return _count(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
+    return _count_observed(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
 
 
-def _scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+def _are_scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
     """Windows with at least one real value to score."""
     cutoffs = starts + layout.context
-    return _count(observed, cutoffs, cutoffs + layout.horizon) > 0
+    return _count_observed(observed, cutoffs, cutoffs + layout.horizon) > 0
 
 
-def _count(observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_observed(
+    observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.int64]:
     real = np.concatenate([[0], np.cumsum(observed)])
     return np.asarray(real[last] - real[first])
 
 
-def _last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _find_last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
     if observed.all():
         return np.empty(0, np.int64)
     return np.maximum.accumulate(np.where(observed, np.arange(len(observed)), 0))
 
 
-def _cutoffs(
+def _find_cutoffs(
     segments: list[Segment], starts: NDArray[np.int64], owners: NDArray[np.int64], layout: Layout
 ) -> NDArray[Any]:
     """The `ds` of the last step of each context."""

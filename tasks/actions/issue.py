@@ -25,7 +25,7 @@ from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import remember
-from lstm_model.reporting.fan_chart import largest, plot_upcoming
+from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
@@ -191,7 +191,7 @@ def _as_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) 
 
 
 def _picture(latest: pa.Table, series: Artifact, store: Store) -> Picture:
-    chosen = largest(latest)
+    chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
     figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))
     return Picture("forecasts", "", to_png(figure))

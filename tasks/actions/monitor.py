@@ -24,7 +24,7 @@ from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.settings import PipelineConfig, Plan
-from lstm_model.evaluation.backtest import same_problem
+from lstm_model.evaluation.backtest import is_same_problem
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import (
     LOOK_BACK,
@@ -39,9 +39,9 @@ from lstm_model.lifecycle.monitor import (
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
-from lstm_model.reporting.monitor_plots import plot_watch
-from lstm_model.reporting.report import digits
-from lstm_model.series.series_table import first_name, last_observed
+from lstm_model.reporting.monitor_plots import plot_drift
+from lstm_model.reporting.report import format_number
+from lstm_model.series.series_table import find_last_observed, read_first_id
 from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from tasks.runtime.notify import tell
@@ -163,7 +163,7 @@ def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
         kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
-        same = same_problem(Plan.model_validate(kept.plan), card.read_plan())
+        same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -187,7 +187,7 @@ def _pieces(series: Artifact, champion: Artifact, store: Store, *, since: Any) -
     A shard's share of the ledger begins at the name of its first series.
     """
     shards, ledger, scales = store.shards(series), Ledger(store), scales_of(champion, store)
-    names = [first_name(store.path(shard) / TABLE) for shard in shards]
+    names = [read_first_id(store.path(shard) / TABLE) for shard in shards]
     for shard, name, after in zip(shards, ["", *names[1:]], [*names[1:], None], strict=True):
         tables = ledger.read(since=since, ids=(name, after)), scales
         issued, scaled = (table[_is_between(table["unique_id"], name, after)] for table in tables)
@@ -208,7 +208,7 @@ def _span(usual: Envelope, champion: str, end: Any, issued: pd.DataFrame) -> tup
 
 
 def _end(series: Artifact, store: Store) -> Any:
-    return max(last_observed(folder / TABLE) for folder in folders_of(series, store))
+    return max(find_last_observed(folder / TABLE) for folder in folders_of(series, store))
 
 
 def _earlier(end: Any, steps: int, frequency: str) -> Any:
@@ -269,7 +269,7 @@ def _told(store: Store) -> list[str | None]:
 def _draw(found: DriftCheck, usual: Envelope, store: Store) -> str | None:
     if found.periods.empty:
         return None
-    store.home.write(PLOT, to_png(plot_watch(found, usual)))
+    store.home.write(PLOT, to_png(plot_drift(found, usual)))
     return store.home.shown(PLOT)
 
 
@@ -303,7 +303,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     shares = find_coverage(rows[0])
     heads = ["period to", "model", "error", *(f"inside {show_level(level)}" for level in shares.values())]
     lines = [
-        f"| {row['end']} | `{row['model_version']}` | {digits(row['error'])} | "
+        f"| {row['end']} | `{row['model_version']}` | {format_number(row['error'])} | "
         + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)
         + " |"
         for row in rows
