@@ -1,4 +1,4 @@
-"""Print what `serve` serves: a row a pipeline, a column a flow."""
+"""Print the deployments that `serve` serves: a row a pipeline, a column a flow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deployments.server import Server
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A deployment, and when its schedule starts it next."""
+    """A deployment, and its next scheduled start."""
 
     job: Job
     deployment: DeploymentResponse
@@ -27,7 +27,7 @@ class ScheduleRow:
 
 
 def announce(server: Server, rows: Sequence[ScheduleRow], store: str) -> None:
-    """Print the table of schedules, and where to look and what to type."""
+    """Print the table of schedules, the addresses to look at and the commands to type."""
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(make_schedule_table(rows))
     scheduled = list_scheduled_flows(rows)
@@ -43,7 +43,7 @@ def announce(server: Server, rows: Sequence[ScheduleRow], store: str) -> None:
 
 
 def make_schedule_table(rows: Sequence[ScheduleRow]) -> Table:
-    """A row a pipeline, a column a flow that some pipeline schedules."""
+    """Return a table with a row a pipeline and a column a flow that some pipeline schedules."""
     table = Table(title="Deployments", title_justify="left")
     flows = list_scheduled_flows(rows)
     for heading in ("pipeline", *flows):
@@ -55,7 +55,7 @@ def make_schedule_table(rows: Sequence[ScheduleRow]) -> Table:
 
 
 def list_scheduled_flows(rows: Sequence[ScheduleRow]) -> list[str]:
-    """The flows that some pipeline schedules; at least the first."""
+    """Return the flows that some pipeline schedules; at least the first flow."""
     flows = list(dict.fromkeys(row.job.flow for row in rows))
     return [flow for flow in flows if any(row.job.flow == flow and row.job.schedule_settings for row in rows)] or flows[
         :1

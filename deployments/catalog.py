@@ -40,18 +40,18 @@ class Pipeline:
 
     @property
     def name(self) -> str:
-        """The name of the pipeline, of its deployments and of its folder in the store."""
+        """Return the name of the pipeline, of its deployments and of its folder in the store."""
         return self.config.name
 
     @property
     def jobs(self) -> list[Job]:
-        """Its deployments, one a flow."""
+        """Return its deployments, one a flow."""
         return [Job(deployed, self) for deployed in DEPLOYED_FLOWS]
 
 
 @dataclass(frozen=True)
 class DeployedFlow:
-    """How a flow becomes a deployment of each pipeline."""
+    """A flow that becomes a deployment of each pipeline."""
 
     flow: str
     """The flow's name, and that of its function and module: flows/retrain.py:retrain."""
@@ -78,7 +78,7 @@ class Job:
 
     @property
     def full_name(self) -> str:
-        """As the Prefect command line calls it: retrain/panel."""
+        """Return the name on the Prefect command line, such as retrain/panel."""
         return f"{self.flow}/{self.name}"
 
     @property
@@ -87,22 +87,22 @@ class Job:
 
     @property
     def tags(self) -> list[str]:
-        """The pipeline's name among them, so that the UI's filter shows all deployments of one problem."""
+        """Return the tags, with the pipeline's name: the UI's filter then shows all deployments of one problem."""
         return [TAG, self.pipeline.config.source.kind.value, self.name]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The flow's parameters as plain values, but for the store. Schedules are the deployment's own business."""
+        """Return the flow's parameters as plain values, except the store; schedules are left to the deployment."""
         return self.deployed.parameters(self.pipeline.config)
 
     @property
     def schedule_settings(self) -> Schedule | None:
-        """Its schedule as the file says it; None: only by hand."""
+        """Return the schedule of the pipeline's file; None if the flow is only started by hand."""
         return self.deployed.schedule(self.pipeline.config)
 
     @property
     def schedule(self) -> CronSchedule | IntervalSchedule | None:
-        """Its schedule as Prefect wants it."""
+        """Return the schedule as Prefect's own type."""
         wanted = self.schedule_settings
         if wanted is None:
             return None
@@ -115,7 +115,7 @@ class Job:
 
     @property
     def schedule_text(self) -> str:
-        """The schedule in a few words."""
+        """Return the schedule in a few words."""
         wanted = self.schedule_settings
         if wanted is None:
             return "by hand"
@@ -123,7 +123,7 @@ class Job:
 
 
 def drop_schedules(config: PipelineConfig) -> dict[str, Any]:
-    """The config as plain values, with what differs from its defaults, and no schedule."""
+    """Return the config as plain values that differ from their defaults, without schedules."""
     forecasting = config.forecasting.model_copy(update={"schedule": None})
     monitoring = config.monitoring.model_copy(update={"schedule": None})
     bare = config.model_copy(update={"schedule": None, "forecasting": forecasting, "monitoring": monitoring})
@@ -147,7 +147,7 @@ DEPLOYED_FLOWS = (
 
 
 def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
-    """All pipelines of a folder, by name.
+    """Read all pipelines of a folder, by name.
 
     Raises:
         CatalogError: no files, a file that is not valid, or a name that two files share.
@@ -161,7 +161,7 @@ def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
 
 
 def read_pipeline(file: Path) -> Pipeline:
-    """One file, its relative source path made absolute.
+    """Read one file, its relative source path made absolute.
 
     Raises:
         CatalogError: naming the file and each field that is wrong.
@@ -179,7 +179,7 @@ def read_pipeline(file: Path) -> Pipeline:
 
 
 def _check_schedules(pipeline: Pipeline) -> None:
-    """A wrong time zone or cron expression shows only where Prefect reads it."""
+    """Check time zones and cron expressions, which otherwise fail only when Prefect reads them."""
     for job in pipeline.jobs:
         try:
             _ = job.schedule

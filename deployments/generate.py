@@ -30,7 +30,7 @@ HEADER = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the file; returns the exit code."""
+    """Write or check the file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployments.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of step")
     parser.add_argument("--pipelines", type=Path, default=PIPELINES, help="folder of the pipelines' YAML files")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def render_yaml(pipelines: Sequence[Pipeline], root: Path = ROOT, store: str | None = None) -> str:
-    """The text of prefect.yaml; source paths inside `root` are written relative to it. No store: that of the flows."""
+    """Return the text of prefect.yaml; sources inside `root` are relative to it, and no store means the flows' own."""
     entries = [_make_entry(job, root, store) for pipeline in pipelines for job in pipeline.jobs]
     document = {"name": "evergreen", "deployments": entries}
     return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
@@ -89,7 +89,7 @@ def _make_schedules(job: Job) -> list[dict[str, Any]]:
 
 
 def _make_portable(parameters: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Without machine paths: a source inside the project is named relative to it, where the worker will run."""
+    """Return parameters without machine paths: a source inside the project is relative to the worker's folder."""
     config = parameters.get("config", {})
     path = config.get("source", {}).get("path")
     if path is None or "://" in path or not Path(path).is_relative_to(root):

@@ -1,4 +1,4 @@
-"""Start what became due while nothing was serving."""
+"""Start the runs that became due while nothing was serving."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deployments.runs import find_runs
 
 
 async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResponse) -> int:
-    """Of the scheduled runs that are overdue, keep one, with today's parameters; cancel the others.
+    """Keep one of the overdue scheduled runs, with today's parameters; cancel the others.
 
-    None is kept where the schedule is paused. Runs that a person asked for are left alone; so are those that were
+    None is kept if the schedule is paused. Runs that a person asked for are not touched; nor are those that were
     interrupted and would go on now, unless one is kept that makes up for them.
 
     Returns:
@@ -39,7 +39,7 @@ async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResp
 
 
 def is_active(deployment: DeploymentResponse) -> bool:
-    """Whether any schedule of it runs."""
+    """Return whether any schedule of the deployment runs."""
     return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
 
 

@@ -1,4 +1,4 @@
-"""Make the server's deployments what the pipelines' files say, and keep paused what people paused."""
+"""Make the server's deployments equal to the pipelines' files, and keep schedules paused that people paused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def register(client: PrefectClient, runner: Runner, job: Job, *, store: st
     Args:
         client: of the server.
         runner: polls for the deployment's runs once it is started.
-        job: what to deploy.
+        job: the deployment.
         store: absolute folder, or URL, that keeps artifacts.
     """
     assert is_url(store) or Path(store).is_absolute(), store
@@ -53,7 +53,7 @@ async def register(client: PrefectClient, runner: Runner, job: Job, *, store: st
 
 
 async def find_next_run(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
-    """When its schedule starts it next; None: paused, or by hand only."""
+    """Return the next start by schedule; None if it is paused, or started only by hand."""
     if not is_active(deployment):
         return None
     # The server's scheduler would do the same within a minute.
@@ -70,7 +70,7 @@ async def find_next_run(client: PrefectClient, deployment: DeploymentResponse) -
 
 
 async def find_orphans(client: PrefectClient, jobs: Sequence[Job]) -> list[str]:
-    """Deployments that carry our tag but belong to no file among these, as flow/name."""
+    """Return the deployments with our tag that belong to no file among these, as flow/name."""
     ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
     flows = {flow.id: flow.name for flow in await client.read_flows()}
     found = {f"{flows.get(deployment.flow_id, '?')}/{deployment.name}" for deployment in ours}
@@ -78,7 +78,7 @@ async def find_orphans(client: PrefectClient, jobs: Sequence[Job]) -> list[str]:
 
 
 def import_flow(job: Job) -> Flow[..., Any]:
-    """The flow itself."""
+    """Return the flow of a deployment."""
     flow: Flow[..., Any] = getattr(import_module(f"flows.{job.flow}"), job.flow)
     return flow
 

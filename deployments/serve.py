@@ -33,7 +33,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Runner(Runner):
-    """Prefect's, except that SIGTERM only asks for the end: its own handler exits before the runs are told."""
+    """Prefect's runner, except that SIGTERM only asks for the end: Prefect's handler exits before it ends the runs."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         # pause_on_shutdown would pause every schedule whenever this ends.
@@ -45,7 +45,7 @@ class _Runner(Runner):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code: 0 stopped, 1 no server, 2 wrong pipelines."""
+    """Serve until Ctrl-C or SIGTERM; return the exit code: 0 stopped, 1 no server, 2 wrong pipelines."""
     options = _parse(arguments)
     _interrupt_on_signals()
     try:
@@ -76,13 +76,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _interrupt_on_signals() -> None:
-    """Python's own SIGTERM would end this process at once, and leave its server behind."""
+    """Turn signals into KeyboardInterrupt: Python's own SIGTERM would leave the server behind."""
     for number in _list_heeded_signals():
         signal.signal(number, _interrupt)
 
 
 def _list_heeded_signals() -> list[signal.Signals]:
-    """Under nohup, the end of the terminal is not to be heeded."""
+    """Return the signals that stop `serve`; under nohup, the end of the terminal is not one of them."""
     return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
@@ -111,7 +111,7 @@ async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
 
 
 async def _run_until(stop: asyncio.Event, runner: Runner, watch: RunWatcher) -> None:
-    """Poll, run and watch; in the end stop the runs first, so that each can still tell the server how it ended."""
+    """Poll, run and watch; at the end stop the runs first, so that each can still tell the server how it ended."""
     serving, watching = asyncio.create_task(runner.start()), asyncio.create_task(watch.run())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -37,7 +37,7 @@ from flows.hooks import STOPPED, notify_failure
 ATTEMPTS = 3
 """A run that crashed so often is given up: its cause is more likely in the run than in the machine."""
 CRASH_MEMORY = timedelta(days=1)
-"""A crash longer ago is history: whoever watches only now leaves it alone."""
+"""A run that crashed longer ago is not resumed."""
 STARTING = timedelta(seconds=60)
 """A pending run younger than this may have a process that is only just being started."""
 MISSED_HEARTBEATS = 3
@@ -47,13 +47,13 @@ ENDED_STATES = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]
 
 
 def find_default_patience() -> timedelta:
-    """How long a run may be silent before it counts as dead."""
+    """Return how long a run may be silent before it counts as dead."""
     return timedelta(seconds=MISSED_HEARTBEATS * (PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() or 180))
 
 
 @dataclass
 class RunWatcher:
-    """Watches the runs of some deployments.
+    """A watcher of the runs of some deployments.
 
     A run is dead when its process is missing, where all processes are on this machine, or else when its heartbeats
     are. Their silence counts only while the server was there to hear them.
@@ -69,25 +69,25 @@ class RunWatcher:
     listening_since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Since when the server has answered without a break."""
     missing: set[UUID] = field(default_factory=set)
-    """Runs that were found dead when looked for last; whoever started them may be about to say so."""
+    """Runs that were dead at the last look; the process that started them may be about to report it."""
 
     async def run(self) -> None:
-        """Look again and again, until cancelled; a server that does not answer is waited for."""
+        """Look repeatedly, until cancelled; wait for a server that does not answer."""
         while True:
             try:
                 await self.look()
-            except Exception as error:  # whatever it is, the runs of tomorrow are to be watched too
+            except Exception as error:  # after any error, later runs must still be watched
                 print(f"watch: looks again after {type(error).__name__}: {error}", flush=True)
                 self.listening_since = datetime.now(UTC)
             await asyncio.sleep(PREFECT_RUNNER_POLL_FREQUENCY.value())
 
     async def look(self) -> None:
-        """Look once: end what was dead the last time too, then start again what crashed."""
+        """Look once: end runs that were dead the last time too, then start crashed runs again."""
         await self.end_dead_runs(at_once=False)
         await self.resume_crashed_runs()
 
     async def end_dead_runs(self, *, at_once: bool) -> None:
-        """After a power cut they would say Running for ever, and hold the place of the next run."""
+        """End dead runs: after a power cut they would stay Running, and hold the place of the next run."""
         alive = find_running_ids()
         living = await find_runs(self.client, await self._find_deployments(), LIVING_STATES)
         dead = [run for run in living if await self._is_dead(run, alive)]
@@ -97,7 +97,7 @@ class RunWatcher:
         self.missing = {run.id for run in dead}
 
     async def resume_crashed_runs(self) -> None:
-        """The same run goes on, unless a later scheduled one makes up for it, or it crashed too often."""
+        """Resume crashed runs, unless a later scheduled one replaces them or they crashed too often."""
         alive = find_running_ids() or set()
         recently = FlowRunFilterEndTime(after_=datetime.now(UTC) - CRASH_MEMORY)
         for run in await find_runs(self.client, await self._find_deployments(), [StateType.CRASHED], end_time=recently):
@@ -106,7 +106,7 @@ class RunWatcher:
 
     @asynccontextmanager
     async def expect_interruption(self) -> AsyncIterator[None]:
-        """Have runs that are stopped in this block go on when `serve` is started again: that is no crash of theirs."""
+        """Let runs that are stopped in this block go on at the next `serve`: they have not crashed."""
         under_way = await self._find_under_way()
         yield
         for run in under_way:
@@ -114,7 +114,7 @@ class RunWatcher:
                 await self._put_back(run)
 
     async def _find_under_way(self) -> list[FlowRun]:
-        """The runs but for those of workers and those that a person is cancelling."""
+        """Return the running runs, except those of workers and those that a person is cancelling."""
         with suppress(*UNREACHABLE):
             found = await find_runs(self.client, await self._find_deployments(), [StateType.RUNNING, StateType.PENDING])
             return [run for run in found if not run.work_pool_name]
@@ -143,13 +143,13 @@ class RunWatcher:
         if run.state.is_pending():  # before its start a run has no heartbeat
             return True
         heard = await find_last_heartbeat(self.client, run=run, since=now - CRASH_MEMORY)
-        if heard is None:  # it died before its first, unless no run has any: where they are turned off, who can tell?
+        if heard is None:  # it died before its first, unless no run has any because they are turned off
             deployments = await self._find_deployments()
             return await find_last_heartbeat(self.client, deployments=deployments, since=now - CRASH_MEMORY) is not None
         return now - heard > self.patience
 
     async def _end(self, run: FlowRun) -> None:
-        """Mark it as what it is; that frees its place."""
+        """Mark a run as crashed or cancelled; that frees its place."""
         assert run.state is not None
         print(f"run {run.name!r}: its process is gone", flush=True)
         if run.state.is_cancelling():
@@ -160,7 +160,7 @@ class RunWatcher:
         await self._notify(run, f"was stopped before its end. {message}", STOPPED)
 
     async def _resume(self, run: FlowRun) -> None:
-        """Unless another run has the deployment's place: then later, or never, if that makes up for this one."""
+        """Resume a run, unless another run has its place: then later, or never if that one replaces it."""
         assert run.state is not None
         crashes = count_crashes(await self.client.read_flow_run_states(run.id))
         if crashes >= ATTEMPTS:
@@ -183,7 +183,7 @@ class RunWatcher:
         await asyncio.to_thread(notify_failure, flow.name, run, event, advice)
 
     async def _is_displaced(self, run: FlowRun) -> bool:
-        """Whether another run of the deployment is under way or due, or a later scheduled one was."""
+        """Return whether another run of the deployment is under way or due, or a later scheduled one was."""
         assert run.deployment_id is not None
         soon, ids = datetime.now(UTC) + STARTING, [run.deployment_id]
         due = FlowRunFilterExpectedStartTime(before_=soon)
@@ -195,7 +195,7 @@ class RunWatcher:
 
 
 async def set_state(client: PrefectClient, run: FlowRun, state: State) -> None:
-    """Change the state of a run from the one that was seen: whoever saw the same and comes second is refused."""
+    """Change the state of a run from the one that was seen; of two changes from one state the second is refused."""
     assert run.state is not None
     create = to_state_create(state)
     create.state_details.flow_run_id = run.id
@@ -205,7 +205,7 @@ async def set_state(client: PrefectClient, run: FlowRun, state: State) -> None:
 
 
 async def find_worker_deployments(client: PrefectClient) -> list[UUID]:
-    """Ids of all deployments of ours that a work pool runs."""
+    """Return the ids of all deployments of ours that a work pool runs."""
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     found: list[DeploymentResponse] = []
     while page := await client.read_deployments(deployment_filter=tagged, limit=PAGE, offset=len(found)):
@@ -214,7 +214,7 @@ async def find_worker_deployments(client: PrefectClient) -> list[UUID]:
 
 
 def count_crashes(states: Sequence[State]) -> int:
-    """How often a run crashed; a crash that was reported twice counts once."""
+    """Return how often a run crashed; a crash that was reported twice counts once."""
     types = [state.type for state in sorted(states, key=lambda state: state.timestamp)]
     return sum(new is StateType.CRASHED and old is not new for old, new in pairwise([None, *types]))
 

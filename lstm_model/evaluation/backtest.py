@@ -1,6 +1,6 @@
 """Plan and score a backtest: the same forecasts from several earlier cutoffs.
 
-Fold k lies k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
+Fold k is k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
 is the same for every fold (rolling); with a refit each fold has a model of its own, without one the oldest fold's
 model forecasts all of them, which shows how fast it ages.
 """
@@ -20,7 +20,7 @@ TrainingSpan = Literal["expanding", "rolling"]
 
 
 def make_fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSpan) -> WindowSpec:
-    """The window settings of every fold.
+    """Return the window settings of every fold.
 
     Args:
         spec: of the pipeline.
@@ -29,7 +29,7 @@ def make_fold_spec(spec: WindowSpec, *, length: int, folds: int, training: Train
         training: expanding or rolling.
 
     Raises:
-        ValueError: the history is too short for so many folds; the message says how many fit.
+        ValueError: the history is too short for this many folds; the message says how many fit.
     """
     if folds < 1:
         raise ValueError(f"a backtest needs 1 fold at least, received folds={folds}")
@@ -47,7 +47,7 @@ def make_fold_spec(spec: WindowSpec, *, length: int, folds: int, training: Train
 
 
 def count_fitting_folds(spec: WindowSpec, *, length: int, training: TrainingSpan) -> int:
-    """The most folds whose oldest still has enough to train on."""
+    """Return the most folds of which the oldest still has enough to train on."""
     if not spec.test_steps:
         return 0
     spare = length - spec.validation_steps - _count_needed_steps(spec, training)
@@ -55,7 +55,7 @@ def count_fitting_folds(spec: WindowSpec, *, length: int, training: TrainingSpan
 
 
 def tabulate_folds(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd.DataFrame:
-    """One row a fold, in the order of the tables: cutoff (its first), MASE of each model, and coverage-… of the LSTM.
+    """Return one row a fold, in the order of the tables: first cutoff, MASE of each model, coverage of the LSTM.
 
     Args:
         tables: the forecast table of each fold.
@@ -73,14 +73,14 @@ def tabulate_folds(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd
 
 
 def is_same_problem(plan: Plan, other: Plan) -> bool:
-    """Whether errors of the one say what to expect of the other: the same network on windows of the same shape."""
+    """Return whether both plans have the same network and windows of one shape, so that errors compare."""
     spans = {"test_steps": 0, "validation_steps": 0, "train_steps": None, "evaluation_stride": 1}
     windows = (one.window.model_copy(update=spans) for one in (plan, other))
     return plan.model == other.model and next(windows) == next(windows)
 
 
 def pool_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The forecasts of all folds in one table, oldest first; without the bounds that not all have."""
+    """Return the forecasts of all folds in one table, oldest first, without bounds that some lack."""
     bounds = [set(find_bounds(table)) for table in tables]
     others = bounds[0] - bounds[0].intersection(*bounds[1:])
     keep = [name for name in tables[0] if name not in others]
@@ -89,11 +89,11 @@ def pool_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _count_train_steps(spec: WindowSpec, length: int, folds: int) -> int:
-    """Steps before the training cutoff of the oldest of so many folds."""
+    """Return the steps before the training cutoff of the oldest fold."""
     return length - folds * spec.test_steps - spec.validation_steps
 
 
 def _count_needed_steps(spec: WindowSpec, training: TrainingSpan) -> int:
-    """Fewest training steps: one whole window, or what a padded one needs where contexts may be padded."""
+    """Return the fewest training steps: one whole window, or a padded one if contexts may be padded."""
     padded = spec.pad_short and training == "expanding"
     return spec.horizon + (spec.min_context if padded else spec.context)

@@ -1,6 +1,6 @@
 """Forecast with the naive baselines that a trained network must beat to be worth running.
 
-Every baseline sees what lies before the cutoff: the context, or a whole season where that is longer. NaN in it
+Every baseline sees the values before the cutoff: the context, or a whole season if that is longer. NaN in it
 (padding, or a value that is missing) is skipped; a context without any value gives NaN.
 
 Shapes: B windows, L context, H horizon.
@@ -17,7 +17,7 @@ BASELINES = ("naive", "seasonal_naive", "drift", "window_average")
 
 
 def forecast_baselines(context_BL: NDArray[Any], *, horizon: int, season: int) -> dict[str, NDArray[np.float32]]:
-    """All baselines of `BASELINES`, each (B, H) float32.
+    """Forecast with all baselines of `BASELINES`, each (B, H) float32.
 
     Args:
         context_BL: the last L values before each cutoff, NaN where padded or missing; a season of them at least, or
@@ -42,13 +42,13 @@ def forecast_baselines(context_BL: NDArray[Any], *, horizon: int, season: int) -
 
 
 def forecast_naive(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
-    """The last known value, repeated."""
+    """Repeat the last known value."""
     last_B, _ = _find_last_known(context_BL)
     return _repeat(last_B, horizon)
 
 
 def forecast_seasonal_naive(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
-    """The value one season before each step, from the latest season in which that phase is known.
+    """Repeat the value one season before each step, from the latest season in which that phase is known.
 
     A phase that the context does not hold (it is shorter than a season, or padded) falls back to the last known value.
     """
@@ -60,7 +60,7 @@ def forecast_seasonal_naive(context_BL: NDArray[Any], *, horizon: int, season: i
 
 
 def forecast_drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
-    """The line through the first and the last known value, continued; one known value gives a flat line."""
+    """Continue the line through the first and the last known value; one known value gives a flat line."""
     last_B, last_at_B = _find_last_known(context_BL)
     first_B, from_end_B = _find_last_known(context_BL[:, ::-1])
     steps_B = last_at_B - (context_BL.shape[1] - 1 - from_end_B)
@@ -71,7 +71,7 @@ def forecast_drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
 
 
 def forecast_window_average(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
-    """The mean of the last season, or of the whole context when there is no season.
+    """Repeat the mean of the last season, or of the whole context when there is no season.
 
     Where the last season holds no known value, the mean of the whole context.
     """
@@ -87,7 +87,7 @@ def _repeat(value_B: NDArray[Any], horizon: int) -> NDArray[Any]:
 
 
 def _find_last_known(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Along the last axis: the last value that is not NaN (NaN if none), and where it stands."""
+    """Return the last value that is not NaN along the last axis (NaN if none), and its position."""
     known = ~np.isnan(values)
     at = values.shape[-1] - 1 - np.argmax(known[..., ::-1], axis=-1)
     return np.take_along_axis(values, at[..., None], axis=-1)[..., 0], at
@@ -101,7 +101,7 @@ def _average_known(values_BL: NDArray[Any]) -> NDArray[Any]:
 
 
 def _fold_seasons(context_BL: NDArray[Any], season: int) -> NDArray[Any]:
-    """(B, C, season): the context as C seasons, NaN put before it so that the last one ends at the cutoff."""
+    """Return (B, C, season), the context as C seasons; NaN before it lets the last one end at the cutoff."""
     num_windows, length = context_BL.shape
     padding = np.full((num_windows, -length % season), np.nan, context_BL.dtype)
     return np.concatenate([padding, context_BL], axis=1).reshape(num_windows, -1, season)

@@ -17,13 +17,13 @@ RESOLUTION = 1e-7
 
 
 def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> pd.DataFrame:
-    """In-sample error of seasonal naive for each series: the denominators of MASE and RMSSE.
+    """Measure the in-sample error of seasonal naive for each series: the denominators of MASE and RMSSE.
 
     Where it is zero (a constant or perfectly seasonal series) or cannot be had (shorter than a season), the error of
     naive stands in, then the mean size of the values, then 1; `basis` says which. Repaired values do not count.
 
     Args:
-        train: only what the model may learn from: rows sorted by unique_id, ds with a column y (and observed), or
+        train: only data that may be learnt from: rows sorted by unique_id, ds with a column y (and observed), or
             the values of each series by unique_id.
         season: steps in one season; 1 for none.
 
@@ -55,12 +55,12 @@ def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: 
 
 
 def make_empty_scales() -> pd.DataFrame:
-    """Of no series, as `measure_scales` returns them."""
+    """Return the scales of no series, in the form of `measure_scales`."""
     return measure_scales({"": np.ones(1)}, season=1).head(0)
 
 
 def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], list[str], NDArray[np.float64]]:
-    """Flat float64 values, NaN where not observed, with the number of the series of each."""
+    """Return flat float64 values, NaN if not observed, with the number of the series of each."""
     if not isinstance(train, pd.DataFrame):
         ids = [str(unique_id) for unique_id in train]
         codes_N = np.repeat(np.arange(len(ids)), [len(values) for values in train.values()])
@@ -79,7 +79,7 @@ def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[
 def _measure_lagged_error(
     values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int, lag: int
 ) -> NDArray[np.float64]:
-    """(2, K): mean absolute and root mean squared difference over `lag` steps of each series, NaN if it has none."""
+    """Return (2, K) mean absolute and root mean squared differences over `lag` steps, NaN without any."""
     difference = values_N[lag:] - values_N[:-lag]
     valid = (codes_N[lag:] == codes_N[:-lag]) & np.isfinite(difference)
     return _average_errors(difference[valid], codes_N[lag:][valid], num_series)

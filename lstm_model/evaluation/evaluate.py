@@ -1,6 +1,6 @@
 """Put forecasts beside the truth: the forecast table, and the scores of the model and of every baseline.
 
-The formulas are those of `utilsforecast.losses`; this module says what they are averaged over. Losses are first
+The formulas are those of `utilsforecast.losses`; this module chooses the points to average over. Losses are first
 averaged in *cells*, one for each (series, step of the horizon) pair, over all windows; per series, per step and total
 are then means of cells. So one pass over millions of rows gives all three views, and they agree.
 
@@ -28,21 +28,21 @@ BATCH_STEPS = 1 << 23
 
 
 class Predictor(Protocol):
-    """What is evaluated: a trained forecaster, or anything that forecasts windows."""
+    """A trained forecaster, or anything else that forecasts windows."""
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Ascending and symmetric around 0.5."""
+        """Return the quantiles, ascending and symmetric around 0.5."""
 
     def predict(self, windows: Windows) -> NDArray[np.float32]:
-        """(W, H, Q) in original units, sorted along Q."""
+        """Forecast (W, H, Q) in original units, sorted along Q."""
 
 
 def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:
-    """Every forecast of every window, long, beside the truth and the baselines from the same contexts.
+    """Return every forecast of every window, long, beside the truth and the baselines from the same contexts.
 
     Args:
-        forecaster: what is evaluated.
+        forecaster: the model to evaluate.
         windows: a split that it has not seen.
         season: steps in one season, for the baselines; 1 for none.
 
@@ -72,7 +72,7 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
 
 
 def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:
-    """Score the model beside every baseline, on the same windows and only where the target was observed.
+    """Score the model beside every baseline, on the same windows and only on observed targets.
 
     Conventions, the competitions' (M3, M4): MASE, RMSSE and sMAPE (in percent, 0 to 200) are computed a series and
     then averaged over series, each weighing the same; for a step of the horizon likewise. MAE, RMSE, pinball, WQL,
@@ -82,7 +82,7 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
 
     Args:
         table: a `tabulate_forecasts`.
-        scale: from `measure_scales`, of what lies before the test; a series without any there is left out, with a note.
+        scale: from `measure_scales`, of the rows before the test; a series without any there is left out, with a note.
         levels: intervals to score, as shares (0.8); all that the table holds if not given.
 
     Raises:
@@ -124,7 +124,7 @@ def _repeat_ids(windows: Windows) -> pd.Categorical:
 
 
 def _gather_truth(windows: Windows, *, season: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-    """The observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
+    """Return the observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
     shape = (len(windows), windows.horizon)
     truth_WH = np.empty(shape, np.float32)
     baselines = {name: np.empty(shape, np.float32) for name in BASELINES}
@@ -156,7 +156,7 @@ def _check_levels(table: pd.DataFrame, levels: Sequence[float]) -> None:
 
 
 def _select_scored(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Rows that can be scored, and what was left out. One set for all models, or their scores would not compare."""
+    """Return the rows that can be scored, one set for all models so that scores compare, and notes on the rest."""
     young = ~table["unique_id"].isin(scale["unique_id"])
     observed = table["y"].notna() & ~young
     without_baseline = observed & table[list(BASELINES)].isna().any(axis=1)
@@ -186,7 +186,7 @@ def _list_ids(ids: Sequence[str]) -> str:
 
 
 def _average_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
-    """Mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, pinball, …"""
+    """Yield the mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, …"""
     horizon = int(scored["step"].max())
     codes = scored["unique_id"].astype("category").cat
     frame = scored.drop(columns=["unique_id", "cutoff", "ds", "step"]).astype(np.float64)
@@ -204,7 +204,7 @@ def _average_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[p
 
 
 def _average_quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, pd.Series[float]]:
-    """Mean pinball loss, coverage and width of each cell."""
+    """Return the mean pinball loss, coverage and width of each cell."""
     bounds = [name_bounds(level) for level in levels]
     columns = [*(low for low, _ in reversed(bounds)), MODEL, *(high for _, high in bounds)]
     quantiles = [*((1 - level) / 2 for level in reversed(levels)), 0.5, *((1 + level) / 2 for level in levels)]
@@ -219,7 +219,7 @@ def _average_quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> di
 
 
 def _note_scales(scored: pd.DataFrame, scale: pd.DataFrame) -> list[str]:
-    """Which scales are not those of seasonal naive."""
+    """Return notes on the scales that are not those of seasonal naive."""
     if "basis" not in scale:
         return []
     other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(scored["unique_id"].unique())]

@@ -23,7 +23,7 @@ SERIES_MEANS = ["smape", "mase", "rmsse"]
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict, by MASE."""
+    """The verdict on the LSTM, by MASE."""
 
     verdict: str
     """One or two plain sentences."""
@@ -35,7 +35,7 @@ class Headline:
     mase: dict[str, float]
     """By model, the baselines included."""
     skill: float | None
-    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None where that baseline has no error at all."""
+    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None if that baseline has no error at all."""
     series_won: int
     """Series on which the LSTM beats seasonal naive."""
     num_series: int
@@ -59,10 +59,10 @@ class Scores:
     levels: tuple[float, ...]
     num_windows: int
     notes: list[str]
-    """What a reader must know: what was left out, which scale stood in for which."""
+    """Remarks for the reader: series and targets that were left out, and scales that replace others."""
 
     def to_records(self) -> list[dict[str, Any]]:
-        """`total` as JSON, None where a baseline has no such score."""
+        """Return `total` as JSON, None if a baseline has no such score."""
         rows: list[dict[str, Any]] = _replace_nan(self.total.to_dict(orient="records"))
         return rows
 
@@ -90,7 +90,7 @@ class Scores:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Read what `to_folder` wrote.
+        """Read the files of `to_folder`.
 
         Raises:
             FileNotFoundError: one of its files is not there.
@@ -109,7 +109,7 @@ class Scores:
 
 
 def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
-    """Roll cells up into scores.
+    """Summarise cells as scores.
 
     Args:
         cells: of one model after another, so that those of all need not be in memory together: a row for each
@@ -130,7 +130,7 @@ def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_win
 
 
 def write_headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
-    """The verdict on the LSTM, by MASE."""
+    """Judge the LSTM by MASE."""
     mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
     best = min(BASELINES, key=lambda name: mase[name])
     by_model = per_series.pivot(index="unique_id", columns="model", values="mase")
@@ -170,7 +170,7 @@ def _format_mase(value: float) -> str:
 
 
 def _pool_cells(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Means over all points of each group: cells weighted by how many points they hold."""
+    """Return means over all points of each group: cells weighted by their number of points."""
     keys = ["unique_id", "step", "model", "mase_scale", "rmsse_scale"]
     means = [str(name) for name in cells if name not in (*keys, "count")]
     weighted = cells[means].mul(cells["count"], axis=0).assign(count=cells["count"])
@@ -184,7 +184,7 @@ def _pool_cells(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _compute_scores(pooled: pd.DataFrame) -> pd.DataFrame:
-    """From means of losses to scores; for groups that lie within one series."""
+    """Compute scores from mean losses, for groups within one series."""
     rmse = np.sqrt(pooled["mse"])
     return pooled.assign(
         rmse=rmse,
@@ -196,14 +196,14 @@ def _compute_scores(pooled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summarise_model(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Total, per series and per step, of one model."""
+    """Return the scores of one model: in total, by series and by step."""
     per_series = _compute_scores(_pool_cells(cells, ["unique_id", "model"]))
     total = _average_series(cells, ["model"], of_series=per_series)
     return total, per_series, _average_series(cells, ["step", "model"], of_series=_compute_scores(cells))
 
 
 def _average_series(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
-    """Scores over several series: points pooled, except that those without units are means over series."""
+    """Average scores over series: points are pooled, and scores without units are means over series."""
     result = _compute_scores(_pool_cells(cells, by))
     means = of_series.groupby(by, sort=False, observed=True)[SERIES_MEANS].mean().reset_index()
     return result.drop(columns=SERIES_MEANS).merge(means, on=by)
@@ -217,7 +217,7 @@ def _sort_by_model(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _replace_nan(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
+    """Replace NaN by None: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _replace_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -21,11 +21,11 @@ from lstm_model.sources.raw_series import read_source
 from lstm_model.sources.readers import read_files
 
 USED_SECTIONS = ("source", "horizon", "season", "missing")
-"""What reading needs of the config in a bundle: other sections may be those of another version."""
+"""Sections of a bundle's config that reading needs: the others may be those of another version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Forecast a file; returns the exit code: 0 done, 2 the bundle or the series cannot be used."""
+    """Forecast a file; return the exit code: 0 done, 2 the bundle or the series cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m lstm_model.forecast", description="Forecast without Prefect.")
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compute_version(bundle: Path) -> str:
-    """As the registry calls it: of the manifest where it lies in a store, else of the bundle's record."""
+    """Return the registry's version of a bundle: from its manifest in a store, else from the bundle's record."""
     manifest = bundle / MANIFEST
     return hashlib.sha256((manifest if manifest.is_file() else bundle / RECORD).read_bytes()).hexdigest()[
         :VERSION_DIGITS
@@ -54,7 +54,7 @@ def compute_version(bundle: Path) -> str:
 
 
 def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
-    """The file as a series table: one already, or read and examined like a source."""
+    """Return the file as a series table: itself if it is one, else read and examined like a source."""
     if file.suffix == ".parquet" and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
         return file
     config = _adapt_config(read_model_card(bundle), file)
@@ -68,7 +68,7 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
 
 
 def _adapt_config(card: ModelCard, file: Path) -> PipelineConfig:
-    """The config that the bundle was made with, reading this file; its column names count where the file has them."""
+    """Return the bundle's config for this file; its column names count if the file has them."""
     made_with = card.config or {}
     config = PipelineConfig.model_validate({name: made_with[name] for name in USED_SECTIONS if name in made_with})
     source = Source(kind=SourceKind.files, path=str(file))
@@ -92,7 +92,7 @@ def _write_table(table: pd.DataFrame, output: Path | None) -> None:
 
 
 def _print_note(text: str) -> None:
-    """To the error stream, so that a printed table stays one."""
+    """Print to the error stream, so that a printed table stays whole."""
     sys.stderr.write(text + "\n")
 
 

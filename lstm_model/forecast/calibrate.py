@@ -1,9 +1,9 @@
 """Calibrate prediction intervals on windows that the network was not trained on.
 
 First each series gets its own width: intervals are stretched about the median by how far off its forecasts were beside
-those of the other series, shrunk towards 1 where it was seen little. Then follow conformal offsets, for all series
+those of the other series, shrunk towards 1 if there is little of it. Then follow conformal offsets, for all series
 together: Romano, Patterson & Candès, "Conformalized Quantile Regression", NeurIPS 2019. The score of an observation is
-how far it lies outside its interval (negative inside), and the interval is widened, or narrowed, by the
+how far it is outside its interval (negative inside), and the interval is widened, or narrowed, by the
 ceil((n + 1) * level)-th smallest score. Scores are on the normalised scale of each window, by level and step.
 
 The guarantee of the method assumes exchangeable windows, which overlapping windows of a drifting series are not, and
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 PRIOR_HORIZONS = 4.0
-"""How many horizons of a series' own errors weigh as much as what the others say."""
+"""How many horizons of a series' own errors weigh as much as the errors of all."""
 WIDEST = 10.0
 """Most that a series' errors count, beside the typical ones: one that left its level within the validation is not that
 uncertain for ever."""
@@ -32,7 +32,7 @@ uncertain for ever."""
 
 @dataclass(frozen=True)
 class Calibration:
-    """What moves the intervals of a forecaster, on the normalised scale."""
+    """The corrections of a forecaster's intervals, on the normalised scale."""
 
     offsets_JH: Floats
     """Conformal offsets, one row a level from the widest."""
@@ -40,7 +40,7 @@ class Calibration:
     """By `unique_id`: how wide the intervals of a series are beside those of one that is not here."""
 
     def apply(self, forecast_WHQ: Floats, unique_ids: list[str], series_W: NDArray[np.int64]) -> Floats:
-        """The calibrated quantiles; `series_W` has the place of each window's series in `unique_ids`."""
+        """Return the calibrated quantiles; `series_W` has the place of each window's series in `unique_ids`."""
         moved_WHQ = apply_offsets(forecast_WHQ, self.offsets_JH)
         if not self.widths:
             return moved_WHQ
@@ -51,7 +51,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CalibrationWindows:
-    """Which series the windows of a calibration are of."""
+    """The series of the windows of a calibration."""
 
     unique_ids: list[str]
     series_W: NDArray[np.int64]
@@ -67,12 +67,12 @@ def calibrate(
     quantiles: tuple[float, ...],
     windows: CalibrationWindows,
 ) -> tuple[Calibration | None, str]:
-    """Widths, then offsets; None where there is too little to calibrate on. A note says what was done.
+    """Find widths, then offsets; None if there is too little to calibrate on. Return them with a note.
 
     Args:
         forecast_WHQ: on the normalised scale.
         y_WH: the truth, on the same scale; anything where not observed.
-        observed_WH: what may be looked at.
+        observed_WH: the targets that may be used.
         quantiles: of the forecast.
         windows: whose windows they are.
     """
@@ -91,7 +91,7 @@ def calibrate(
 def measure_relative_widths(
     forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], windows: CalibrationWindows
 ) -> Floats:
-    """Mean absolute error of each series in units of its intervals, beside the typical one, shrunk towards 1. (K,)"""
+    """Return each series' mean absolute error in units of its intervals, relative to the median, shrunk to 1. (K,)"""
     half_WH = np.maximum(forecast_WHQ[..., -1] - forecast_WHQ[..., 0], 1e-6) / 2
     error_WH = np.where(observed_WH, np.abs(y_WH - _take_median(forecast_WHQ)) / half_WH, 0.0)
     error_K, count_K, windows_K = (
@@ -109,7 +109,7 @@ def measure_relative_widths(
 def find_conformal_offsets(
     forecast_WHQ: Floats, y_WH: Floats, observed_WH: NDArray[np.bool_], quantiles: tuple[float, ...]
 ) -> tuple[Floats | None, str]:
-    """Offsets (J, H) for `apply_offsets`, None where there is too little to calibrate on, and a note on what was done.
+    """Return offsets (J, H) for `apply_offsets`, None if there is too little to calibrate on, and a note.
 
     All inputs are on the normalised scale. A step with too few windows for a level takes the scores of all steps.
     """
@@ -134,7 +134,7 @@ def find_conformal_offsets(
 
 
 def apply_offsets(forecast_WHQ: Floats, offsets_JH: Floats) -> Floats:
-    """Intervals moved outwards by their offsets; never past the median, nor past a wider interval."""
+    """Move intervals outwards by their offsets; never past the median, nor past a wider interval."""
     moved = forecast_WHQ.copy()
     median_WH = _take_median(forecast_WHQ)
     for j, offset_H in enumerate(offsets_JH):
@@ -149,7 +149,7 @@ def _take_median(forecast_WHQ: Floats) -> Floats:
 
 
 def _count_needed(level: float) -> int:
-    """Fewest scores for which the conformal quantile is finite."""
+    """Return the fewest scores for which the conformal quantile is finite."""
     return math.ceil(level / (1 - level) - 1e-9)
 
 

@@ -51,11 +51,11 @@ class Forecaster:
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Ascending, the median in the middle; the tutorial's network knows the median alone."""
+        """Return the quantiles, ascending, the median in the middle; the tutorial's network has only the median."""
         return (0.5,) if self.spec.kind == "tutorial" else self.spec.quantiles
 
     def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> Floats:
-        """Quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
+        """Return quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
 
         Args:
             windows: cut with the forecaster's own context and horizon.
@@ -74,7 +74,7 @@ class Forecaster:
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
     ) -> tuple[Floats, Floats, Floats]:
-        """As `predict`, before calibration: values (W, H, Q) with loc and scale (W, 1) of each window."""
+        """Return quantiles before calibration: values (W, H, Q), loc and scale (W, 1) of each window."""
         self._check(windows)
         at = torch.device(device) if device else next(self.network.parameters()).device
         self.network.to(at).eval()
@@ -88,7 +88,7 @@ class Forecaster:
         return values, loc, scale
 
     def limit_batch_size(self, most: int) -> int:
-        """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
+        """Return how many windows to forecast at once: `most`, or fewer if the horizon has many segments."""
         writes = self.network.writes if isinstance(self.network, SegmentedLSTM) else 1
         return max(1, min(most, DECODER_ROWS // writes))
 
@@ -99,7 +99,7 @@ class Forecaster:
 
 
 def find_input_shape(windows: Windows, *, season: int) -> InputShape:
-    """The input shape that a network for these windows needs."""
+    """Return the input shape that a network for these windows needs."""
     return InputShape(
         context=windows.context,
         horizon=windows.horizon,

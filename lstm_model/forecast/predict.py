@@ -1,4 +1,4 @@
-"""Forecast what comes next from a bundle and a series table.
+"""Forecast the next horizon from a bundle and a series table.
 
 python -m lstm_model.forecast BUNDLE SERIES [--output forecasts.csv]
 
@@ -40,7 +40,7 @@ from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import cut_upcoming
 
 BATCH = 64
-"""Every batch has exactly so many windows; places that no series takes are filled with copies."""
+"""Every batch has exactly this many windows; places that no series takes are filled with copies."""
 SERIES_AT_ONCE = 8192
 """Bounds the memory; fewer would leave more places empty."""
 
@@ -56,13 +56,13 @@ class Forecasts:
 
     @property
     def notes(self) -> list[str]:
-        """The same for a person."""
+        """Return the series that were left out and the reasons, as sentences."""
         return left_out_notes([self.left_out])
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a bundle needs to be told of a series table."""
+    """A bundle, and what it must know about a series table."""
 
     forecaster: Forecaster
     covariates: Covariates
@@ -80,7 +80,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Upcoming:
-    """What is read of one series, and its last observed `ds`."""
+    """The segment to forecast from of one series, and its last observed `ds`."""
 
     segment: Segment
     cutoff: Any
@@ -92,7 +92,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     Args:
         bundle: the folder of a bundle, see `lstm_model.forecast.bundle`.
         table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
-        frame: of the whole panel, where the table is a shard of it.
+        frame: of the whole panel, if the table is a shard of it.
 
     Raises:
         ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
@@ -119,10 +119,10 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
 
 
 def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
-    """The mean of the distribution whose quantile function is linear between the quantiles: (W, H).
+    """Return (W, H) the mean of the distribution whose quantile function is linear between the quantiles.
 
-    Beyond the outermost quantiles it is taken as flat, so that a tail nobody forecast moves nothing; a long one makes
-    the true mean lie further out. With the median alone the mean is the median.
+    Beyond the outermost quantiles it is taken as flat, so that tails without a forecast have no effect; a long tail
+    makes the true mean more extreme. Of the median as the only quantile, the mean is the median.
     """
     edges = np.array([0.0, *quantiles, 1.0])
     values = values_WHQ.astype(np.float64)
@@ -154,7 +154,7 @@ def _forecast_chunk(reader: _Task, chunk: list[_Upcoming], left_out: dict[str, l
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
-    """As `Forecaster.predict`, every series at the place in a batch that its name gives it."""
+    """Predict like `Forecaster.predict`, every series at the place in a batch that its name gives it."""
     if not len(windows):
         return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
     size = forecaster.limit_batch_size(BATCH)
@@ -183,7 +183,7 @@ def _make_table(
 
 
 def _has_future(reader: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
-    """Whether a series' future covariates are known through the horizon; one that has ended needs no forecast.
+    """Return whether future covariates are known through the horizon; a series that has ended needs no forecast.
 
     Raises:
         DataError: they are not, and the series goes on.
@@ -221,7 +221,7 @@ def _check_columns(table: Path, covariates: Covariates) -> None:
 
 
 def _check_grid(reader: _Task, chunk: list[_Upcoming]) -> None:
-    """What lies between the first and the last row of a context must be steps of the bundle's frequency."""
+    """Check that the rows of a context are steps of the bundle's frequency."""
     starts = np.array([one.segment.start for one in chunk])
     steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
     for one, expected, count in zip(chunk, advance(starts, steps, reader.frequency), steps, strict=True):

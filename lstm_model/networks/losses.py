@@ -10,7 +10,7 @@ from lstm_model.networks.segmented import NormalisedForecast
 from lstm_model.windows.in_memory import Batch
 
 FAR_TARGET = 10.0
-"""A target this many units from its context is beyond what the context can tell; its window counts for less, so that a
+"""A target this many units from its context cannot be forecast from it; its window counts for less, so that a
 level shift after a flat stretch does not drown all other windows."""
 LEAST_ERROR_SCALE = 0.05
 """Least error scale, as a share of the window's own scale: a window that repeats itself exactly has none."""
@@ -25,10 +25,10 @@ MEDIAN_SHARE = 0.5
 def sum_pinball(
     forecast: NormalisedForecast, batch: Batch, quantiles_Q: Tensor, *, season: int, transform: str = "none"
 ) -> Tensor:
-    """Scaled pinball loss, summed over windows and observed steps, weighed over quantiles.
+    """Return the scaled pinball loss, summed over windows and observed steps, weighted over quantiles.
 
-    Twice the pinball loss, so that the median alone gives the absolute error, in units of what repeating the season
-    would err within the context: easy and hard series count alike, as in MASE. Of logarithms, the loss of the relative
+    Twice the pinball loss, so that the median gives the absolute error, in units of the error of repeating the season
+    within the context: easy and hard series count alike, as in MASE. Of logarithms, the loss of the relative
     error is added, 2 tanh(difference / 2), which for the median is the symmetric percentage error of sMAPE.
     """
     horizon = forecast.values_BHQ.shape[1]
@@ -54,13 +54,13 @@ def _compute_pinball(error_BHQ: Tensor, quantiles_Q: Tensor) -> Tensor:
 
 
 def measure_error_scale(context_BL: Tensor, *, season: int) -> Tensor:
-    """Mean absolute seasonal difference of each context, NaN where there is none. (B, 1)"""
+    """Return the mean absolute seasonal difference of each context, NaN if there is none. (B, 1)"""
     lag = season if season < context_BL.shape[1] else 1
     return (context_BL[:, lag:] - context_BL[:, :-lag]).abs().nanmean(1, keepdim=True)
 
 
 def count_targets(batch: Batch, horizon: int, *, transform: str = "none") -> Tensor:
-    """How many observed targets `sum_pinball` adds up, and is divided by; of logarithms, the positive ones."""
+    """Count the observed targets that `sum_pinball` adds up; of logarithms, the positive ones."""
     observed_BH = batch.observed_BW[:, -horizon:]
     if transform == "log":
         observed_BH = observed_BH & (batch.target_BW[:, -horizon:] > 0)

@@ -46,7 +46,7 @@ class MixtureForecaster(SegmentedLSTM):
             fill_with_zeros(self.skip)
 
     def forward(self, batch: Batch) -> NormalisedForecast:
-        """Quantiles of the horizon, ascending along Q: they cannot cross."""
+        """Forecast the quantiles of the horizon, ascending along Q: they cannot cross."""
         context_BL = apply_transform(batch.target_BW[:, : self.shape.context], self.spec.transform)
         z_BL, mask_BL, loc_B1, scale_B1 = normalise_context(context_BL, self.spec.normalisation, self.spec.transform)
         season = find_seasonality(z_BL, mask_BL, season=self.shape.season, horizon=self.shape.horizon)
@@ -78,7 +78,7 @@ class MixtureForecaster(SegmentedLSTM):
 
 
 def _measure_naive_error(z_BL: Tensor, mask_BL: Tensor, lag: int) -> Tensor:
-    """Logarithm of what repeating the last cycle errs within the context, 0 where it holds no two. (B, 1)"""
+    """Return the log error of repeating the last cycle within the context, 0 if it holds no two. (B, 1)"""
     if not 1 < lag < z_BL.shape[1]:
         return torch.zeros_like(z_BL[:, :1])
     pair_BN = mask_BL[:, lag:] * mask_BL[:, :-lag]
@@ -87,7 +87,7 @@ def _measure_naive_error(z_BL: Tensor, mask_BL: Tensor, lag: int) -> Tensor:
 
 
 def _measure_features(rest_BL: Tensor, mask_BL: Tensor, size_B1: Tensor, relative_B1: Tensor) -> Tensor:
-    """What tells series apart, each near -2 to 2: length, size, steps, their autocorrelation, trend, noise. (B, U - 3)
+    """Return the features that distinguish series, each from about -2 to 2. (B, U - 3)
 
     Args:
         rest_BL: the normalised context without its season.

@@ -28,7 +28,7 @@ class LSTMModel(nn.Module):
         self.fc = nn.Linear(hidden_dim, output_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map windows (B, L, input_dim) to outputs (B, output_dim), on whatever device both are."""
+        """Map windows (B, L, input_dim) to outputs (B, output_dim), on the device of both."""
         out_BLD, _ = self.lstm(x)  # without a state, torch starts from zeros
         output: Tensor = self.fc(out_BLD[:, -1, :])
         return output
@@ -40,7 +40,7 @@ class LSTMModel(nn.Module):
 
 
 def build_network(spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> nn.Module:
-    """The untrained network of a spec, from torch's global random state.
+    """Build the untrained network of a spec, from torch's global random state.
 
     Raises:
         ValueError: the tutorial's network was asked to read covariates, which it cannot.
@@ -53,7 +53,7 @@ def build_network(spec: ModelSpec, shape: InputShape, scaler: dict[str, list[lis
 
 
 def forecast_batch(network: nn.Module, batch: Batch, *, spec: ModelSpec, context: int) -> NormalisedForecast:
-    """What any of the networks forecasts for a batch."""
+    """Forecast a batch with any of the networks."""
     if isinstance(network, LSTMModel):
         return network.forecast(batch, context=context, normalisation=spec.normalisation)
     result: NormalisedForecast = network(batch)

@@ -17,13 +17,13 @@ LONG_CYCLE = 7
 
 
 def count_repeated_seasons(*, season: int, context: int) -> int:
-    """R for this geometry."""
+    """Return R for this geometry."""
     long = LONG_CYCLE * season
     return 2 * (1 < season <= context) + (season > 1) * ((long <= context) + (2 * long <= context))
 
 
 def repeat_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
-    """(B, H, R) the last and the mean season; where the context holds them, those of a long cycle too."""
+    """Return (B, H, R) the last and the mean season, and those of a long cycle if the context holds it."""
     context, long = z_BL.shape[1], LONG_CYCLE * season
     seasons = []
     if 1 < season <= context:
@@ -37,7 +37,7 @@ def repeat_seasons(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) 
 
 
 def repeat_last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
-    """The newest value of each phase of the season, repeated over the horizon: (B, H).
+    """Repeat the newest value of each phase of the season over the horizon: (B, H).
 
     A phase without any value takes the window's last value.
     """
@@ -50,7 +50,7 @@ def repeat_last_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: i
 
 
 def _repeat_mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Tensor:
-    """The mean shape of all seasons at the level of the last one: less noisy than the last season alone. (B, H)"""
+    """Repeat the mean shape of all seasons, less noisy than one, at the level of the last one: (B, H)."""
     z_BKS, mask_BKS = _split_whole_seasons(z_BL, season), _split_whole_seasons(mask_BL, season)
     level_BK1 = z_BKS.sum(2, keepdim=True) / mask_BKS.sum(2, keepdim=True).clamp(min=1)
     shape_BS = ((z_BKS - level_BK1) * mask_BKS).sum(1) / mask_BKS.sum(1).clamp(min=1)
@@ -58,6 +58,6 @@ def _repeat_mean_season(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: 
 
 
 def _split_whole_seasons(values_BL: Tensor, season: int) -> Tensor:
-    """The whole seasons at the end of the context: (B, number of seasons, season)."""
+    """Return the whole seasons at the end of the context: (B, number of seasons, season)."""
     cycles = values_BL.shape[1] // season
     return values_BL[:, -cycles * season :].reshape(-1, cycles, season)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Seasonality(NamedTuple):
-    """Additive; all zero where the context is shorter than two seasons or the season is 1."""
+    """An additive season; all zero if the context is shorter than two seasons or the season is 1."""
 
     context_BL: Tensor
     horizon_BH: Tensor
@@ -19,7 +19,7 @@ class Seasonality(NamedTuple):
 
 
 def find_seasonality(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Seasonality:
-    """The mean deviation of each phase from a moving average over a whole season, shrunk by what noise explains of it.
+    """Estimate the mean deviation of each phase from a centred moving average, shrunk by its noise.
 
     Shrinkage as in Miller & Williams, "Shrinkage estimators of time series seasonal factors and their effect on
     forecasting accuracy", International Journal of Forecasting 2003, after James & Stein (1961).
@@ -39,17 +39,17 @@ def find_seasonality(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int
 
 
 def split_seasons(values_BL: Tensor, season: int) -> Tensor:
-    """All of the context as seasons, the first one filled up with zeros: (B, C, S)."""
+    """Return all of the context as seasons, the first one filled up with zeros: (B, C, S)."""
     return functional.pad(values_BL, (-values_BL.shape[1] % season, 0)).reshape(len(values_BL), -1, season)
 
 
 def repeat_season(season_BS: Tensor, steps: int) -> Tensor:
-    """(B, steps) the season again and again."""
+    """Return (B, steps) repetitions of the season."""
     return season_BS.repeat(1, -(-steps // season_BS.shape[1]))[:, :steps]
 
 
 def _subtract_moving_average(z_BL: Tensor, mask_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """Deviation from the centred moving average, and where there is one: a whole season of values around it."""
+    """Return deviations from the moving average, and a mask of those with a whole season of values around."""
 
     def average(values_BL: Tensor) -> Tensor:
         pooled_BN = functional.avg_pool1d(values_BL, season, stride=1)
@@ -63,7 +63,7 @@ def _subtract_moving_average(z_BL: Tensor, mask_BL: Tensor, season: int) -> tupl
 
 
 def _measure_explained_share(shape_BS: Tensor, noise_BCS: Tensor, count_B1: Tensor) -> Tensor:
-    """1 - (squared error of the shape's phases) / (their variance), 0 where there is no phase to compare with."""
+    """Return 1 - (squared error of the phases) / (their variance), 0 without a phase to compare with."""
     season = shape_BS.shape[1]
     error_B1 = (
         noise_BCS.square().sum((1, 2))[:, None] / (count_B1 - season).clamp(min=1) * season / count_B1.clamp(min=1)

@@ -27,7 +27,7 @@ NUM_SMOOTHED = len(LEVELS) + len(THETAS) + 1 + len(DAMPED)
 
 
 def smooth_forecasts(z_BL: Tensor, mask_BL: Tensor, *, horizon: int) -> Tensor:
-    """(B, H, K), K = `NUM_SMOOTHED`; every one is linear in the values for a given mask."""
+    """Return (B, H, K) forecasts, K = `NUM_SMOOTHED`, each linear in the values for a given mask."""
     ahead_H = torch.arange(1, horizon + 1, device=z_BL.device, dtype=z_BL.dtype)
     _, slope_B1 = _fit_line(z_BL, mask_BL, 1.0)
     flat = [_smooth_level(z_BL, mask_BL, alpha).expand(-1, horizon) for alpha in LEVELS]
@@ -41,7 +41,7 @@ def smooth_forecasts(z_BL: Tensor, mask_BL: Tensor, *, horizon: int) -> Tensor:
 
 
 def _smooth_level(z_BL: Tensor, mask_BL: Tensor, alpha: float) -> Tensor:
-    """Each value weighed by its age. (B, 1)"""
+    """Return the mean of the values, weighted by age. (B, 1)"""
     last_B1 = find_last_value(z_BL, mask_BL > 0)
     if alpha == 1:
         return last_B1
@@ -53,7 +53,7 @@ def _smooth_level(z_BL: Tensor, mask_BL: Tensor, alpha: float) -> Tensor:
 
 
 def _fit_line(z_BL: Tensor, mask_BL: Tensor, discount: float) -> tuple[Tensor, Tensor]:
-    """Level at the cutoff and slope of a straight line through the context. (B, 1) each"""
+    """Fit a straight line to the context: its level at the cutoff and its slope, (B, 1) each."""
     age_L = _count_ages(z_BL)
     weight_BL = mask_BL * discount**age_L
     total_B1 = weight_BL.sum(1, keepdim=True)

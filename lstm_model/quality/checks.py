@@ -19,8 +19,8 @@ from lstm_model.timeline.time_zones import suspect_clock
 Checked = tuple[Rows, list[Finding]]
 
 
-def drop_infinite(rows: Rows) -> Checked:
-    """Infinite values become missing ones."""
+def replace_infinite(rows: Rows) -> Checked:
+    """Replace infinite values by missing ones."""
     findings = []
     columns = dict(rows.covariates)
     for name, values in {"y": rows.y_N, **rows.covariates}.items():
@@ -39,10 +39,10 @@ def drop_infinite(rows: Rows) -> Checked:
 
 
 def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
-    """Rows that repeat another are dropped; two values for one timestamp are an error.
+    """Drop rows that repeat another; refuse two values for one timestamp.
 
     Args:
-        unzoned: timestamps are naive and nobody named their zone, so that a change of clocks is looked for.
+        unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
     differs = np.zeros(len(again), dtype=bool)
@@ -70,7 +70,7 @@ def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
 
 
 def _check_clock(rows: Rows, differs: np.ndarray) -> None:
-    """Local times without a zone show themselves where clocks change."""
+    """Refuse local times without a zone, which can be recognised at the changes of clocks."""
     zone = suspect_clock(rows.ds_N, rows.ds_N[:-1][differs])
     if zone is None:
         return
@@ -84,7 +84,7 @@ def _check_clock(rows: Rows, differs: np.ndarray) -> None:
 
 
 def trim(rows: Rows, future: Sequence[str]) -> Checked:
-    """Rows before the first and after the last known target go; later rows with future covariates stay."""
+    """Drop rows before the first and after the last known target, except later rows with future covariates."""
     inside_N, _, last_K = find_history(rows)
     keep_N = inside_N.copy()
     if future:
@@ -101,7 +101,7 @@ def trim(rows: Rows, future: Sequence[str]) -> Checked:
 
 
 def drop_short(rows: Rows, horizon: int | None) -> Checked:
-    """Series below horizon + 2 observations are excluded; an error when none remains."""
+    """Drop series with fewer than horizon + 2 observations; refuse the data when none remains."""
     limit = (horizon or 1) + 2
     observed_K = rows.count(~np.isnan(rows.y_N))
     keep_K = observed_K >= limit
@@ -132,7 +132,7 @@ def drop_short(rows: Rows, horizon: int | None) -> Checked:
 
 
 def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, list[Finding]]:
-    """The grid of the frequency and the step of each row on it; a row between steps is an error."""
+    """Return the grid of the frequency and the step of each row on it; refuse a row between steps."""
     grid = Grid.fit(frequency, rows.ds_N, rows.first_K)
     step_N, off_N = grid.steps(rows.series_N, rows.ds_N)
     twice = np.append(False, (np.diff(rows.series_N) == 0) & (np.diff(step_N) == 0)) & ~off_N
@@ -164,7 +164,7 @@ def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.nd
 
 
 def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndarray:
-    """Missing steps of each series between its first and last observation, K.
+    """Return the missing steps of each series between its first and last observation, K.
 
     Raises:
         DataError: more than `limit` of a series is missing.
@@ -186,14 +186,14 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndar
 
 
 def count_missing_steps(rows: Rows, step_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Missing steps and all steps of each series' history, K each."""
+    """Return the missing steps and all steps of each series' history, K each."""
     _, first_K, last_K = find_history(rows)
     length_K = step_N[last_K] - step_N[first_K] + 1
     return length_K - rows.count(~np.isnan(rows.y_N)), length_K
 
 
 def find_constant(rows: Rows) -> list[Finding]:
-    """A warning for series that never change: nothing can be learnt from them, and scaled errors are undefined."""
+    """Warn of series that never change: they teach nothing, and their scaled errors are undefined."""
     first_K = rows.first_K
     flat_K = np.fmax.reduceat(rows.y_N, first_K) == np.fmin.reduceat(rows.y_N, first_K)
     if not flat_K.any():
@@ -211,7 +211,7 @@ def find_constant(rows: Rows) -> list[Finding]:
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:
-    """Missing values inside the history take the last one known: a line to the next would tell of the future."""
+    """Fill gaps of the history with the last known value: a line to the next would reveal the future."""
     columns, findings = dict(rows.covariates), []
     for name in names:
         gaps = np.isnan(columns[name]) & history_N
@@ -238,7 +238,7 @@ def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray
 
 
 def check_future_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> None:
-    """A future covariate must be known at every step, or it would not be known ahead either."""
+    """Refuse a future covariate with a gap: it would not be known ahead either."""
     for name in names:
         gaps = np.isnan(rows.covariates[name])
         if gaps.any():
@@ -252,7 +252,7 @@ def check_future_covariates(rows: Rows, names: Sequence[str], history_N: np.ndar
 
 
 def collect_static(table: pd.DataFrame, rows: Rows, order: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """One value a series of each static covariate, indexed by series.
+    """Return one value a series of each static covariate, indexed by series.
 
     Raises:
         DataError: two values, or none, in one series.

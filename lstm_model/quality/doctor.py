@@ -30,7 +30,7 @@ __all__ = ["DataError", "Examination", "Finding", "examine"]
 
 @dataclass(frozen=True)
 class Examination:
-    """The series table and what was found on the way to it."""
+    """The series table, and all findings about the data."""
 
     table: pd.DataFrame
     """`unique_id` (str), `ds` (datetime64[us] naive, or int64), `y` (float64, NaN in future rows), `observed`,
@@ -55,7 +55,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
     static = checks.collect_static(table, rows, order, covariates.static)
 
-    rows, infinite = checks.drop_infinite(rows)
+    rows, infinite = checks.replace_infinite(rows)
     rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
     rows, short = checks.drop_short(rows, config.horizon)
@@ -104,7 +104,7 @@ def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
 def _make_regular(
     rows: Rows, frequency: str, config: PipelineConfig, hint: str
 ) -> tuple[Rows, np.ndarray, list[Finding]]:
-    """All steps of every series with the missing targets filled, which rows were observed, and findings."""
+    """Return all steps of every series with missing targets filled, a mask of observed rows, and findings."""
     grid, step_N, findings = checks.place_on_grid(rows, frequency, hint)
     missing_K, _ = checks.count_missing_steps(rows, step_N)
     if not missing_K.any():

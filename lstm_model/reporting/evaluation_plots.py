@@ -30,15 +30,15 @@ from lstm_model.reporting.figures import (
 )
 
 ONE_STEP_WINDOWS = 60
-"""Forecasts shown of a model that forecasts one step at a time: one alone shows nothing."""
+"""Forecasts shown of a model that forecasts one step at a time: a single one shows nothing."""
 CURVES_SHOWN = 4
 """A baseline may be far off: the plot ends at this many times the worse of LSTM and seasonal naive."""
 TIME_BINS = 160
-"""Most points of a curve over time: more cannot be told apart on 800 pixels."""
+"""Most points of a curve over time: more cannot be distinguished on 800 pixels."""
 
 
 def pick_series(per_series: pd.DataFrame) -> dict[str, str]:
-    """Best, median and worst series by MASE of the LSTM; fewer where there are fewer than three series."""
+    """Return the best, median and worst series by MASE of the LSTM; fewer if there are fewer than three."""
     ranked = per_series[per_series["model"] == MODEL].sort_values(["mase", "unique_id"], ignore_index=True)
     last = len(ranked) - 1
     if last == 0:
@@ -50,14 +50,14 @@ def pick_series(per_series: pd.DataFrame) -> dict[str, str]:
 def plot_forecasts(
     table: pd.DataFrame, scores: Scores, *, history: pd.DataFrame | None = None, context: int = 0, target: str = "y"
 ) -> Figure:
-    """The last test window of the best, the median and the worst series, with intervals and some of the past.
+    """Plot the last test window of the best, the median and the worst series, with intervals and some past.
 
     Args:
         table: the forecast table.
         scores: its scores, which say which series those are.
         history: the series table (unique_id, ds, y), for the past before the cutoff and unscored values.
         context: most steps of the past to show.
-        target: what y is called on the axis.
+        target: the name of y on the axis.
     """
     picks = pick_series(scores.per_series)
     figure, axes = make_axes(len(picks), height=0.7 + 2.3 * len(picks))
@@ -75,7 +75,7 @@ def plot_forecasts(
 
 
 def plot_error_by_step(scores: Scores) -> Figure:
-    """MASE at each step of the horizon, beside the baselines."""
+    """Plot MASE at each step of the horizon, beside the baselines."""
     figure, axes = make_axes(1, height=3.4)
     one = axes[0, 0]
     if scores.per_step["step"].max() == 1:
@@ -96,9 +96,9 @@ def plot_error_by_step(scores: Scores) -> Figure:
 
 
 def plot_residuals(table: pd.DataFrame, *, scale: pd.DataFrame | None = None, target: str = "y") -> Figure:
-    """How the LSTM's errors (actual - forecast) are spread, and how they move over time.
+    """Plot the distribution of the LSTM's errors (actual - forecast), and their course over time.
 
-    With several series the errors are divided by each series' `mase_scale`, or the largest series alone would be
+    With several series the errors are divided by each series' `mase_scale`, or only the largest series would be
     seen; then 1 is the in-sample error of seasonal naive. A series without a scale is left out, unless none has one.
     """
     scored = table[table["y"].notna()]
@@ -119,7 +119,7 @@ def plot_residuals(table: pd.DataFrame, *, scale: pd.DataFrame | None = None, ta
 
 
 def plot_calibration(scores: Scores) -> Figure | None:
-    """Share of actual values inside each interval against the share promised; None for a model without intervals."""
+    """Plot the share of actual values inside each interval by its level; None for a model without intervals."""
     if not scores.levels:
         return None
     figure, axes = make_axes(1, 2, height=3.5, width_ratios=[1, 1.6])
@@ -146,7 +146,7 @@ def plot_calibration(scores: Scores) -> Figure | None:
 
 
 def _select_last_window(rows: pd.DataFrame) -> pd.DataFrame:
-    """The latest window of one series with anything observed in it; of one-step windows, the latest several."""
+    """Return the latest window of one series with an observed value; of one-step windows, several."""
     if rows["step"].max() == 1:
         return rows.sort_values("ds").tail(ONE_STEP_WINDOWS)
     cutoff = rows.loc[rows["y"].notna(), "cutoff"].max()
@@ -179,7 +179,7 @@ def _draw_forecast(axes: Axes, window: pd.DataFrame, past: pd.DataFrame | None) 
 
 
 def _draw_single_step(figure: Figure, axes: Axes, scores: Scores) -> Figure:
-    """A horizon of one step has no curve: bars."""
+    """Draw bars: a horizon of one step has no curve."""
     mase = scores.per_step.set_index("model")["mase"][list(reversed(MODELS))]
     bars = axes.barh([name_model(m) for m in mase.index], mase, color=[COLOURS[m] for m in mase.index], height=0.6)
     axes.bar_label(bars, fmt="%.3f", padding=4, fontsize=9, color=INK)
@@ -189,7 +189,7 @@ def _draw_single_step(figure: Figure, axes: Axes, scores: Scores) -> Figure:
 
 
 def _reverse_legend(figure: Figure, axes: Axes) -> None:
-    """Lines are drawn last first, so that the LSTM lies on top; the legend names it first."""
+    """Draw the legend with the LSTM first, although its line is drawn last, on top."""
     for line in reversed(lines := list(axes.get_lines())):
         line.remove()
         axes.add_line(line)
@@ -198,7 +198,7 @@ def _reverse_legend(figure: Figure, axes: Axes) -> None:
 
 
 def _draw_histogram(axes: Axes, residual: NDArray[np.float64], unit: str) -> None:
-    """The middle 99 %: a single wild error would flatten the rest. What lies beyond is counted in words."""
+    """Draw the middle 99 % of the errors, since a single outlier would flatten the rest."""
     low, high = np.quantile(residual, [0.005, 0.995])
     if not high > low:
         low, high = low - 0.5 * max(1.0, abs(low)), high + 0.5 * max(1.0, abs(high))

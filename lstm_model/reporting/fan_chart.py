@@ -26,7 +26,7 @@ SERIES_SHOWN = 3
 
 
 def pick_largest(forecasts: pa.Table) -> list[str]:
-    """The series that a plot shows, since those are what people know by heart."""
+    """Return the largest series, which are shown because people know them best."""
     size = pa.table({"unique_id": forecasts["unique_id"], "median": pc.abs(forecasts["median"])})
     means = size.group_by("unique_id", use_threads=False).aggregate([("median", "mean")])
     names: list[str] = means.sort_by([("median_mean", "descending")])["unique_id"][:SERIES_SHOWN].to_pylist()
@@ -34,12 +34,12 @@ def pick_largest(forecasts: pa.Table) -> list[str]:
 
 
 def plot_upcoming(table: pd.DataFrame, history: pd.DataFrame, *, target: str = "y") -> Figure:
-    """The next horizon of the largest series.
+    """Plot the next horizon of the largest series.
 
     Args:
         table: forecasts, see `lstm_model.forecast.predict`; one cutoff a series.
         history: the series table: unique_id, ds, y.
-        target: what y is called on the axis.
+        target: the name of y on the axis.
     """
     chosen = pick_largest(pa.Table.from_pandas(table, columns=["unique_id", "median"]))
     figure, axes = make_axes(len(chosen), height=0.7 + 2.1 * len(chosen))

@@ -10,7 +10,7 @@ from lstm_model.reporting.report import Table, format_number
 
 
 def make_fold_table(folds: pd.DataFrame) -> Table:
-    """The scores by fold as the report shows them, the oldest first."""
+    """Return the scores by fold as the report shows them, the oldest first."""
     shares = find_coverage(folds)
     heads = {MODEL: "LSTM", "seasonal_naive": "seasonal naive", "window_average": "window average"}
     rows = [

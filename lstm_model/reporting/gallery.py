@@ -20,7 +20,7 @@ from lstm_model.reporting.model_plots import plot_further_points, plot_gates, pl
 from lstm_model.windows.in_memory import Windows
 
 UNITS_OF_A_WAVE = 5
-"""Lines that can still be told apart."""
+"""Most lines that can still be distinguished."""
 EXACT = ("tutorial",)
 """Pictures that are kept to the last pixel: a learner may compare this one with his own."""
 
@@ -33,13 +33,13 @@ class Training:
     history: Sequence[Mapping[str, Any]]
     best_step: int
     train: Callable[[], Windows]
-    """Loads them: they may be many, and most models are shown by their test alone."""
+    """Loads them: they may be many, and most models need only their test here."""
     test: Windows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was scored: the forecast table, its scores, the error scales, and the series that are drawn."""
+    """An evaluation: the forecast table, its scores, the error scales, and the series that are drawn."""
 
     table: pd.DataFrame
     scores: Scores
@@ -48,12 +48,12 @@ class Evaluation:
 
 
 def draw_plots(training: Training, evaluation: Evaluation | None, *, target: str) -> Iterator[tuple[str, Figure]]:
-    """Each plot by the name of its file, in the order of the report.
+    """Yield each plot with the name of its file, in the order of the report.
 
     Args:
         training: the model and its windows.
-        evaluation: None where the history was too short for a test; then only the model's own plots are drawn.
-        target: what y is called on the axes.
+        evaluation: None if the history was too short for a test; then only the model's own plots are drawn.
+        target: the name of y on the axes.
     """
     context = training.forecaster.context
     if training.forecaster.spec.kind == "tutorial":
@@ -80,7 +80,7 @@ def draw_plots(training: Training, evaluation: Evaluation | None, *, target: str
 
 
 def draw_gates(training: Training) -> Figure:
-    """The gates over the latest window: of the test, or of training where there is no test."""
+    """Draw the gates over the latest window: of the test, or of training if there is no test."""
     windows = training.test if len(training.test) else training.train()
     latest = int(np.argmax(windows.cutoff_W))
     input_TI = capture_lstm_input(training.forecaster, windows, latest)
@@ -115,7 +115,7 @@ def draw_gates_over_a_wave(training: Training) -> Figure:
 
 
 def capture_lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> torch.Tensor:
-    """(T, I) what the LSTM of a network reads for one window."""
+    """Return (T, I), the values that the LSTM of a network reads for one window."""
     captured: list[torch.Tensor] = []
     lstm = forecaster.network.lstm
     assert isinstance(lstm, torch.nn.LSTM)
@@ -128,7 +128,7 @@ def capture_lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> 
 
 
 def select_window(windows: Windows, index: int) -> Windows:
-    """The same data with a single window."""
+    """Return the same data with a single window."""
     at = slice(index, index + 1)
     return replace(windows, starts_W=windows.starts_W[at], series_W=windows.series_W[at], cutoff_W=windows.cutoff_W[at])
 

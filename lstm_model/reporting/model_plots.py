@@ -1,4 +1,4 @@
-"""Plot the model itself: how it learned, what its gates do, and the tutorial's picture.
+"""Plot the model itself: its losses, its gates, and the tutorial's picture.
 
 Shapes: T steps, D hidden.
 """
@@ -48,10 +48,10 @@ LOG_RANGE = 20
 
 
 def plot_loss(history: Sequence[Mapping[str, Any]], *, best_step: int | None = None) -> Figure:
-    """Training and validation loss against the step; the step whose weights were kept is marked.
+    """Plot training and validation loss against the step; the step whose weights were kept is marked.
 
     Args:
-        history: rows with step, train_loss and validation_loss (None where there was no validation).
+        history: rows with step, train_loss and validation_loss (None without validation).
         best_step: the step that was kept.
     """
     figure, axes = make_axes(1, height=3.3)
@@ -97,7 +97,7 @@ def plot_tutorial(step: NDArray[Any], original: NDArray[Any], predicted: NDArray
 
 
 def plot_further_points(table: pd.DataFrame) -> Figure:
-    """Draw what the tutorial does not show: points after its training data, and how far every model is off.
+    """Draw points after the tutorial's training data, and every model's error there.
 
     Args:
         table: forecasts one step ahead, as `tabulate_forecasts` makes them: ds, y, and a column for each model.
@@ -126,7 +126,7 @@ def plot_further_points(table: pd.DataFrame) -> Figure:
 def plot_gates(
     series: NDArray[Any], layers: Sequence[Mapping[str, NDArray[Any]]], *, ds: NDArray[Any] | None = None
 ) -> Figure:
-    """What the gates of each layer do over one window, under the series that the LSTM reads.
+    """Plot the gates of each layer over one window, under the series that the LSTM reads.
 
     Args:
         series: (T,) the input of the LSTM.
@@ -204,7 +204,7 @@ def _check_layers(series: NDArray[Any], layers: Sequence[Mapping[str, NDArray[An
 
 
 def _order_units(cell_TD: NDArray[np.float64], series_T: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Units whose memory rises with the series first, those that fall with it last: unsorted rows look like noise."""
+    """Sort units by the correlation of their memory with the series: unsorted rows look like noise."""
     series = np.nan_to_num(series_T - np.nanmean(series_T))
     centred = cell_TD - cell_TD.mean(axis=0)
     size = np.linalg.norm(centred, axis=0) * np.linalg.norm(series)
@@ -239,13 +239,13 @@ def _draw_colour_bar(figure: Figure, image: AxesImage, row: NDArray[Any]) -> Non
 
 
 def _choose_date_format(ds: NDArray[Any]) -> str:
-    """Two short lines: the day and its hour, or with steps of a day or more its year."""
+    """Return a format of two short lines: the day and its hour, or for steps of a day or more its year."""
     fine = len(ds) > 1 and ds[1] - ds[0] < np.timedelta64(1, "D")
     return "%d %b\n%H:%M" if fine else "%d %b\n%Y"
 
 
 def _label_steps(axes: Axes, steps: slice, ds: NDArray[Any] | None, *, ticks: int) -> None:
-    """Heat maps have one column a step; a few of the columns carry the timestamp."""
+    """Label a few columns of a heat map, which has one a step, with their timestamps."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
     label_axes(axes, x="step of the LSTM", y=axes.get_ylabel())
     if ds is not None and np.asarray(ds).dtype.kind == "M":

@@ -38,10 +38,10 @@ SPREADS = 2
 
 
 def plot_drift(check: DriftCheck, envelope: Envelope) -> Figure:
-    """Three panels over time: the error against its envelope, coverage, and the charts with their threshold.
+    """Plot three panels over time: the error and its envelope, coverage, and the charts with their threshold.
 
     Args:
-        check: what `watch` saw; one period at least.
+        check: the result of `watch`; one period at least.
         envelope: the envelope.
 
     Raises:
@@ -68,7 +68,7 @@ def plot_drift(check: DriftCheck, envelope: Envelope) -> Figure:
 
 
 def plot_folds(folds: pd.DataFrame) -> Figure:
-    """MASE of the LSTM and of the baselines by fold, over time; lower is better.
+    """Plot MASE of the LSTM and of the baselines by fold, over time; lower is better.
 
     Args:
         folds: from `backtest.tabulate_folds`.

@@ -20,7 +20,7 @@ from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.reporting.markdown import escape_markdown
 
 MARKDOWN_LIMIT_BYTES = 900_000
-"""Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
+"""Most bytes of the Markdown report: it is stored in Prefect's database and loaded with every look at the run."""
 WORST_SERIES = 20
 MAX_FINDINGS = 50
 MAX_TEXT = 400
@@ -86,7 +86,7 @@ class Picture:
 
     @property
     def uri(self) -> Markup:
-        """The picture inside the document itself."""
+        """Return the picture as a data URI, inside the document itself."""
         return Markup("data:image/png;base64," + base64.b64encode(self.png).decode())
 
 
@@ -116,10 +116,10 @@ class Report:
     name: str
     """The forecasting problem."""
     scores: Scores | None
-    """None where the history was too short to keep a test; the report then says that nothing is known."""
+    """None if the history was too short to keep a test; the report then says that nothing is known."""
     settings: Sequence[Setting] = ()
     data: Sequence[tuple[str, str]] = ()
-    """Facts about the data: what and how much."""
+    """Facts about the data: names and values."""
     num_values: int = 0
     num_repaired: int = 0
     findings: Sequence[Finding] = ()
@@ -134,7 +134,7 @@ class Report:
 
 
 def make_picture(name: str, png: bytes) -> Picture:
-    """A plot with the caption of its kind.
+    """Return a plot with the caption of its kind.
 
     Raises:
         ValueError: there is no plot of this name.
@@ -146,15 +146,15 @@ def make_picture(name: str, png: bytes) -> Picture:
 
 
 def render_html(report: Report) -> str:
-    """One self-contained page: no server, no script, no other file; for any width, dark or light, and for paper."""
+    """Return one self-contained page: no server, no script, no other file; for screens, dark or light, and paper."""
     return _make_environment().get_template("report.html.j2").render(_collect_content(report))
 
 
 def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) -> str:
-    """The same in Markdown, pictures included while they fit into `limit_bytes`; what is left out is said.
+    """Return the report in Markdown, with pictures up to `limit_bytes`; it names those that are left out.
 
     Raises:
-        ValueError: the text alone is longer than the limit.
+        ValueError: the text itself is longer than the limit.
     """
     kept = list(report.pictures)
     while True:
@@ -171,7 +171,7 @@ def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) 
 
 @cache
 def _make_environment(*, markdown: bool = False) -> Environment:
-    """Every value that a template prints is escaped: by jinja2 for HTML, by `escape_markdown` for Markdown."""
+    """Return the templates' environment, which escapes every value that a template prints."""
     environment = Environment(
         loader=PackageLoader("lstm_model.reporting"),
         autoescape=not markdown,
@@ -215,7 +215,7 @@ def _collect_scores(scores: Scores | None) -> dict[str, Any]:
 
 
 def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names, and for each model its cells and which of them are the best of their column."""
+    """Return column names, and for each model its cells with marks on the best of each column."""
     columns = {"mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE %", "mae": "MAE", "rmse": "RMSE", "wql": "WQL"}
     best = {name: scores.total[name].min() for name in columns}
     rows = []
@@ -228,13 +228,13 @@ def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _format_coverage(record: dict[Any, Any], scores: Scores) -> list[str]:
-    """Share of actual values inside each interval, empty for baselines."""
+    """Return the share of actual values inside each interval, a dash for baselines."""
     covered = [record[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
     return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
 
 
 def _make_series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
-    """The series on which the LSTM does worst by MASE, beside seasonal naive."""
+    """Return the series on which the LSTM does worst by MASE, beside seasonal naive."""
     by_model = {name: frame.set_index("unique_id") for name, frame in scores.per_series.groupby("model")}
     table = by_model[MODEL].join(by_model["seasonal_naive"][["mase", "mae"]].add_suffix("_seasonal"))
     worst = table.sort_values("mase", ascending=False, kind="stable").head(WORST_SERIES)
@@ -249,7 +249,7 @@ def _make_series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
 
 
 def format_number(value: float) -> str:
-    """A number to read: four significant digits, powers of ten only where they are needed, – for none."""
+    """Return a number to read: four significant digits, powers of ten only if they are needed, – for none."""
     if math.isnan(value):
         return "–"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:

@@ -31,10 +31,10 @@ LONGEST_DAY = 96
 CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 6, "Q": 8}
 """Seasons in a context: two weeks of hours show the week; six years of months show a trend."""
 CONTEXT_HORIZONS = 4
-"""Horizons in a context where there is no season."""
+"""Horizons in a context without a season."""
 LONGEST_CONTEXT = 1500
 UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
-"""What steps without a calendar probably are, by the cycle found in them."""
+"""The probable unit of steps without a calendar, by the cycle found in them."""
 CYCLICAL = ("min", "h", "D")
 """Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
 LONGEST_SEGMENT = 48
@@ -42,7 +42,7 @@ LONGEST_SEGMENT = 48
 STEP_BY_STEP = 100
 """Longest context without two seasons that it reads a step at a time."""
 POSITIVE = 1e-3
-"""Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
+"""Least value, as a share of its series' median, from which logarithms do not blow up values near zero."""
 FEW_SERIES = 50
 """Most series that one linear map of the context suits."""
 LONG_HISTORY = 8
@@ -52,7 +52,7 @@ MANY_VALUES = 50_000
 RICH_WINDOWS = 500
 """Windows without overlap from which a higher rate pays, or a larger batch."""
 EVALUATED_POINTS = 2_000_000
-"""Most forecast points that a test scores, where the stride is ours to choose."""
+"""Most forecast points that a test scores, if the stride is inferred."""
 NOT_IN_TUTORIAL = "the tutorial's network has none"
 
 
@@ -63,20 +63,20 @@ class Choices:
     reasons: list[tuple[str, str, str]] = field(default_factory=list)
 
     def pick(self, name: str, given: Any, inferred: Any, reason: str) -> Any:
-        """The user's own value where there is one, else the inferred one; either way it is explained."""
+        """Return the user's own value if there is one, else the inferred one; record the reason of either."""
         value, why = (inferred, reason) if given is None else (given, "set in the config")
         self.reasons.append((name, str(value), why))
         return value
 
 
 def infer_plan(config: PipelineConfig, profile: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
-    """Choose whatever the config leaves open.
+    """Choose every setting that the config leaves open.
 
     Returns:
         The config with nothing left open, the specs that the stages take, and (setting, value, reason) for each choice.
 
     Raises:
-        ValueError: what the user asks for does not fit the length of the series.
+        ValueError: the user's settings do not fit the length of the series.
     """
     choices = Choices()
     window = _resolve_window(config, profile, choices)
@@ -133,7 +133,7 @@ def _infer_season(config: PipelineConfig, profile: Profile, choices: Choices) ->
 
 
 def _split_steps(config: PipelineConfig, profile: Profile, horizon: int, choices: Choices) -> tuple[int, int]:
-    """Test and validation spans: short histories give up validation first, then the test."""
+    """Choose test and validation spans: short histories give up validation first, then the test."""
     settings, history = config.advanced.window, profile.length_median
     span = max(horizon, min(8 * horizon, history // 10))
     test, why_test = span, "max(1 horizon, min(8 horizons, a tenth of the history))"
@@ -154,7 +154,7 @@ def _split_steps(config: PipelineConfig, profile: Profile, horizon: int, choices
 
 
 def _infer_context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
-    """Longer than most histories does not harm: short ones are padded."""
+    """Choose the context; one longer than most histories does no harm, since short ones are padded."""
     seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
     wish, reason = seasons * season, f"{seasons} seasons"
     if season == 1:
@@ -198,7 +198,7 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, profile: Profile,
 
 
 def _infer_segment(window: WindowSpec) -> int:
-    """A season where the context holds two or is long; a part of a season that is long."""
+    """Choose a season, or a part of a long one, if the context holds two seasons or is long; else 1."""
     season = window.season
     if season < 4 or window.context < min(2 * season, STEP_BY_STEP):
         return 1
@@ -227,7 +227,7 @@ def _infer_transform(config: PipelineConfig, profile: Profile) -> tuple[str, str
 def _resolve_training(
     config: PipelineConfig, window: WindowSpec, model: ModelSpec, profile: Profile, choices: Choices
 ) -> TrainingSpec:
-    """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
+    """Choose the training loop by `distinct`, the number of windows that do not overlap."""
     settings = config.advanced.training
     distinct = profile.num_observed // (window.context + window.horizon)
     cyclical, rich = _find_unit(window.frequency, window.season) in CYCLICAL, distinct > RICH_WINDOWS
@@ -251,7 +251,7 @@ def _infer_batch_size(cyclical: bool, rich: bool) -> tuple[int, str]:
 
 
 def _fill_config(config: PipelineConfig, plan: Plan) -> PipelineConfig:
-    """The config with every open field set to what was chosen: what is written out as a complete YAML."""
+    """Return the config with every open field set to its choice, to be written as a complete YAML."""
     sections = {"window": plan.window, "model": plan.model, "training": plan.training}
     advanced = {
         name: getattr(config.advanced, name).model_copy(
@@ -266,7 +266,7 @@ def _fill_config(config: PipelineConfig, plan: Plan) -> PipelineConfig:
 
 
 def _find_unit(frequency: str, season: int) -> str:
-    """The calendar unit of an alias: M for ME and MS, h for 2h."""
+    """Return the calendar unit of an alias: M for ME and MS, h for 2h."""
     if frequency == INTEGER:
         return UNIT_OF_SEASON.get(season, "")
     if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
@@ -287,7 +287,7 @@ def _infer_horizon(unit: str, season: int, profile: Profile) -> tuple[int, str]:
 
 
 def _infer_align(config: PipelineConfig, profile: Profile, test_steps: int) -> tuple[str, str]:
-    """Numbered steps that begin together and end apart share no calendar; a date means the same for every series."""
+    """Choose one cutoff for all series, or each series' own end if they share no calendar."""
     if (
         profile.frequency == INTEGER
         and config.source.layout is FileLayout.wide_rows

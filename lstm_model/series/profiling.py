@@ -21,12 +21,12 @@ CLEAR_PEAK = 0.3
 """Autocorrelation that a season must reach, and rise by, before an integer axis is taken to have one."""
 SAMPLE = 50
 LONG = 24
-"""A season is looked for in so many series that are at least so long."""
+"""A season is looked for in up to SAMPLE series of at least LONG steps."""
 
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """Of each series with an observed value (K), and of the steps between observations."""
+    """Facts about each series with an observed value (K), and about the steps between observations."""
 
     ids_K: NDArray[Any]
     observed_K: NDArray[np.int64]
@@ -39,7 +39,7 @@ class SeriesFacts:
     """Distances between neighbours, and how often each occurs: enough for their exact median."""
 
     def save(self, path: Path) -> None:
-        """As one Parquet file."""
+        """Write the facts as one Parquet file."""
         table = pa.table({"unique_id": self.ids_K, "observed": self.observed_K, "last": self.last_K})
         table = table.append_column("lowest", pa.array(self.lowest_K))
         steps, counts = (",".join(map(str, numbers.tolist())) for numbers in self.steps)
@@ -64,7 +64,7 @@ def measure_profile(table: Path, frequency: str) -> Profile:
 
 
 def measure_facts(table: Path) -> SeriesFacts:
-    """Of one series table (Parquet, sorted) with at least one observed value."""
+    """Measure one series table (Parquet, sorted) with at least one observed value."""
     rows = pq.read_table(table, columns=["unique_id", "ds", "y", "observed"])
     real = rows.column("observed").to_numpy()
     names = rows.column("unique_id").combine_chunks().dictionary_encode()
@@ -84,7 +84,7 @@ def measure_facts(table: Path) -> SeriesFacts:
 
 
 def merge_profiles(shards: Sequence[SeriesFacts], tables: Sequence[Path], frequency: str) -> Profile:
-    """Of all shards together: what `measure_profile` would say of one table with all their rows.
+    """Return the profile of all shards, equal to that of one table with all their rows.
 
     Args:
         shards: the facts of each.
@@ -111,7 +111,7 @@ def merge_profiles(shards: Sequence[SeriesFacts], tables: Sequence[Path], freque
 
 
 def _find_median_step(shards: Sequence[SeriesFacts]) -> float:
-    """Between neighbouring observations; 1 where there are none."""
+    """Return the median step between neighbouring observations; 1 if there are none."""
     steps = np.concatenate([one.steps[0] for one in shards])
     counts = np.concatenate([one.steps[1] for one in shards])
     if not len(steps):
@@ -128,7 +128,7 @@ def _find_lowest(y: NDArray[np.float64]) -> float:
 
 
 def _read_sample(shards: Sequence[SeriesFacts], tables: Sequence[Path]) -> list[NDArray[np.float64]]:
-    """The observed values of a few long series, evenly spread over all of them."""
+    """Read the observed values of a few long series, evenly spread over all of them."""
     ids = np.concatenate([one.ids_K[one.observed_K >= LONG] for one in shards])
     chosen = pa.array(ids[:: max(1, len(ids) // SAMPLE)][:SAMPLE], pa.string())
     wanted = pads.field("unique_id").isin(chosen) & pads.field("observed")
@@ -151,7 +151,7 @@ def _find_season(chosen: list[NDArray[np.float64]]) -> int | None:
 
 
 def _measure_autocorrelation(y: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """(most + 1,) at lags 0..most, of the deviations from a straight line, by the fast Fourier transform."""
+    """Return (most + 1,) autocorrelations at lags 0..most of the deviations from a line, by fast Fourier transform."""
     steps = np.arange(len(y))
     deviation = y - np.polyval(np.polyfit(steps, y, 1), steps)
     power = np.abs(np.fft.rfft(deviation, 2 * len(y))) ** 2

@@ -50,7 +50,7 @@ class EncodedStatic:
 
 
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
-    """The series of a table one after another; only one, and two blocks of rows, are in memory."""
+    """Yield the series of a table one after another; one series and two blocks of rows are in memory."""
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
     held: list[pa.RecordBatch] = []
     for batch in prefetch(_read_batches(table, names)):
@@ -65,13 +65,13 @@ def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
 
 
 def count_rows(table: Path) -> dict[str, int]:
-    """How many rows each series has."""
+    """Return the number of rows of each series."""
     counts = pq.read_table(table, columns=["unique_id"], read_dictionary=["unique_id"]).column(0).value_counts()
     return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
 
 
 def write_range(table: Path, target: Path, only: IdRange) -> int:
-    """Write the rows of the series of a range as a table of their own; returns how many."""
+    """Write the rows of the series of a range as a table of their own; return their number."""
     bounds = [pads.field("unique_id") >= only.first] if only.first is not None else []
     bounds += [pads.field("unique_id") < only.before] if only.before is not None else []
     condition = functools.reduce(operator.and_, bounds) if bounds else None
@@ -81,7 +81,7 @@ def write_range(table: Path, target: Path, only: IdRange) -> int:
 
 
 def write_table(rows: pa.Table, target: Path) -> None:
-    """As every series table is written."""
+    """Write a series table, with the compression and row groups that all have."""
     pq.write_table(rows, target, compression="zstd", compression_level=1, row_group_size=BLOCK_ROWS)
 
 
@@ -125,14 +125,14 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
 
 
 def read_first_id(table: Path) -> str:
-    """Of the first series: the table is in the order of their names."""
+    """Return the name of the first series: the table is sorted by name."""
     with pq.ParquetFile(table) as file:
         name: str = file.read_row_group(0, columns=["unique_id"]).column(0)[0].as_py()
     return name
 
 
 def find_last_observed(table: Path) -> Any:
-    """The latest observed `ds` of the panel; of a block that cannot hold it, only the statistics are read."""
+    """Return the latest observed `ds` of the panel; read only the statistics of blocks that cannot hold it."""
     file = pq.ParquetFile(table)
     ends = [_read_last_ds(file, group) for group in range(file.num_row_groups)]
     latest: Any = None
@@ -148,7 +148,7 @@ def find_last_observed(table: Path) -> Any:
 
 
 def _read_last_ds(file: pq.ParquetFile, group: int) -> Any:
-    """The latest `ds` of a row group, from its statistics."""
+    """Return the latest `ds` of a row group, from its statistics."""
     column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index("ds"))
     if column.statistics is None or not column.statistics.has_min_max:
         return file.read_row_group(group, columns=["ds"]).column("ds").to_numpy().max()
@@ -157,7 +157,7 @@ def _read_last_ds(file: pq.ParquetFile, group: int) -> Any:
 
 
 def _read_batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Row group by row group, names of series as numbers: that they are repeated in every row costs nothing then.
+    """Yield rows, one row group at a time, with names of series as numbers to save their repetition.
 
     `iter_batches` over the whole file would hold on to memory as it goes.
     """
@@ -167,7 +167,7 @@ def _read_batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _find_starts(batch: pa.RecordBatch) -> list[int]:
-    """The rows of a batch at which another series begins."""
+    """Return the rows of a batch at which another series begins."""
     codes = batch.column("unique_id").indices.to_numpy()
     return [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
 

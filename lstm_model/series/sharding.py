@@ -1,4 +1,4 @@
-"""Divide a panel into shards, and merge what is known of each."""
+"""Divide a panel into shards, and merge the findings and categories of all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lstm_model.contracts.shard import IdRange
 
 
 def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
-    """How many shards so many rows make, asked for as in `plan_shards`."""
+    """Return the number of shards of a panel; the arguments are those of `plan_shards`."""
     return min(shards or math.ceil(rows / (shard_rows or rows)), series)
 
 
 def plan_shards(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
-    """Ranges of names with about equally many rows each; never more than there are series.
+    """Divide the names into ranges with about equally many rows; never more ranges than series.
 
     Args:
         rows: of each series.
@@ -38,7 +38,7 @@ def plan_shards(rows: Mapping[str, int], *, shards: int | None, shard_rows: int 
 
 
 def merge_findings(shards: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """One finding of each kind: the message of the shard that has most, and how many there are in the others."""
+    """Merge findings of one kind: the message of the shard with most, and the count of the others."""
     kinds: dict[str, list[Finding]] = {}
     for finding in (finding for one in shards for finding in one):
         kinds.setdefault(finding.code, []).append(finding)
@@ -55,7 +55,7 @@ def _merge_alike(alike: list[Finding]) -> Finding:
 
 
 def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) -> dict[str, list[str]]:
-    """The categories of every text covariate over all shards.
+    """Merge the categories of every text covariate over all shards.
 
     Raises:
         DataError: a covariate is text in one shard and numbers in another, or has more than `most` categories.
@@ -77,10 +77,10 @@ def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) ->
 
 
 def check_alike(what: str, values: Sequence[Any], fix: str) -> None:
-    """That all shards read the source in one way.
+    """Check that all shards read the source in one way.
 
     Raises:
-        DataError: they do not; what each of two found, and the setting that decides.
+        DataError: two shards differ; the message has both values, and the setting that decides.
     """
     different = next((value for value in values if value != values[0]), values[0])
     if different != values[0]:

@@ -24,7 +24,7 @@ SAMPLE_ROWS = 2000
 
 @dataclass(frozen=True)
 class Roles:
-    """What each column is; `values` are the series (wide_columns) or the steps (wide_rows)."""
+    """The roles of columns; `values` are the series (wide_columns) or the steps (wide_rows)."""
 
     layout: FileLayout
     unique_id: str | None = None
@@ -60,7 +60,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
 
 
 def infer_kind(column: pd.Series) -> str:
-    """One of time, clock (a time of day), integer, number, text, empty."""
+    """Return the kind of a column: time, clock (a time of day), integer, number, text or empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
     if column.dtype.kind in "iu" or is_whole(column):
@@ -109,7 +109,7 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
 
 
 def _are_numbered(names: Sequence[str]) -> bool:
-    """Whether column names count on (V2, V3, ...) or are dates."""
+    """Return whether column names count on (V2, V3, ...) or are dates."""
     if all(re.fullmatch(DATE, name) for name in names):
         return True
     parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
@@ -238,12 +238,12 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
 
 
 def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
-    """Whether a column numbers rows: every row its own value, although timestamps do not repeat either."""
+    """Return whether a column numbers rows: every row has its own value, although no timestamp repeats."""
     return len(frame) > 1 and bool(frame[name].is_unique) and bool(frame[ds].is_unique)
 
 
 def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> bool:
-    """Whether a column of texts (a weekday, the weather) says something about the rows of one series.
+    """Return whether a column of texts (a weekday, the weather) describes the rows of one series.
 
     Then no timestamp repeats, and the rows of one text have no steadier step than all rows together.
     """
@@ -251,7 +251,7 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
         return False
     try:
         times, _ = parse_timestamps(frame[ds], source, str)
-    except DataError:  # it is raised again with the right place where the whole table is read
+    except DataError:  # it is raised again, with the right place, when the whole table is read
         return False
     ds_N, codes_N = times.to_numpy().astype(np.int64), pd.factorize(frame[name])[0]
     within_N = np.lexsort((ds_N, codes_N))
@@ -260,7 +260,7 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
 
 
 def _measure_steadiness(steps: np.ndarray) -> float:
-    """Share of the commonest."""
+    """Return the share of the commonest step; 0 without any step."""
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 

@@ -32,7 +32,7 @@ def locate_files(path: str) -> LocatedFiles:
     """Find the files of a path, a glob or an fsspec URL.
 
     Raises:
-        DataError: nothing there; the message says what lies beside it.
+        DataError: nothing is there; the message lists its neighbours.
     """
     shown = redact(path)
     try:
@@ -60,7 +60,7 @@ def locate_files(path: str) -> LocatedFiles:
 
 
 def _list_neighbours(filesystem: Any, root: str) -> str:
-    """What exists in the nearest folder above, for the message about a missing file."""
+    """Return what the nearest existing folder holds, for the message about a missing file."""
     folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
     while folder and not filesystem.isdir(folder):
         folder = folder.rpartition("/")[0]

@@ -11,7 +11,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def hash_source(source: Source, *, password: str | None = None) -> str:
-    """Hex sha256 that changes when the source's data does.
+    """Return the sha256 (hex) of a source's data, which changes when the data do.
 
     Files: names relative to the glob, and bytes. SQL: the rows of the query.
     """
@@ -23,7 +23,7 @@ def hash_source(source: Source, *, password: str | None = None) -> str:
 
 
 def hash_files(source: Source) -> str:
-    """Hex sha256 over the names (relative to the glob) and bytes of the files, streamed in order of name."""
+    """Return the sha256 (hex) of the files' names (relative to the glob) and bytes, read in order of name."""
     assert source.path is not None
     located = locate_files(source.path)
     digest = hashlib.sha256()

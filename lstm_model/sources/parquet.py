@@ -21,14 +21,14 @@ from lstm_model.sources.columns import infer_roles
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
 
 SAMPLE_GROUPS, SAMPLE_ROWS = 16, 5_000
-"""Roles are inferred from the first rows of so many row groups, evenly spread."""
+"""Roles are inferred from the first and last rows of this many row groups, evenly spread."""
 
 
 def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Counter[str]] | None:
-    """The series of long Parquet files and how many rows each has, found without reading more than their names.
+    """Find the series of long Parquet files and count their rows, reading no more than the column of names.
 
     Returns:
-        The source with its columns named, and the rows of each series; None where the files are of another kind or
+        The source with its columns named, and the rows of each series; None if the files are of another kind or
         layout, or no column tells series apart: such a source is read as a whole.
 
     Raises:
@@ -58,7 +58,7 @@ def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Coun
 
 
 def read_series_range(filesystem: Any, file: str, name: str, *, source: Source, only: IdRange) -> pd.DataFrame:
-    """The rows of one file that belong to the series of a range; other row groups are not read, or only their names."""
+    """Read the rows of one file that belong to the series of a range; skip row groups that hold none."""
     column = source.columns.unique_id
     assert column is not None
     parts = []
@@ -74,7 +74,7 @@ def read_series_range(filesystem: Any, file: str, name: str, *, source: Source, 
 
 
 def convert_ids(ids: pd.Series) -> pd.Series:
-    """Names of series as texts: 1.0 is the series "1" in a column that a missing value made float."""
+    """Return names of series as texts: 1.0 is the series "1" in a column that a missing value made float."""
     if ids.dtype.kind == "f" and (ids % 1 == 0).all():
         return ids.astype("int64").astype("str")
     return ids.astype("str").str.strip()
@@ -82,7 +82,7 @@ def convert_ids(ids: pd.Series) -> pd.Series:
 
 @contextmanager
 def open_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
-    """The file's stream; whatever is wrong with its content is the user's to mend.
+    """Open a Parquet file; an error in its content becomes one that names the file.
 
     Raises:
         DataError: it cannot be read as Parquet.
@@ -97,7 +97,7 @@ def open_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
 
 
 def _read_sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
-    """Rows from all over the files: in a sorted one, the first would be of a single series."""
+    """Read rows from all parts of the files: the first rows of a sorted file are of a single series."""
     parts = []
     for file, name in [files[i] for i in np.unique(np.linspace(0, len(files) - 1, SAMPLE_GROUPS).astype(int))]:
         with open_parquet(filesystem, file, name) as stream:
@@ -123,7 +123,7 @@ def _read_names(parquet: pq.ParquetFile, column: str, name: str) -> Iterator[pa.
 
 
 def _may_hold(parquet: pq.ParquetFile, group: int, column: str, only: IdRange) -> bool:
-    """Whether a row group may have rows of the series: by its statistics where it has them, else by its names."""
+    """Return whether a row group may have rows of the series, by its statistics or else by its names."""
     at = parquet.schema_arrow.get_field_index(column)
     found = parquet.metadata.row_group(group).column(at).statistics
     if found is not None and found.has_min_max and isinstance(found.min, str) and _is_plain(found.min, found.max):
@@ -133,12 +133,12 @@ def _may_hold(parquet: pq.ParquetFile, group: int, column: str, only: IdRange) -
 
 
 def _is_plain(first: str, last: str) -> bool:
-    """Whether no name between them begins with a space, of any kind: names count without."""
+    """Return whether no name between the two begins with a space: names are compared without it."""
     return first.lstrip() == first and last[:1].isascii()
 
 
 def _mark_rows(names: pa.ChunkedArray, only: IdRange) -> pa.Array:
-    """Which rows are of the series."""
+    """Return a mask of the rows that belong to the series."""
     coded = names.combine_chunks()
     coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
     wanted = np.array([only.holds(text) for text in convert_ids(coded.dictionary.to_pandas())], bool)

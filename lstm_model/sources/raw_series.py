@@ -30,7 +30,7 @@ class RawSeries:
 
     table: pd.DataFrame
     source: Source
-    """The source with what was inferred filled in: layout, columns, dayfirst, decimal."""
+    """The source with the inferred settings filled in: layout, columns, dayfirst, decimal."""
     reasons: dict[str, str] = field(default_factory=dict)
     """How each was inferred, by the name of the setting below `source`."""
 
@@ -60,7 +60,7 @@ def read_source(
 
 
 def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
-    """One file as long rows with the roles' names, values still as read."""
+    """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
     needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
@@ -79,7 +79,7 @@ def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: 
 
 
 def _find_file_id(part: RawTable, loaded: Sequence[RawTable]) -> str:
-    """The file's stem, or more of its path where stems repeat."""
+    """Return the file's stem, or its whole path if stems repeat."""
 
     def find_stem(name: str) -> str:
         return PurePosixPath(name).name.split(".")[0]
@@ -90,7 +90,7 @@ def _find_file_id(part: RawTable, loaded: Sequence[RawTable]) -> str:
 
 
 def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
-    """One column a series: series follow each other, each with all rows."""
+    """Turn one column a series into long rows: the series follow each other, each with all rows."""
     count, values = len(frame), list(roles.values)
     long = pd.DataFrame(
         {
@@ -105,7 +105,7 @@ def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.Dat
 
 
 def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
-    """One row a series; the padding after its last value is no data. Steps count from 1, or are the columns' dates."""
+    """Turn one row a series into long rows without padding; steps count from 1, or are the columns' dates."""
     count, values = len(frame), list(roles.values)
     numbered = not all(name[:4].isdigit() and not name.isdigit() for name in values)
     steps = pd.Series(range(1, len(values) + 1) if numbered else values)
@@ -126,7 +126,7 @@ def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataF
 
 
 def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
-    """Rows as a person counts them: line 1 of a file holds the column names."""
+    """Return a function that names a row as a person counts it: line 1 of a file holds the column names."""
     ends = np.cumsum([len(part.frame) for part in loaded])
 
     def locate(position: int) -> str:
@@ -152,7 +152,7 @@ def _convert_types(
     covariates: Covariates,
     where: Where,
 ) -> RawSeries:
-    """The frame with its final types, and the source with what was inferred."""
+    """Return the frame with its final types, and the source with the inferred settings."""
     decimal, roles, reasons = inferred
     ids = frame["unique_id"]
     blank = (ids.isna() | ids.astype("str").str.strip().eq("")).to_numpy()

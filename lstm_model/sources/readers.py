@@ -1,4 +1,4 @@
-"""Read files and query results as frames, before it is known what their columns mean."""
+"""Read files and query results as frames, before their columns have roles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class RawTable:
-    """One file or query result."""
+    """One file or query result as a frame, before its columns have roles."""
 
     name: str
     frame: pd.DataFrame
@@ -35,7 +35,7 @@ class RawTable:
 
 
 def read_files(source: Source, *, only: IdRange | None = None) -> list[RawTable]:
-    """Every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
+    """Read every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
 
     With `only`, the rows of some series of Parquet files whose column of names `source.columns` says.
 
@@ -66,7 +66,7 @@ def read_files(source: Source, *, only: IdRange | None = None) -> list[RawTable]
 
 
 def run_query(source: Source, password: str | None) -> RawTable:
-    """Run `source.query`; the password goes to the driver only and is blotted out of every message.
+    """Run `source.query`; the password goes to the driver only and is removed from every message.
 
     Raises:
         ConnectionError: the server cannot be reached or went away, which time may heal.
@@ -88,7 +88,7 @@ def run_query(source: Source, password: str | None) -> RawTable:
 
 
 def hash_query(source: Source, password: str | None) -> str:
-    """Hex sha256 over the rows of the query, in whatever order the database returned them."""
+    """Return the sha256 (hex) of the query's rows; their order does not matter."""
     frame = run_query(source, password).frame
     rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
     return hashlib.sha256(repr(list(frame.columns)).encode() + rows.tobytes()).hexdigest()
@@ -150,7 +150,7 @@ def _detect_encoding(head: bytes) -> str:
 
 
 def _detect_separator(lines: list[str]) -> str:
-    """The mark that splits all lines alike into the most fields; failing that, the one that the first line has most."""
+    """Return the mark that splits all lines alike into most fields, else the commonest in the first."""
 
     def rank(mark: str) -> tuple[bool, int, bool]:
         counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
@@ -161,7 +161,7 @@ def _detect_separator(lines: list[str]) -> str:
 
 
 def _check_width(lines: list[str], separator: str, name: str) -> None:
-    """Pandas would drop fields beyond the named columns, such as the 5 of an unquoted 1,5."""
+    """Refuse rows with more fields than columns: pandas would drop them, such as the 5 of an unquoted 1,5."""
     header, *rows = csv.reader(lines, delimiter=separator)
     for number, row in enumerate(rows, start=2):
         if len(row) > len(header):
@@ -172,7 +172,7 @@ def _check_width(lines: list[str], separator: str, name: str) -> None:
 
 
 def _detect_decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
-    """The decimal mark, judged by the numbers with a comma in them."""
+    """Return the decimal mark, judged by the numbers with a comma in them, and the reason."""
     if source.decimal is not None:
         return source.decimal, "set"
     commas = [

@@ -12,12 +12,12 @@ TUTORIAL_STEPS = 1000
 
 
 def generate_dataset(dataset: Dataset, *, num_series: int, num_steps: int, seed: int) -> pd.DataFrame:
-    """Generate a dataset by its name, as a long table `unique_id`, `ds`, `y`; a sine is one series without chance."""
+    """Generate a dataset by its name, as a long table `unique_id`, `ds`, `y`; a sine has no randomness."""
     return generate_sine(num_steps) if dataset == "sine" else generate_panel(num_series, num_steps, seed)
 
 
 def generate_sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:
-    """The tutorial's wave on its grid t_i = i * 100/999; beyond its 1,000 points the same grid goes on.
+    """Generate the tutorial's wave on its grid t_i = i * 100/999, which continues beyond its 1,000 points.
 
     Returns:
         Long table `unique_id` ("sine"), `ds` (0, 1, ...), `y`.
@@ -31,9 +31,9 @@ def generate_sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:
 
 
 def generate_panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -> pd.DataFrame:
-    """An hourly panel: trend, daily and weekly seasonality, noise, level shifts, missing rows, a scale for each series.
+    """Generate an hourly panel: trend, daily and weekly seasons, noise, level shifts, missing rows, own scales.
 
-    Series i is the same whatever `num_series` is. The first and last rows are never missing.
+    Series i does not depend on `num_series`. The first and last rows are never missing.
 
     Returns:
         Long table `unique_id`, `ds` (hourly, naive), `y` (positive, in units of the series' own scale).
@@ -55,7 +55,7 @@ def generate_panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -
 
 
 def _make_basis(hours: np.ndarray) -> np.ndarray:
-    """Shape (5, T): two daily harmonics as sine and cosine pairs, and a weekend flag."""
+    """Return (5, T): two daily harmonics as sine and cosine pairs, and a weekend flag."""
     day = 2 * np.pi * hours / 24
     weekend = ((FIRST_HOUR + hours.astype("timedelta64[h]")).astype("datetime64[D]").astype(np.int64) + 3) % 7 >= 5
     return np.stack([np.sin(day), np.cos(day), np.sin(2 * day), np.cos(2 * day), weekend.astype(float)])

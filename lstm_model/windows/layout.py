@@ -1,4 +1,4 @@
-"""Describe and read segments: the rows of a windows dataset on disk, and where the windows are in them.
+"""Describe and read segments: the rows of a windows dataset on disk, and the windows in them.
 
 A *segment* is a stretch of one series that holds every window fitting into it. Rows are self-contained: long series
 are cut into segments that overlap by context + horizon - 1, and a training row physically contains no value after its
@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Steps of a segment that holds one window."""
+        """Return the number of steps of a segment that holds one window."""
         return self.lead + self.horizon
 
 
@@ -69,7 +69,7 @@ class Segment:
     future: NDArray[np.float32]
 
     def cut(self, first: int, last: int, frequency: str) -> Segment:
-        """The steps [first, last), with the start moved along."""
+        """Return the steps [first, last), with the start moved along."""
         skipped = max(0, first - self.padding)
         start = self.start
         if skipped:
@@ -86,13 +86,13 @@ class Segment:
         )
 
     def copy(self) -> Segment:
-        """The same in memory of its own: a cut is a view, which would keep its whole series."""
+        """Return a copy with its own memory: a cut is a view, which would keep its whole series."""
         arrays = (self.values.copy(), self.observed.copy(), self.past.copy(), self.future.copy())
         return Segment(self.unique_id, self.start, self.padding, *arrays)
 
 
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
-    """The segments of one split, as they lie on disk."""
+    """Yield the segments of one split in the order of the files."""
     meta = read_windows_meta(folder)
     for batch in prefetch(_read_batches(folder / f"split={split}")):
         yield from parse_segments(batch, meta)
@@ -125,7 +125,7 @@ def _read_batches(folder: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _split_lists(column: pa.Array) -> list[NDArray[Any]]:
-    """A list column as one array a row."""
+    """Return a list column as one array a row."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
     bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
     return [flat[a:b] for a, b in pairwise(bounds)]

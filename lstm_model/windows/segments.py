@@ -36,7 +36,7 @@ from lstm_model.windows.layout import Layout, Segment
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
 ROW_GROUP_STEPS = 1 << 20
-"""Steps buffered before a row group is written: what bounds the memory."""
+"""Steps buffered before a row group is written, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Cutoffs:
 
 @dataclass
 class Moments:
-    """Running mean and deviation of one covariate over training steps, so that scaling never sees the future."""
+    """Running sums of one covariate over training steps, so that scaling never sees the future."""
 
     count: float = 0.0
     total: float = 0.0
@@ -63,11 +63,11 @@ class Moments:
         self.squares += float((known**2).sum())
 
     def to_list(self) -> list[float]:
-        """[count, total, squares], which of several add up."""
+        """Return [count, total, squares]; the lists of several moments add up."""
         return [self.count, self.total, self.squares]
 
     def to_scale(self) -> list[float]:
-        """[mean, deviation]; a constant covariate has deviation 1."""
+        """Return [mean, deviation]; a constant covariate has deviation 1."""
         if not self.count:
             return [0.0, 1.0]
         mean = self.total / self.count
@@ -76,7 +76,7 @@ class Moments:
 
 
 def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
-    """Cutoffs counted back from `end`, the last observed `ds`; fold k lies k test spans earlier.
+    """Return cutoffs counted back from `end`, the last observed `ds`; fold k is k test spans earlier.
 
     Args:
         end: datetime64 or int.
@@ -106,7 +106,7 @@ def write_windows(
         spec: the geometry and the sizes of the splits.
         covariates: the declared covariate columns of the table.
         fold: which cutoffs, see `plan_cutoffs`.
-        frame: of the whole panel, where the table is a shard of it.
+        frame: of the whole panel, if the table is a shard of it.
 
     Returns:
         The number of training windows, before those without any real target are left out.
@@ -131,7 +131,7 @@ def write_windows(
 
 
 def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
-    """The stretch of one series that belongs to each split; a split in which it has no step gives none."""
+    """Yield the part of one series that belongs to each split in which it has a step."""
     ends = {split: int(np.searchsorted(series.ds, getattr(cutoffs, split), side="right")) for split in SPLITS}
     train_end = ends["train"]
     if train_end:
@@ -149,14 +149,14 @@ def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iter
 
 
 def cut_upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
-    """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
+    """Cut the part of a series that holds one window, whose horizon follows the last real value."""
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     last = min(cut + horizon, len(series.ds))
     return _cut_segment(series, cut - context, last, unknown=cut + horizon - last).copy()
 
 
 def _count_steps_short(last: Any, cutoff: Any, spec: WindowSpec) -> int:
-    """How many steps a series ends before a split does; the split has no more steps than that."""
+    """Return how many steps a series ends before a split does, at most the steps of the split."""
     if last == cutoff:
         return 0
     most = max(spec.test_steps, spec.validation_steps)
@@ -165,7 +165,7 @@ def _count_steps_short(last: Any, cutoff: Any, spec: WindowSpec) -> int:
 
 
 def _cut_segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
-    """Steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
+    """Cut steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
     padding = max(0, -first)
     cut = slice(max(0, first), last)
 
@@ -203,7 +203,7 @@ def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -
 
 @dataclass
 class SplitWriter:
-    """Buffers segments of one split and writes them as row groups."""
+    """A writer that buffers segments of one split and writes them as row groups."""
 
     folder: Path
     split: Split
@@ -236,7 +236,7 @@ class SplitWriter:
         self._writer.close()
 
     def add(self, segment: Segment) -> int:
-        """Write a stretch, cut into segments of a bounded number of windows; returns how many windows it holds."""
+        """Write a part of a series in segments of bounded size; return the number of its windows."""
         layout = self._layout
         count = max(0, len(segment.values) - layout.width + 1)
         most = max(1, SEGMENT_WINDOWS // layout.stride) * layout.stride
@@ -272,7 +272,7 @@ class SplitWriter:
 
 
 def make_layout(spec: WindowSpec, split: Split) -> Layout:
-    """The geometry of one split: evaluation has its own stride."""
+    """Return the geometry of one split: evaluation has its own stride."""
     stride = spec.stride if split == "train" else spec.evaluation_stride
     return Layout(
         context=spec.context,
@@ -285,15 +285,15 @@ def make_layout(spec: WindowSpec, split: Split) -> Layout:
 
 
 def _find_lead(spec: WindowSpec, split: Split) -> int:
-    """Steps before the first target: in an evaluation, enough for the baselines too."""
+    """Return the steps before the first target: in an evaluation, enough for the baselines too."""
     return spec.context if split == "train" else max(spec.context, spec.season)
 
 
 def select_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:
-    """The rows of a series table that lie before the test: what error scales may be measured on.
+    """Return the rows of a series table before the test, on which error scales may be measured.
 
     Rows without a real value stay: without them, values that stand one season apart would no longer be. `frame` is
-    that of the whole panel, where the table is a shard of it.
+    that of the whole panel, if the table is a shard of it.
     """
     real = table[table["observed"]]
     if spec.align == "calendar":

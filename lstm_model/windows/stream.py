@@ -1,8 +1,8 @@
 """Stream the windows of a dataset that is larger than memory, in an order that the seed decides.
 
-The order of an epoch: the row groups, shuffled, are cut into blocks of what memory holds, and the windows of a block
-are shuffled together. While one block is drawn from, the next is read. Every window comes once an epoch. The seed says
-what comes when without anything being read, so that a training that goes on after N steps skips what it has seen.
+The order of an epoch: the row groups, shuffled, are cut into blocks that fit into memory, and the windows of a block
+are shuffled together. While one block is drawn from, the next is read. Every window comes once an epoch. The seed
+decides the order without any reading, so that a training that goes on after N steps skips the windows it has seen.
 
 Shapes: B windows of a batch, G row groups, N steps, W windows, K series.
 """
@@ -30,18 +30,18 @@ from lstm_model.windows.layout import Layout, Segment, parse_segments
 
 BLOCK_SHARE = 4
 """A block takes this part of the limit: one is in use, the next is there or being read, and reading takes as much again
-for what is decompressed, and for the search for windows."""
+to decompress rows and to find their windows."""
 PER_WINDOW = 16
 """Bytes that a window in memory takes beside its tensors: its cutoff, its place in the order."""
 
 
 class StreamError(ValueError):
-    """The data cannot be streamed within the limit, or by so many processes."""
+    """Windows that cannot be streamed within the memory limit, or by this number of processes."""
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """One row group of one windows file, and what it holds as windows in memory."""
+    """One row group of one windows file, with its number of windows and their size in memory."""
 
     path: Path
     number: int
@@ -65,7 +65,7 @@ class StreamedWindows:
         return sum(group.windows for group in self.groups)
 
     def read_batches(self, size: int, *, seed: int, first: int, steps: int) -> Iterator[Batch]:
-        """Batches of `size` windows for the steps after `first`, up to `steps`."""
+        """Yield batches of `size` windows for the steps after `first`, up to `steps`."""
         blocks = prefetch(self._read_blocks(seed, first * size))
         block, order = next(blocks)
         for _ in range(first, steps):
@@ -80,7 +80,7 @@ class StreamedWindows:
             yield parts[0] if len(parts) == 1 else _join_batches(parts)
 
     def plan_order(self, seed: int) -> Iterator[tuple[Sequence[RowGroup], Tensor]]:
-        """Blocks of row groups without end, each with the order of its windows; nothing is read."""
+        """Yield blocks of row groups without end, each with the order of its windows; read nothing."""
         epoch = 0
         while True:
             generator = torch.Generator().manual_seed(hash((seed, self.rank, epoch)) % 2**62)
@@ -91,7 +91,7 @@ class StreamedWindows:
             epoch += 1
 
     def take(self, index_W: Tensor) -> Windows:
-        """These windows, ascending, in memory, without the steps that none of them reads."""
+        """Return these windows (ascending) in memory, without the steps that none of them reads."""
         wanted, parts, at = index_W.numpy(), [], 0
         for group in self.groups:
             mine = wanted[(wanted >= at) & (wanted < at + group.windows)] - at
@@ -103,7 +103,7 @@ class StreamedWindows:
         return parts[0] if parts else self.outline.take(torch.empty(0, dtype=torch.int64))
 
     def _read_blocks(self, seed: int, skipped: int) -> Iterator[tuple[Windows, Tensor]]:
-        """Read the blocks, but for those before the first window that is not skipped."""
+        """Read the blocks, from the first window that is not skipped."""
         for groups, order in self.plan_order(seed):
             if skipped >= len(order):
                 skipped -= len(order)
@@ -122,7 +122,7 @@ class StreamedWindows:
 def open_stream(
     folders: Sequence[Path], split: Split, *, limit: int, stride: int | None = None, world: World = ALONE
 ) -> StreamedWindows:
-    """Look once through a split of windows datasets of one geometry; of several processes, each at its row groups.
+    """Open a split of windows datasets of one geometry, in one pass over this process's row groups.
 
     Args:
         folders: each with `windows.json` and the split's Parquet files.
@@ -161,7 +161,7 @@ def open_stream(
 
 
 def join_windows(a: Windows | StreamedWindows, b: Windows | StreamedWindows) -> Windows | StreamedWindows:
-    """The windows of both, for a refit through validation."""
+    """Return the windows of both, for a refit through validation."""
     if isinstance(a, Windows) and isinstance(b, Windows):
         return concat_windows(a, b)
     assert isinstance(a, StreamedWindows) and isinstance(b, StreamedWindows), "both in memory, or both streamed"
@@ -169,7 +169,7 @@ def join_windows(a: Windows | StreamedWindows, b: Windows | StreamedWindows) -> 
 
 
 def estimate_bytes(folders: Sequence[Path], split: Split, *, stride: int) -> int:
-    """What the windows of a split would take at most, by the files' footers alone."""
+    """Return the most bytes that the windows of a split take in memory, by the files' footers."""
     meta, steps = read_common_meta(folders), 0
     for folder in folders:
         for path in (folder / f"split={split}").glob("*.parquet"):
@@ -199,7 +199,7 @@ class _SeriesEnds:
         self._parts.append((names, cutoffs[firsts], cutoffs[np.append(firsts[1:], len(series)) - 1]))
 
     def collect(self) -> tuple[list[str], NDArray[Any]]:
-        """Names, ascending, and their cutoffs: (K, 2)."""
+        """Return the names, ascending, and their cutoffs (K, 2)."""
         if not self._parts:
             return [], np.empty((0, 2))
         names, low, high = map(np.concatenate, zip(*self._parts, strict=True))
@@ -236,7 +236,7 @@ def _check_limit(groups: Sequence[RowGroup], limit: int) -> None:
 
 
 def _form_blocks(groups: Sequence[RowGroup], most: int) -> Iterator[list[RowGroup]]:
-    """Neighbours together, of at most so many bytes."""
+    """Yield neighbouring row groups together, up to `most` bytes."""
     block: list[RowGroup] = []
     for group in groups:
         if block and sum(g.nbytes for g in block) + group.nbytes > most:
@@ -257,7 +257,7 @@ def _read_segments(group: RowGroup, meta: WindowsMeta) -> Iterator[Segment]:
 
 
 def _drop_unread_steps(windows: Windows) -> Windows:
-    """Without the steps that no window reads; windows that overlap still do, and as far from each other."""
+    """Return the windows without the steps that none reads; overlaps and distances within them stay."""
     starts: NDArray[np.int64] = windows.starts_W.numpy()
     edges = np.zeros(len(windows.values_N) + 1, np.int64)
     np.add.at(edges, starts, 1)
