@@ -129,6 +129,11 @@ def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_win
     )
 
 
+def name_model(model: str) -> str:
+    """Return the name of a model in words: LSTM, seasonal naive."""
+    return "LSTM" if model == MODEL else model.replace("_", " ")
+
+
 def write_headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
     """Judge the LSTM by MASE."""
     mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
@@ -159,9 +164,9 @@ def _write_verdict(mase: dict[str, float], best: str) -> str:
     if mase[MODEL] >= mase[best]:
         return (
             f"The LSTM beats seasonal naive (MASE {lstm} against {seasonal}), "
-            f"but not {best.replace('_', ' ')} ({least}), the best baseline."
+            f"but not {name_model(best)} ({least}), the best baseline."
         )
-    name, lower = best.replace("_", " "), f"{1 - mase[MODEL] / mase[best]:.0%}"
+    name, lower = name_model(best), f"{1 - mase[MODEL] / mase[best]:.0%}"
     return f"The LSTM beats every baseline: MASE {lstm} against {least} of {name}, the best one ({lower} less error)."
 
 

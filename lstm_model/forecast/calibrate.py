@@ -102,6 +102,7 @@ def measure_relative_widths(
         return np.ones(len(count_K), np.float32)
     error_K = np.divide(error_K, count_K, out=np.full(len(count_K), np.nan), where=count_K > 0)
     own_K = np.nan_to_num(error_K / max(float(np.nanmedian(error_K)), 1e-6), nan=1.0).clip(max=WIDEST)
+    # Overlapping windows repeat each other's steps: distinct horizons, less the missing share, are the evidence.
     horizons_K = windows.horizons_K * count_K / np.maximum(windows_K * y_WH.shape[1], 1)
     return np.asarray((PRIOR_HORIZONS + horizons_K * own_K) / (PRIOR_HORIZONS + horizons_K), np.float32)
 

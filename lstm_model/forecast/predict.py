@@ -104,15 +104,15 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     known = card.covariates.static_categories
     static = encode_static(table, covariates.static, known=known).rows
     end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
-    reader = _Task(forecaster, covariates, card.frequency, static, end)
-    if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
-        raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
+    task = _Task(forecaster, covariates, card.frequency, static, end)
+    if isinstance(task.end, np.integer) != (task.frequency == INTEGER):
+        raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()
     with restored_threads():
         torch.set_num_threads(1)
-        ready = _cut_upcoming(reader, read_series(table, covariates), left_out)
+        ready = _cut_upcoming(task, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
-        found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
+        found = [_forecast_chunk(task, chunk, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
@@ -134,23 +134,23 @@ def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) 
     return total.astype(np.float32)
 
 
-def _cut_upcoming(reader: _Task, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Upcoming]:
+def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Upcoming]:
     for one in series:
-        if _has_future(reader, one, left_out):
-            shape = reader.forecaster.shape
+        if _has_future(task, one, left_out):
+            shape = task.forecaster.shape
             yield _Upcoming(cut_upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
 
 
-def _forecast_chunk(reader: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
-    _check_grid(reader, chunk)
-    windows = Windows.from_segments([one.segment for one in chunk], reader.layout, reader.static, scored=False)
+def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
+    _check_grid(task, chunk)
+    windows = Windows.from_segments([one.segment for one in chunk], task.layout, task.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
     few = sorted({one.segment.unique_id for one in chunk} - set(ids))
     if few:
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
-    values_WHQ = _predict(reader.forecaster, windows, ids)
+    values_WHQ = _predict(task.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
-    return _make_table(windows, ids, values_WHQ, reader.forecaster.quantiles)
+    return _make_table(windows, ids, values_WHQ, task.forecaster.quantiles)
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
@@ -182,26 +182,26 @@ def _make_table(
     return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
 
 
-def _has_future(reader: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
+def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
     """Return whether future covariates are known through the horizon; a series that has ended needs no forecast.
 
     Raises:
         DataError: they are not, and the series goes on.
     """
-    if not reader.covariates.future:
+    if not task.covariates.future:
         return True
-    horizon = reader.layout.horizon
+    horizon = task.layout.horizon
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     given = series.future[cut : cut + horizon]
     unknown = np.pad(np.isnan(given), ((0, horizon - len(given)), (0, 0)), constant_values=True)
     if not unknown.any():
         return True
-    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), reader.frequency)
-    if not len(given) and ahead[-1] <= reader.end:
+    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), task.frequency)
+    if not len(given) and ahead[-1] <= task.end:
         left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
         return False
     step = int(unknown.any(axis=1).argmax())
-    name = reader.covariates.future[int(unknown[step].argmax())]
+    name = task.covariates.future[int(unknown[step].argmax())]
     raise DataError(
         f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_show_ds(ahead[step])}; a "
         f"forecast of {horizon} steps after {_show_ds(series.ds[cut - 1])} needs it through {_show_ds(ahead[-1])}. "
@@ -220,14 +220,14 @@ def _check_columns(table: Path, covariates: Covariates) -> None:
                 )
 
 
-def _check_grid(reader: _Task, chunk: list[_Upcoming]) -> None:
+def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
     """Check that the rows of a context are steps of the bundle's frequency."""
     starts = np.array([one.segment.start for one in chunk])
-    steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
-    for one, expected, count in zip(chunk, advance(starts, steps, reader.frequency), steps, strict=True):
+    steps = np.array([task.layout.context - 1 - one.segment.padding for one in chunk])
+    for one, expected, count in zip(chunk, advance(starts, steps, task.frequency), steps, strict=True):
         if one.cutoff != expected:
             raise DataError(
-                f"the bundle forecasts steps of frequency {reader.frequency!r}; series {one.segment.unique_id!r} has "
+                f"the bundle forecasts steps of frequency {task.frequency!r}; series {one.segment.unique_id!r} has "
                 f"{count:,} other steps from {_show_ds(one.segment.start)} to {_show_ds(one.cutoff)}. Use a bundle "
                 "that was trained on such data"
             )

@@ -111,13 +111,13 @@ class SegmentedLSTM(nn.Module):
         batch, writes = len(read_BND), self.writes
         query_BMD = self.query_MD.expand(batch, -1, -1)
         if self.embed_known is not None:
-            query_BMD = query_BMD + self.embed_known(self._known(known_BHF, static_BS))
+            query_BMD = query_BMD + self.embed_known(self._join_known(known_BHF, static_BS))
         states = [state.repeat_interleave(writes, dim=1) for state in (h_KBD, c_KBD)]
         out, _ = self.lstm(query_BMD.reshape(batch * writes, 1, -1), (states[0], states[1]))
         raw: Tensor = self.head(self.dropout(out))
         return raw.reshape(batch, writes * self.segment, -1)[:, : self.shape.horizon]
 
-    def _known(self, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
+    def _join_known(self, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
         """Return the known inputs of each output segment: its future covariates and the static ones."""
         padding = self.writes * self.segment - known_BHF.shape[1]
         segments_BMX = functional.pad(known_BHF, (0, 0, 0, padding)).reshape(len(known_BHF), self.writes, -1)

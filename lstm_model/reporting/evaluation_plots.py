@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
-from lstm_model.evaluation.scores import MODEL, MODELS, Scores
+from lstm_model.evaluation.scores import MODEL, MODELS, Scores, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
@@ -25,7 +25,6 @@ from lstm_model.reporting.figures import (
     format_time_axis,
     label_axes,
     make_axes,
-    name_model,
     shorten,
 )
 

@@ -56,11 +56,6 @@ FEW_STEPS = 3
 """Forecasts of fewer steps are drawn as points: lines and bands of one or two can hardly be seen."""
 
 
-def name_model(model: str) -> str:
-    """Return the name of a model in words: LSTM, seasonal naive."""
-    return "LSTM" if model == "lstm" else model.replace("_", " ")
-
-
 def make_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
     """Return a figure with styled axes (rows, columns); height in inches, `kwargs` as for `Figure.subplots`."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")

@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_model.evaluation.scores import MODELS
+from lstm_model.evaluation.scores import MODELS, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
@@ -27,7 +27,6 @@ from lstm_model.reporting.figures import (
     format_time_axis,
     label_axes,
     make_axes,
-    name_model,
 )
 
 ACCENT = COLOURS["seasonal_naive"]

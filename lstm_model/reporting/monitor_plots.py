@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
-from lstm_model.evaluation.scores import MODEL
+from lstm_model.evaluation.scores import MODEL, name_model
 from lstm_model.lifecycle.monitor import DriftCheck
 from lstm_model.reporting.figures import (
     COLOURS,
@@ -25,7 +25,6 @@ from lstm_model.reporting.figures import (
     format_time_axis,
     label_axes,
     make_axes,
-    name_model,
 )
 
 BAND = "#cfe3f1"

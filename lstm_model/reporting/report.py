@@ -16,7 +16,7 @@ from markupsafe import Markup
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
-from lstm_model.evaluation.scores import MODEL, Scores
+from lstm_model.evaluation.scores import MODEL, Scores, name_model
 from lstm_model.reporting.markdown import escape_markdown
 
 MARKDOWN_LIMIT_BYTES = 900_000
@@ -222,7 +222,7 @@ def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
     for record in scores.total.to_dict(orient="records"):
         cells = [{"text": format_number(record[name]), "best": record[name] == best[name]} for name in columns]
         cells += [{"text": text, "best": False} for text in _format_coverage(record, scores)]
-        rows.append({"name": _model_name(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
+        rows.append({"name": name_model(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
     heads = [f"inside {show_level(level)}" for level in scores.levels]
     return ["model", *columns.values(), *heads], rows
 
@@ -257,10 +257,6 @@ def format_number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.4g}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _model_name(model: str) -> str:
-    return "LSTM" if model == MODEL else model.replace("_", " ")
 
 
 def _clip(value: Any, limit: int = MAX_TEXT) -> str:

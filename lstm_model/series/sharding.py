@@ -30,6 +30,7 @@ def plan_shards(rows: Mapping[str, int], *, shards: int | None, shard_rows: int 
     ends = np.cumsum([rows[unique_id] for unique_id in ids])
     total = int(ends[-1])
     wanted = count_shards(total, len(ids), shards=shards, shard_rows=shard_rows)
+    # Cut where the running total of rows passes each equal share.
     firsts = np.searchsorted(ends, total * np.arange(1, wanted) / wanted) + 1
     rank = np.arange(1, wanted)
     firsts = rank + np.maximum.accumulate(firsts - rank) if wanted > 1 else rank  # no range without a series
