@@ -34,18 +34,18 @@ from benchmarks.machine import DATA, ROOT, Result, parser
 from lstm_model.compute.device import select_device
 from lstm_model.contracts.forecast_columns import COVERAGE, name_bounds, name_level
 from lstm_model.contracts.settings import PipelineConfig, Plan, load_config
-from lstm_model.evaluation.error_scales import scales
-from lstm_model.evaluation.evaluate import forecast_table, score
+from lstm_model.evaluation.error_scales import measure_scales
+from lstm_model.evaluation.evaluate import score, tabulate_forecasts
 from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import mean_of
+from lstm_model.forecast.predict import compute_mean
 from lstm_model.quality.doctor import examine
-from lstm_model.series.infer import resolve
-from lstm_model.series.profiling import profile
+from lstm_model.series.infer import infer_plan
+from lstm_model.series.profiling import measure_profile
 from lstm_model.sources.raw_series import read_source
 from lstm_model.training.train import fit
-from lstm_model.windows.in_memory import Windows, load_newest, load_windows
-from lstm_model.windows.segments import rows_before_test, write_windows
+from lstm_model.windows.in_memory import Windows, load_refit_validation, load_windows
+from lstm_model.windows.segments import select_before_test, write_windows
 
 HERE = ROOT / "benchmarks"
 M3_HORIZONS = {"yearly": 6, "quarterly": 8, "monthly": 18, "other": 8}
@@ -105,8 +105,8 @@ def m4_hourly(run: Run) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         m4.joined(*(part.iloc[: run.sample] for part in parts)).to_csv(Path(folder) / "m4.csv")
         done = train_as_the_flow(HERE / "m4_hourly.yaml", Path(folder) / "m4.csv", run.training)
-    forecasts = forecast_table(done.forecaster, done.test, season=m4.SEASON)
-    scale = scales(rows_before_test(done.table, done.plan.window), season=m4.SEASON)
+    forecasts = tabulate_forecasts(done.forecaster, done.test, season=m4.SEASON)
+    scale = measure_scales(select_before_test(done.table, done.plan.window), season=m4.SEASON)
     scores = score(forecasts, scale=scale)
     for model in (MODEL, "seasonal_naive"):
         total = scores.total.set_index("model").loc[model]
@@ -149,7 +149,7 @@ def m3(run: Run) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             rows[["unique_id", "ds", "y"]].to_csv(Path(folder) / "m3.csv", index=False)
             done = train_as_the_flow(HERE / "m3.yaml", Path(folder) / "m3.csv", run.training, horizon=horizon)
-        forecasts = forecast_table(done.forecaster, done.test, season=done.plan.window.season)
+        forecasts = tabulate_forecasts(done.forecaster, done.test, season=done.plan.window.season)
         error, naive = symmetric_error(forecasts, MODEL), symmetric_error(forecasts, "seasonal_naive")
         errors[frequency] = float(error.sum()), len(error)
         row = {"frequency": frequency, "series": len(done.test), "smape": float(error.mean())}
@@ -190,8 +190,8 @@ def squared_and_absolute(forecaster: Forecaster, test: Windows) -> tuple[float, 
     for index_B in torch.split(torch.arange(len(test)), BATCH):
         part = test.take(index_B)
         values_BHQ = forecaster.predict(part)
-        y_BH = part.batch(torch.arange(len(part))).target_BW[:, part.context :].numpy().astype(np.float64)
-        median_BH, mean_BH = values_BHQ[..., values_BHQ.shape[-1] // 2], mean_of(values_BHQ, forecaster.quantiles)
+        y_BH = part.gather_batch(torch.arange(len(part))).target_BW[:, part.context :].numpy().astype(np.float64)
+        median_BH, mean_BH = values_BHQ[..., values_BHQ.shape[-1] // 2], compute_mean(values_BHQ, forecaster.quantiles)
         totals += [np.square(y_BH - mean_BH).sum(), np.abs(y_BH - median_BH).sum()]
         count += y_BH.size
     return float(totals[0] / count), float(totals[1] / count)
@@ -210,7 +210,7 @@ def gefcom2012(run: Run) -> Iterator[Row]:
             frame.to_parquet(Path(folder) / "load.parquet", index=False)
             path = Path(folder) / "load.parquet"
             done = train_as_the_flow(HERE / "gefcom2012.yaml", path, run.training, covariates=covariates)
-        forecasts = forecast_table(done.forecaster, done.test, season=168)
+        forecasts = tabulate_forecasts(done.forecaster, done.test, season=168)
         if not covariates:
             yield {"model": "seasonal naive, a week", "mape": mape(forecasts, "seasonal_naive")}
         yield {
@@ -219,7 +219,7 @@ def gefcom2012(run: Run) -> Iterator[Row]:
             **done.figures,
         }
         if covariates:
-            scale = scales(rows_before_test(done.table, done.plan.window), season=168)
+            scale = measure_scales(select_before_test(done.table, done.plan.window), season=168)
             yield from intervals(score(forecasts, scale=scale))
 
 
@@ -240,7 +240,7 @@ def train_as_the_flow(pipeline: Path, data: Path, training: Row, **settings: Any
     folder = data.parent
     examined = examine(read_source(config.source, covariates=config.covariates), config)
     pq.write_table(pa.Table.from_pandas(examined.table, preserve_index=False), folder / "series.parquet")
-    config, plan, _ = resolve(config, profile(folder / "series.parquet", examined.frequency))
+    config, plan, _ = infer_plan(config, measure_profile(folder / "series.parquet", examined.frequency))
     windows = folder / "windows"
     windows.mkdir()
     write_windows(folder / "series.parquet", windows, spec=plan.window, covariates=config.covariates)
@@ -248,7 +248,7 @@ def train_as_the_flow(pipeline: Path, data: Path, training: Row, **settings: Any
     train, validation, test = (load_windows(windows, split) for split in ("train", "validation", "test"))
     device = select_device("cpu", "fp32", lock_folder=folder)
     began, cpu = time.perf_counter(), time.process_time()
-    newest = load_newest(windows, plan.window) if plan.training.refit else None
+    newest = load_refit_validation(windows, plan.window) if plan.training.refit else None
     fitted = fit(train, validation, newest=newest, plan=plan, scaler=scaler, device=device)
     figures = {
         "steps": fitted.best_step,

@@ -78,9 +78,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(options.keep or scratch).resolve()
         os.environ["PREFECT_HOME"] = str(folder / "home")  # before Prefect is imported: the user's own stays untouched
-        from deployments.server import running_server
+        from deployments.server import use_server
 
-        server = stack.enter_context(running_server(options.port))
+        server = stack.enter_context(use_server(options.port))
         for seed in options.seeds:
             for stranger in chosen:
                 runs.append(run(stranger, part_of(stranger.name), seed, folder, server.api_url, options))

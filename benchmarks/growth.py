@@ -113,10 +113,10 @@ def config_of(folder: Path, max_steps: int) -> Any:
 def plan_of(folder: Path, max_steps: int) -> Any:
     """What the flow resolves from the config and the facts that ingest found."""
     from lstm_model.lifecycle.stage_outputs import profile_of
-    from lstm_model.series.infer import resolve
+    from lstm_model.series.infer import infer_plan
     from lstm_model.storage.store import Store
 
-    return resolve(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
+    return infer_plan(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
 
 
 def kept(folder: Path, name: str) -> Any:
@@ -138,7 +138,7 @@ def ingest(folder: Path) -> Figures:
 
     clock = Clock()
     with disable_run_logger():
-        series = task.fn(request=config_of(folder, STEPS).data_section(), fingerprint="", store=Store(folder))
+        series = task.fn(request=config_of(folder, STEPS).select_data_settings(), fingerprint="", store=Store(folder))
     taken = clock.read()
     (folder / "series.json").write_text(series.model_dump_json())
     return {"ingest": taken}
@@ -231,9 +231,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds and memory over the number of series and over their length; bars are ranges."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from lstm_model.reporting.figures import COLOURS, DASHES, grid_of_axes, legend_above, name_axes, save
+    from lstm_model.reporting.figures import COLOURS, DASHES, draw_legend, label_axes, make_axes, save_figure
 
-    figure, axes = grid_of_axes(2, 2, height=6.4, sharex="col", sharey="row")
+    figure, axes = make_axes(2, 2, height=6.4, sharex="col", sharey="row")
     short, few = min(row["steps"] for row in rows), min(row["series"] for row in rows)
     sides = [
         ("series", f"series of {short:,} steps", [row for row in rows if row["steps"] == short]),
@@ -254,10 +254,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             for ticks in (axis.xaxis, axis.yaxis):
                 ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                 ticks.set_minor_formatter(NullFormatter())
-            name_axes(axis, x=label if line else "", y="" if column else unit)
+            label_axes(axis, x=label if line else "", y="" if column else unit)
     axes[1, 0].set_ylim(0)  # of both columns, once both are drawn
-    legend_above(figure, axes[0, 0])
-    save(figure, path)
+    draw_legend(figure, axes[0, 0])
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

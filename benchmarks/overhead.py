@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, Result, in_words, parser, spread
-from deployments.server import running_server
+from deployments.server import use_server
 
 PORT = 4599
 TINY = """
@@ -73,7 +73,7 @@ def main() -> None:
     cpu: dict[str, list[float]] = {case.name: [] for case in CASES}
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.environ["PREFECT_HOME"] = scratch.name  # the server's: a database of its own
-    with scratch, running_server(PORT) as server:
+    with scratch, use_server(PORT) as server:
         folder = Path(scratch.name)
         (folder / "tiny.yaml").write_text(TINY)
         for case in CASES[3:6]:

@@ -25,7 +25,7 @@ from prefect import flow, task
 
 from benchmarks import scale
 from benchmarks.machine import Result, in_a_process, in_words, parser, spread
-from deployments.server import running_server
+from deployments.server import use_server
 
 PORT = 4597
 TASKS, QUICK_TASKS = 100, 4
@@ -58,7 +58,7 @@ def main() -> None:
         scale.make_source(folder / "source.parquet", QUICK_SERIES if options.quick else SERIES)
         (folder / "runner").write_text("threads")
         (folder / "quick").write_text(json.dumps(options.quick))
-        with running_server(PORT) as server:
+        with use_server(PORT) as server:
             os.environ["PREFECT_API_URL"] = server.api_url
             for stage in ("ingest", "windows"):
                 in_a_process("benchmarks.scale", stage, folder)

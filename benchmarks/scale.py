@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Clock, Result, in_a_process, parser
-from deployments.server import running_server
+from deployments.server import use_server
 
 PORT = 4598
 COUNTS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
@@ -55,7 +55,7 @@ def main() -> None:
     result = Result(name, "torch", "pandas", "pyarrow", "prefect", quick=options.quick)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         os.environ["PREFECT_HOME"] = scratch
-        with running_server(PORT) as server:
+        with use_server(PORT) as server:
             os.environ["PREFECT_API_URL"] = server.api_url
             rows = [row for count in counts for row in measure(count, Path(scratch), options.runner)]
     print(table(rows))
@@ -252,10 +252,10 @@ def step(folder: Path) -> Figures:
 def plan_of(folder: Path) -> Any:
     """What the pipeline chooses for these series."""
     from lstm_model.lifecycle.stage_outputs import profile_of
-    from lstm_model.series.infer import resolve
+    from lstm_model.series.infer import infer_plan
 
     (series,) = kept(folder, "series")
-    return resolve(config_of(folder), profile_of(series, run_of(folder).store))[1]
+    return infer_plan(config_of(folder), profile_of(series, run_of(folder).store))[1]
 
 
 def forecast(folder: Path) -> Figures:
@@ -315,9 +315,9 @@ def plot(rows: list[Figures], path: Path) -> None:
     """Seconds, memory, disk and rows in Prefect's database over the number of series."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
-    from lstm_model.reporting.figures import COLOURS, DASHES, INK, grid_of_axes, legend_above, name_axes, save
+    from lstm_model.reporting.figures import COLOURS, DASHES, INK, draw_legend, label_axes, make_axes, save_figure
 
-    figure, axes = grid_of_axes(2, 2, height=6.4, sharex=True)
+    figure, axes = make_axes(2, 2, height=6.4, sharex=True)
     panels: list[tuple[str, str, Callable[[Figures], float]]] = [
         ("seconds", "log", lambda row: row["seconds"]),
         ("peak memory, MiB", "linear", lambda row: row["peak_mebibytes"]),
@@ -339,9 +339,9 @@ def plot(rows: list[Figures], path: Path) -> None:
             ticks.set_minor_formatter(NullFormatter())
         if scale == "linear":
             axis.set_ylim(0)
-        name_axes(axis, x="series" if axis in axes[1] else "", y=label)
-    legend_above(figure, axes[0, 0])
-    save(figure, path)
+        label_axes(axis, x="series" if axis in axes[1] else "", y=label)
+    draw_legend(figure, axes[0, 0])
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

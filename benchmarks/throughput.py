@@ -34,7 +34,7 @@ from benchmarks.machine import PEERS, ROOT, Clock, Result, Spread, in_words, par
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import PipelineConfig, Plan
-from lstm_model.series.infer import resolve
+from lstm_model.series.infer import infer_plan
 from lstm_model.training.train import fit
 from lstm_model.windows.in_memory import Windows
 
@@ -227,7 +227,7 @@ def plan(steps: int) -> Plan:
         lowest=-1.0,
         found_season=24,
     )
-    return resolve(config, facts)[1]
+    return infer_plan(config, facts)[1]
 
 
 class Plain(nn.Module):

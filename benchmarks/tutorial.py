@@ -27,7 +27,7 @@ from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Plan, load_config
-from lstm_model.series.infer import resolve
+from lstm_model.series.infer import infer_plan
 from lstm_model.training.train import fit
 from lstm_model.windows.in_memory import Windows
 
@@ -134,7 +134,7 @@ def plan(seed: int, epochs: int, *, fast: bool) -> Plan:
         lowest=-1.0,
         found_season=None,
     )
-    resolved = resolve(config, facts)[1]
+    resolved = infer_plan(config, facts)[1]
     changes = {"seed": seed, "max_steps": epochs, **({"batch_size": 64} if fast else {})}
     return resolved.model_copy(update={"training": resolved.training.model_copy(update=changes)})
 

@@ -1,4 +1,4 @@
-"""Print what `serve` serves: a row a pipeline, a column a flow."""
+"""Print the deployments that `serve` serves: a row a pipeline, a column a flow."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from deployments.server import Server
 
 
 @dataclass(frozen=True)
-class Row:
-    """A deployment, and when its schedule starts it next."""
+class ScheduleRow:
+    """A deployment, and its next scheduled start."""
 
     job: Job
     deployment: DeploymentResponse
     start: datetime | None
 
 
-def announce(server: Server, rows: Sequence[Row], store: str) -> None:
-    """Print the table of schedules, and where to look and what to type."""
+def announce(server: Server, rows: Sequence[ScheduleRow], store: str) -> None:
+    """Print the table of schedules, the addresses to look at and the commands to type."""
     console = Console(width=None if sys.stdout.isatty() else 130)
-    console.print(schedule_table(rows))
-    scheduled = scheduled_flows(rows)
+    console.print(make_schedule_table(rows))
+    scheduled = list_scheduled_flows(rows)
     by_hand = [f"{flow}/NAME" for flow in dict.fromkeys(row.job.flow for row in rows) if flow not in scheduled]
     lines = [
-        f"Prefect UI:  {server.ui_url}  ({_origin(server)})",
+        f"Prefect UI:  {server.ui_url}  ({_describe_origin(server)})",
         f"store:       {store}",
         *([f"by hand:     {', '.join(by_hand)}"] if by_hand else []),
         "Run one now: open it in the UI, or `prefect deployment run retrain/NAME`. Ctrl-C ends it all.",
@@ -42,32 +42,34 @@ def announce(server: Server, rows: Sequence[Row], store: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def schedule_table(rows: Sequence[Row]) -> Table:
-    """A row a pipeline, a column a flow that some pipeline schedules."""
+def make_schedule_table(rows: Sequence[ScheduleRow]) -> Table:
+    """Return a table with a row a pipeline and a column a flow that some pipeline schedules."""
     table = Table(title="Deployments", title_justify="left")
-    flows = scheduled_flows(rows)
+    flows = list_scheduled_flows(rows)
     for heading in ("pipeline", *flows):
         table.add_column(heading, overflow="fold")
-    cells = {(row.job.name, row.job.flow): _cell(row) for row in rows}
+    cells = {(row.job.name, row.job.flow): _describe_schedule(row) for row in rows}
     for name in dict.fromkeys(row.job.name for row in rows):
         table.add_row(name, *(cells[name, flow] for flow in flows))
     return table
 
 
-def scheduled_flows(rows: Sequence[Row]) -> list[str]:
-    """The flows that some pipeline schedules; at least the first."""
+def list_scheduled_flows(rows: Sequence[ScheduleRow]) -> list[str]:
+    """Return the flows that some pipeline schedules; at least the first flow."""
     flows = list(dict.fromkeys(row.job.flow for row in rows))
-    return [flow for flow in flows if any(row.job.flow == flow and row.job.wanted for row in rows)] or flows[:1]
+    return [flow for flow in flows if any(row.job.flow == flow and row.job.schedule_settings for row in rows)] or flows[
+        :1
+    ]
 
 
-def _cell(row: Row) -> str:
-    wanted = row.job.wanted
+def _describe_schedule(row: ScheduleRow) -> str:
+    wanted = row.job.schedule_settings
     if wanted is None:
-        return row.job.when
+        return row.job.schedule_text
     if row.start is not None:
-        return f"{row.job.when}\nnext {row.start.astimezone(ZoneInfo(wanted.timezone)):%a %Y-%m-%d %H:%M %Z}"
-    return f"{row.job.when}\n{'-' if is_active(row.deployment) else 'paused'}"
+        return f"{row.job.schedule_text}\nnext {row.start.astimezone(ZoneInfo(wanted.timezone)):%a %Y-%m-%d %H:%M %Z}"
+    return f"{row.job.schedule_text}\n{'-' if is_active(row.deployment) else 'paused'}"
 
 
-def _origin(server: Server) -> str:
+def _describe_origin(server: Server) -> str:
     return f"started here, log: {server.log}" if server.started_here else "was running; it is left running at the end"

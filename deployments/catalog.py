@@ -40,37 +40,37 @@ class Pipeline:
 
     @property
     def name(self) -> str:
-        """The name of the pipeline, of its deployments and of its folder in the store."""
+        """Return the name of the pipeline, of its deployments and of its folder in the store."""
         return self.config.name
 
     @property
     def jobs(self) -> list[Job]:
-        """Its deployments, one a flow."""
-        return [Job(use, self) for use in USES]
+        """Return its deployments, one a flow."""
+        return [Job(deployed, self) for deployed in DEPLOYED_FLOWS]
 
 
 @dataclass(frozen=True)
-class Use:
-    """How a flow becomes a deployment of each pipeline."""
+class DeployedFlow:
+    """A flow that becomes a deployment of each pipeline."""
 
     flow: str
     """The flow's name, and that of its function and module: flows/retrain.py:retrain."""
     about: str
     """Comes before the pipeline's own description, which Prefect shows above the form."""
     schedule: Callable[[PipelineConfig], Schedule | None] = lambda config: None
-    parameters: Callable[[PipelineConfig], dict[str, Any]] = lambda config: {"config": without_schedules(config)}
+    parameters: Callable[[PipelineConfig], dict[str, Any]] = lambda config: {"config": drop_schedules(config)}
 
 
 @dataclass(frozen=True)
 class Job:
     """One deployment: a flow for a pipeline."""
 
-    use: Use
+    deployed: DeployedFlow
     pipeline: Pipeline
 
     @property
     def flow(self) -> str:
-        return self.use.flow
+        return self.deployed.flow
 
     @property
     def name(self) -> str:
@@ -78,32 +78,32 @@ class Job:
 
     @property
     def full_name(self) -> str:
-        """As the Prefect command line calls it: retrain/panel."""
+        """Return the name on the Prefect command line, such as retrain/panel."""
         return f"{self.flow}/{self.name}"
 
     @property
     def description(self) -> str:
-        return f"{self.use.about} {self.pipeline.description}".strip()
+        return f"{self.deployed.about} {self.pipeline.description}".strip()
 
     @property
     def tags(self) -> list[str]:
-        """The pipeline's name among them, so that the UI's filter shows all deployments of one problem."""
+        """Return the tags, with the pipeline's name: the UI's filter then shows all deployments of one problem."""
         return [TAG, self.pipeline.config.source.kind.value, self.name]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The flow's parameters as plain values, but for the store. Schedules are the deployment's own business."""
-        return self.use.parameters(self.pipeline.config)
+        """Return the flow's parameters as plain values, except the store; schedules are left to the deployment."""
+        return self.deployed.parameters(self.pipeline.config)
 
     @property
-    def wanted(self) -> Schedule | None:
-        """Its schedule as the file says it; None: only by hand."""
-        return self.use.schedule(self.pipeline.config)
+    def schedule_settings(self) -> Schedule | None:
+        """Return the schedule of the pipeline's file; None if the flow is only started by hand."""
+        return self.deployed.schedule(self.pipeline.config)
 
     @property
     def schedule(self) -> CronSchedule | IntervalSchedule | None:
-        """Its schedule as Prefect wants it."""
-        wanted = self.wanted
+        """Return the schedule as Prefect's own type."""
+        wanted = self.schedule_settings
         if wanted is None:
             return None
         if wanted.cron is not None:
@@ -114,28 +114,30 @@ class Job:
         )
 
     @property
-    def when(self) -> str:
-        """The schedule in a few words."""
-        wanted = self.wanted
+    def schedule_text(self) -> str:
+        """Return the schedule in a few words."""
+        wanted = self.schedule_settings
         if wanted is None:
             return "by hand"
         return f"{wanted.cron} {wanted.timezone}" if wanted.cron else f"every {wanted.interval_seconds:g} s"
 
 
-def without_schedules(config: PipelineConfig) -> dict[str, Any]:
-    """The config as plain values, with what differs from its defaults, and no schedule."""
+def drop_schedules(config: PipelineConfig) -> dict[str, Any]:
+    """Return the config as plain values that differ from their defaults, without schedules."""
     forecasting = config.forecasting.model_copy(update={"schedule": None})
     monitoring = config.monitoring.model_copy(update={"schedule": None})
     bare = config.model_copy(update={"schedule": None, "forecasting": forecasting, "monitoring": monitoring})
     return {"name": config.name, **bare.model_dump(mode="json", exclude_defaults=True)}
 
 
-USES = (
-    Use("retrain", "", schedule=lambda config: config.schedule),
-    Use("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
-    Use("monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule),
-    Use("backtest", "How it would have done: the past, forecast from several cutoffs."),
-    Use(
+DEPLOYED_FLOWS = (
+    DeployedFlow("retrain", "", schedule=lambda config: config.schedule),
+    DeployedFlow("forecast", "Forecasts of the champion.", schedule=lambda config: config.forecasting.schedule),
+    DeployedFlow(
+        "monitor", "Past forecasts against what happened.", schedule=lambda config: config.monitoring.schedule
+    ),
+    DeployedFlow("backtest", "How it would have done: the past, forecast from several cutoffs."),
+    DeployedFlow(
         "promote",
         "Approve a challenger, or roll back to the previous champion.",
         parameters=lambda config: {"name": config.name, "notify": config.notify},
@@ -145,7 +147,7 @@ USES = (
 
 
 def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
-    """All pipelines of a folder, by name.
+    """Read all pipelines of a folder, by name.
 
     Raises:
         CatalogError: no files, a file that is not valid, or a name that two files share.
@@ -159,13 +161,13 @@ def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
 
 
 def read_pipeline(file: Path) -> Pipeline:
-    """One file, its relative source path made absolute.
+    """Read one file, its relative source path made absolute.
 
     Raises:
         CatalogError: naming the file and each field that is wrong.
     """
     try:
-        pipeline = Pipeline(file=file, config=load_config(file), description=_leading_comment(file))
+        pipeline = Pipeline(file=file, config=load_config(file), description=_read_leading_comment(file))
     except ValidationError as error:
         raise CatalogError(f"{file}: {explain(error)}") from error
     except yaml.YAMLError as error:
@@ -177,7 +179,7 @@ def read_pipeline(file: Path) -> Pipeline:
 
 
 def _check_schedules(pipeline: Pipeline) -> None:
-    """A wrong time zone or cron expression shows only where Prefect reads it."""
+    """Check time zones and cron expressions, which otherwise fail only when Prefect reads them."""
     for job in pipeline.jobs:
         try:
             _ = job.schedule
@@ -196,7 +198,7 @@ def _check_names(pipelines: Iterable[Pipeline]) -> None:
         seen[pipeline.name] = pipeline.file
 
 
-def _leading_comment(file: Path) -> str:
+def _read_leading_comment(file: Path) -> str:
     lines: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -30,7 +30,7 @@ HEADER = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the file; returns the exit code."""
+    """Write or check the file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployments.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of step")
     parser.add_argument("--pipelines", type=Path, default=PIPELINES, help="folder of the pipelines' YAML files")
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--store is {options.store!r}, relative to wherever a worker runs; give an absolute path or a URL"
         )
     try:
-        text = render(read_catalog(options.pipelines), store=options.store)
+        text = render_yaml(read_catalog(options.pipelines), store=options.store)
     except CatalogError as error:
         print(f"error: {error}")
         return 2
@@ -58,28 +58,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def render(pipelines: Sequence[Pipeline], root: Path = ROOT, store: str | None = None) -> str:
-    """The text of prefect.yaml; source paths inside `root` are written relative to it. No store: that of the flows."""
-    entries = [_entry(job, root, store) for pipeline in pipelines for job in pipeline.jobs]
+def render_yaml(pipelines: Sequence[Pipeline], root: Path = ROOT, store: str | None = None) -> str:
+    """Return the text of prefect.yaml; sources inside `root` are relative to it, and no store means the flows' own."""
+    entries = [_make_entry(job, root, store) for pipeline in pipelines for job in pipeline.jobs]
     document = {"name": "evergreen", "deployments": entries}
     return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _entry(job: Job, root: Path, store: str | None) -> dict[str, Any]:
+def _make_entry(job: Job, root: Path, store: str | None) -> dict[str, Any]:
     return {
         "name": job.name,
         "description": job.description,
         "tags": job.tags,
         "entrypoint": f"flows/{job.flow}.py:{job.flow}",
-        "parameters": _portable(job.parameters, root) | ({"store": store} if store else {}),
+        "parameters": _make_portable(job.parameters, root) | ({"store": store} if store else {}),
         "work_pool": {"name": WORK_POOL},
-        "schedules": _schedules(job),
+        "schedules": _make_schedules(job),
         "concurrency_limit": dict(CONCURRENCY),
     }
 
 
-def _schedules(job: Job) -> list[dict[str, Any]]:
-    wanted = job.wanted
+def _make_schedules(job: Job) -> list[dict[str, Any]]:
+    wanted = job.schedule_settings
     if wanted is None:
         return []
     timing: dict[str, Any] = {"cron": wanted.cron}
@@ -88,8 +88,8 @@ def _schedules(job: Job) -> list[dict[str, Any]]:
     return [{**timing, "timezone": wanted.timezone, "slug": SCHEDULE_SLUG}]
 
 
-def _portable(parameters: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Without machine paths: a source inside the project is named relative to it, where the worker will run."""
+def _make_portable(parameters: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return parameters without machine paths: a source inside the project is relative to the worker's folder."""
     config = parameters.get("config", {})
     path = config.get("source", {}).get("path")
     if path is None or "://" in path or not Path(path).is_relative_to(root):

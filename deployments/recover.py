@@ -1,4 +1,4 @@
-"""Start what became due while nothing was serving."""
+"""Start the runs that became due while nothing was serving."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deployments.runs import find_runs
 
 
 async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResponse) -> int:
-    """Of the scheduled runs that are overdue, keep one, with today's parameters; cancel the others.
+    """Keep one of the overdue scheduled runs, with today's parameters; cancel the others.
 
-    None is kept where the schedule is paused. Runs that a person asked for are left alone; so are those that were
+    None is kept if the schedule is paused. Runs that a person asked for are not touched; nor are those that were
     interrupted and would go on now, unless one is kept that makes up for them.
 
     Returns:
@@ -25,7 +25,7 @@ async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResp
     """
     overdue = FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC))
     found = await find_runs(client, [deployment.id], [StateType.SCHEDULED], next_scheduled_start_time=overdue)
-    late = _by_time([run for run in found if run.auto_scheduled and not run.run_count])
+    late = _sort_by_time([run for run in found if run.auto_scheduled and not run.run_count])
     interrupted = [run for run in found if run.auto_scheduled and run.run_count]
     kept = late.pop() if late and is_active(deployment) else None
     reason = "a later one makes up for it" if kept else "its schedule is paused"
@@ -39,9 +39,9 @@ async def keep_newest_late_run(client: PrefectClient, deployment: DeploymentResp
 
 
 def is_active(deployment: DeploymentResponse) -> bool:
-    """Whether any schedule of it runs."""
+    """Return whether any schedule of the deployment runs."""
     return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
 
 
-def _by_time(runs: Sequence[FlowRun]) -> list[FlowRun]:
+def _sort_by_time(runs: Sequence[FlowRun]) -> list[FlowRun]:
     return sorted(runs, key=lambda run: run.next_scheduled_start_time or datetime.min.replace(tzinfo=UTC))

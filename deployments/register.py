@@ -1,4 +1,4 @@
-"""Make the server's deployments what the pipelines' files say, and keep paused what people paused."""
+"""Make the server's deployments equal to the pipelines' files, and keep schedules paused that people paused."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ async def register(client: PrefectClient, runner: Runner, job: Job, *, store: st
     Args:
         client: of the server.
         runner: polls for the deployment's runs once it is started.
-        job: what to deploy.
+        job: the deployment.
         store: absolute folder, or URL, that keeps artifacts.
     """
     assert is_url(store) or Path(store).is_absolute(), store
-    before = await _existing(client, job.full_name)
-    deployment = _describe(job, store, before)
+    before = await _read_existing(client, job.full_name)
+    deployment = _make_deployment(job, store, before)
     deployment_id = await runner.aadd_deployment(deployment)
     if before and job.schedule is None:  # an update adds and changes schedules, but never removes the last one
         for schedule in before.schedules:
@@ -52,8 +52,8 @@ async def register(client: PrefectClient, runner: Runner, job: Job, *, store: st
     return await client.read_deployment(deployment_id)
 
 
-async def next_run(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
-    """When its schedule starts it next; None: paused, or by hand only."""
+async def find_next_run(client: PrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    """Return the next start by schedule; None if it is paused, or started only by hand."""
     if not is_active(deployment):
         return None
     # The server's scheduler would do the same within a minute.
@@ -69,28 +69,28 @@ async def next_run(client: PrefectClient, deployment: DeploymentResponse) -> dat
     return runs[0].next_scheduled_start_time if runs else None
 
 
-async def orphans(client: PrefectClient, jobs: Sequence[Job]) -> list[str]:
-    """Deployments that carry our tag but belong to no file among these, as flow/name."""
+async def find_orphans(client: PrefectClient, jobs: Sequence[Job]) -> list[str]:
+    """Return the deployments with our tag that belong to no file among these, as flow/name."""
     ours = await client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
     flows = {flow.id: flow.name for flow in await client.read_flows()}
     found = {f"{flows.get(deployment.flow_id, '?')}/{deployment.name}" for deployment in ours}
     return sorted(found - {job.full_name for job in jobs})
 
 
-def flow_of(job: Job) -> Flow[..., Any]:
-    """The flow itself."""
+def import_flow(job: Job) -> Flow[..., Any]:
+    """Return the flow of a deployment."""
     flow: Flow[..., Any] = getattr(import_module(f"flows.{job.flow}"), job.flow)
     return flow
 
 
-def _describe(job: Job, store: str, before: DeploymentResponse | None) -> RunnerDeployment:
+def _make_deployment(job: Job, store: str, before: DeploymentResponse | None) -> RunnerDeployment:
     deployment = RunnerDeployment.from_flow(
-        flow_of(job),
+        import_flow(job),
         name=job.name,
         description=job.description,
         tags=job.tags,
         parameters={**job.parameters, "store": store},
-        schedules=_schedules(job, before),
+        schedules=_make_schedules(job, before),
         concurrency_limit=ConcurrencyLimitConfig.model_validate(CONCURRENCY),
         # Prefect's own update would set it to false.
         paused=before.paused if before else None,
@@ -103,14 +103,14 @@ def _describe(job: Job, store: str, before: DeploymentResponse | None) -> Runner
     return deployment
 
 
-def _schedules(job: Job, before: DeploymentResponse | None) -> list[Any]:
+def _make_schedules(job: Job, before: DeploymentResponse | None) -> list[Any]:
     if job.schedule is None:
         return []
     paused = before is not None and any(s.slug == SCHEDULE_SLUG and not s.active for s in before.schedules)
     return [DeploymentScheduleCreate(schedule=job.schedule, slug=SCHEDULE_SLUG, active=not paused)]
 
 
-async def _existing(client: PrefectClient, full_name: str) -> DeploymentResponse | None:
+async def _read_existing(client: PrefectClient, full_name: str) -> DeploymentResponse | None:
     try:
         return await client.read_deployment_by_name(full_name)
     except ObjectNotFound:

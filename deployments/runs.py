@@ -32,7 +32,7 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 async def find_runs(
     client: PrefectClient, deployments: Sequence[UUID], states: Sequence[StateType], **filters: Any
 ) -> list[FlowRun]:
-    """All runs of these deployments in these states.
+    """Return all runs of these deployments in these states.
 
     Args:
         client: of the server.
@@ -57,10 +57,10 @@ async def find_runs(
             return found
 
 
-async def last_heartbeat(
+async def find_last_heartbeat(
     client: PrefectClient, *, since: datetime, run: FlowRun | None = None, deployments: Sequence[UUID] = ()
 ) -> datetime | None:
-    """When the process of a run, or of any run of deployments, last said that it lives; None: not since then."""
+    """Return the last sign of life of a run, or of any run of deployments; None if there is none since then."""
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]) if run else None,
@@ -72,8 +72,8 @@ async def last_heartbeat(
     return max((event.occurred for event in page.events), default=None)
 
 
-def running_ids(proc: Path = Path("/proc")) -> set[str] | None:
-    """Ids of the flow runs that have a process of this user here; None where that cannot be told."""
+def find_running_ids(proc: Path = Path("/proc")) -> set[str] | None:
+    """Return the ids of the flow runs that have a process of this user here; None if it cannot be found out."""
     if not (proc / "self" / "environ").exists():
         return None
     ids: set[str] = set()

@@ -21,19 +21,19 @@ from prefect.client.orchestration import get_client
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.announce import Row, announce
+from deployments.announce import ScheduleRow, announce
 from deployments.catalog import PIPELINES, CatalogError, Job, read_catalog
 from deployments.recover import keep_newest_late_run
-from deployments.register import next_run, orphans, register
-from deployments.server import Server, ServerError, running_server
-from deployments.watch import Watch
+from deployments.register import find_next_run, find_orphans, register
+from deployments.server import Server, ServerError, use_server
+from deployments.watch import RunWatcher
 from lstm_model.storage.backend import whole_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Runner(Runner):
-    """Prefect's, except that SIGTERM only asks for the end: its own handler exits before the runs are told."""
+    """Prefect's runner, except that SIGTERM only asks for the end: Prefect's handler exits before it ends the runs."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         # pause_on_shutdown would pause every schedule whenever this ends.
@@ -45,12 +45,12 @@ class _Runner(Runner):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code: 0 stopped, 1 no server, 2 wrong pipelines."""
+    """Serve until Ctrl-C or SIGTERM; return the exit code: 0 stopped, 1 no server, 2 wrong pipelines."""
     options = _parse(arguments)
     _interrupt_on_signals()
     try:
         pipelines = read_catalog(options.pipelines.resolve())
-        with running_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
+        with use_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
             jobs = [job for pipeline in pipelines for job in pipeline.jobs]
             asyncio.run(_serve(server, jobs, store=whole_root(options.store)))
             _interrupt_on_signals()  # the loop had its own handlers, and took them away
@@ -76,13 +76,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _interrupt_on_signals() -> None:
-    """Python's own SIGTERM would end this process at once, and leave its server behind."""
-    for number in _heeded():
+    """Turn signals into KeyboardInterrupt: Python's own SIGTERM would leave the server behind."""
+    for number in _list_heeded_signals():
         signal.signal(number, _interrupt)
 
 
-def _heeded() -> list[signal.Signals]:
-    """Under nohup, the end of the terminal is not to be heeded."""
+def _list_heeded_signals() -> list[signal.Signals]:
+    """Return the signals that stop `serve`; under nohup, the end of the terminal is not one of them."""
     return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
@@ -92,32 +92,32 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
     stop = asyncio.Event()
-    for number in _heeded():
+    for number in _list_heeded_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = _Runner(stop)
     async with get_client() as client:
         deployments = [await register(client, runner, job, store=store) for job in jobs]
-        watch = Watch(client, [deployment.id for deployment in deployments], all_here=server.is_local)
+        watch = RunWatcher(client, [deployment.id for deployment in deployments], all_here=server.is_local)
         await watch.end_dead_runs(at_once=True)
         for job, deployment in zip(jobs, deployments, strict=True):
             if skipped := await keep_newest_late_run(client, deployment):
                 print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
-        for name in await orphans(client, jobs):
+        for name in await find_orphans(client, jobs):
             print(f"note: deployment {name!r} has no file here; `prefect deployment delete {name}` removes it")
-        rows = [Row(job, d, await next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
+        rows = [ScheduleRow(job, d, await find_next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
         if not stop.is_set():
             announce(server, rows, store)
             await _run_until(stop, runner, watch)
 
 
-async def _run_until(stop: asyncio.Event, runner: Runner, watch: Watch) -> None:
-    """Poll, run and watch; in the end stop the runs first, so that each can still tell the server how it ended."""
+async def _run_until(stop: asyncio.Event, runner: Runner, watch: RunWatcher) -> None:
+    """Poll, run and watch; at the end stop the runs first, so that each can still tell the server how it ended."""
     serving, watching = asyncio.create_task(runner.start()), asyncio.create_task(watch.run())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     watching.cancel()
-    async with watch.interrupting():
+    async with watch.expect_interruption():
         if runner.started:
             await runner.astop()
         elif not serving.done():

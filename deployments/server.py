@@ -31,7 +31,7 @@ SERVER_SETTINGS = {
     # In memory, the default, a lease is lost with the server while the slot that it holds stays taken in the database:
     # after a power cut a limit of 1 would cancel every later run. On disk it expires, and the slot is free again.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # This service marks overdue runs Late, a mere name; but where a run that died holds the limit, it cancels them all
+    # This service marks overdue runs Late, a mere name; but if a run that died holds the limit, it cancels them all
     # before a start can tell that the run is dead.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # Runs, their logs and artifacts are removed from the database after 90 days.
@@ -40,7 +40,7 @@ SERVER_SETTINGS = {
 
 
 class ServerError(RuntimeError):
-    """No server to work with; the message says what to do."""
+    """A Prefect server that cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,21 @@ class Server:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine alone, so that every run that it knows of was started here."""
+        """Return whether the server is on this machine, so that every run that it knows was started here."""
         return urlsplit(self.api_url).hostname in (LOCALHOST, "localhost", "::1")
 
 
 @contextmanager
-def running_server(port: int | None) -> Iterator[Server]:
-    """The server of PREFECT_API_URL, or the one on `port`, or a new one there, which ends with the block.
+def use_server(port: int | None) -> Iterator[Server]:
+    """Use the server of PREFECT_API_URL, or the one on `port`, or start one there that ends with the block.
 
     Args:
-        port: None: PREFECT_API_URL if set, else 4200. A number: that port, whatever PREFECT_API_URL says.
+        port: None: PREFECT_API_URL if set, else 4200. A number: that port, even if PREFECT_API_URL is set.
 
     Raises:
         ServerError: the address is taken by something else, is not ours to start, or the server does not come up.
     """
-    api_url = _wanted(port)
+    api_url = _choose_api_url(port)
     if is_healthy(api_url):
         yield Server(api_url, started_here=False)
         return
@@ -88,12 +88,12 @@ def running_server(port: int | None) -> Iterator[Server]:
             f"port {number} is taken by something that is not a Prefect server. End it, or choose another port: "
             f"make serve PORT={number + 1} (python -m deployments.serve --port {number + 1})"
         )
-    with _started(number) as log:
+    with _start_server(number) as log:
         yield Server(f"http://{LOCALHOST}:{number}/api", started_here=True, log=log)
 
 
 def is_healthy(api_url: str) -> bool:
-    """Whether a Prefect API answers there."""
+    """Return whether a Prefect API answers there."""
     try:
         answer = httpx.get(f"{api_url}/health", timeout=5, trust_env=False)
         return answer.status_code == httpx.codes.OK and answer.json() is True
@@ -112,7 +112,7 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def _wanted(port: int | None) -> str:
+def _choose_api_url(port: int | None) -> str:
     configured = PREFECT_API_URL.value()
     if port is None and configured:
         return str(configured).rstrip("/")
@@ -120,7 +120,7 @@ def _wanted(port: int | None) -> str:
 
 
 @contextmanager
-def _started(port: int) -> Iterator[Path]:
+def _start_server(port: int) -> Iterator[Path]:
     log = Path(PREFECT_HOME.value()) / f"server-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
@@ -139,7 +139,7 @@ def _started(port: int) -> Iterator[Path]:
         _wait_until_healthy(server, f"http://{LOCALHOST}:{port}/api", log)
         yield log
     finally:
-        _stop(server)
+        _stop_server(server)
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], api_url: str, log: Path) -> None:
@@ -152,8 +152,8 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], api_url: str, log: Path
         time.sleep(0.3)
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask, then insist; the group is the server's own."""
+def _stop_server(server: subprocess.Popen[bytes]) -> None:
+    """Interrupt the server, then kill its process group if it does not end."""
     if server.poll() is None:
         server.send_signal(signal.SIGINT)
         try:

@@ -31,13 +31,13 @@ def backtest(
     refit: bool = True,
     training: TrainingSpan = "expanding",
 ) -> BacktestOutcome:
-    """Forecast the past from several cutoffs; changes no champion. What was computed before comes from the cache.
+    """Forecast the past from several cutoffs; changes no champion. Stages computed before come from the cache.
 
     Args:
         config: The forecasting problem.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
         folds: How many cutoffs, each one test span earlier than the one before.
-        refit: Train anew for each fold; without it the oldest fold's model forecasts all of them.
+        refit: Train again for each fold; without it the oldest fold's model forecasts all of them.
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)

@@ -24,7 +24,7 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from lstm_model.contracts.settings import PipelineConfig, anchor, load_config, name_of
+from lstm_model.contracts.settings import PipelineConfig, anchor_path, derive_name, load_config
 from lstm_model.storage.backend import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
@@ -42,15 +42,15 @@ FLAGS = {
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
 }
-OWN: dict[str, dict[str, dict[str, Any]]] = {
+FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {
         "refresh": {"action": "store_true", "help": "compute every stage again, from scratch"},
         "promote": {
             "choices": ["auto", "ask", "never"],
             "default": "auto",
-            "help": "auto: the new model takes over where it is better; ask: you decide; never: an experiment",
+            "help": "auto: the new model takes over if it is better; ask: you decide; never: an experiment",
         },
-        "reason": {"default": "", "help": "why; where it begins with drift, the latest horizon alone is the test"},
+        "reason": {"default": "", "help": "why; if it begins with drift, the test is only the latest horizon"},
     },
     "forecast": {},
     "monitor": {},
@@ -59,7 +59,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         "refit": {
             "action": argparse.BooleanOptionalAction,
             "default": True,
-            "help": "train anew for each fold, or judge one model on all of them",
+            "help": "train again for each fold, or judge one model on all of them",
         },
         "training": {
             "choices": ["expanding", "rolling"],
@@ -72,19 +72,19 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def main(flow: str = "retrain", arguments: Sequence[str] | None = None) -> int:
-    """Run a flow of one problem once; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run a flow of one problem once; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
     Args:
         flow: its name, which is that of its module.
         arguments: of the command line; those of this process when empty.
     """
-    options = parse(flow, arguments)
+    options = parse_arguments(flow, arguments)
     try:
         config = build_config(options)
     except (ValidationError, ValueError, OSError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
-    parameters = {name: getattr(options, name) for name in OWN[flow]}
+    parameters = {name: getattr(options, name) for name in FLOW_OPTIONS[flow]}
     return _run(flow, options, {"config": config, **parameters})
 
 
@@ -105,10 +105,10 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
 
 def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> int:
     if not options.verbose:
-        speak_plainly()
+        show_stage_logs_only()
     try:
-        with run_settings():
-            # Imported late: a mistake on the command line is told in one second rather than four.
+        with use_run_settings():
+            # Imported late: a mistake on the command line is reported in one second rather than four.
             run = getattr(import_module(f"flows.{flow}"), flow)
             outcome = run(**parameters, store=whole_root(options.store))
     except KeyboardInterrupt:
@@ -121,8 +121,8 @@ def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> 
     return 0
 
 
-def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of a flow; see `--help`."""
+def parse_arguments(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line of a flow; see `--help`."""
     parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=f"{flow} one forecasting problem")
     parser.add_argument("--data", help="CSV or Parquet: a path, a glob or a URL")
     parser.add_argument("--config", help="a pipeline's YAML")
@@ -136,7 +136,7 @@ def parse(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="any setting, such as advanced.model.dropout=0.2",
     )
-    for name, options in OWN[flow].items():
+    for name, options in FLOW_OPTIONS[flow].items():
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     _add_common(parser)
     return parser.parse_args(arguments)
@@ -149,31 +149,31 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def build_config(options: argparse.Namespace) -> PipelineConfig:
-    """The YAML if given, then --data, then the flags, then --set: later ones win."""
+    """Build the config from the YAML, then --data, then the flags, then --set: later ones win."""
     config = _read_config(options.config) if options.config else PipelineConfig()
     document = config.model_dump(mode="json", exclude_defaults=True)
     if options.data:
-        _put(document, "source.kind", "files")
-        _put(document, "source.path", options.data)
-        document.setdefault("name", name_of(options.data))
+        _set_key(document, "source.kind", "files")
+        _set_key(document, "source.path", options.data)
+        document.setdefault("name", derive_name(options.data))
     if options.name:
         document["name"] = options.name
     for flag, (key, _) in FLAGS.items():
         value = getattr(options, flag.replace("-", "_"))
         if value is not None:
-            _put(
+            _set_key(
                 document, key, yaml.safe_load(value) if flag in ("horizon", "season", "context", "dayfirst") else value
             )
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set takes KEY=VALUE, received {setting!r}")
-        _put(document, key, yaml.safe_load(value))
-    return anchor(PipelineConfig.model_validate(document), Path.cwd())
+        _set_key(document, key, yaml.safe_load(value))
+    return anchor_path(PipelineConfig.model_validate(document), Path.cwd())
 
 
 def _read_config(path: str) -> PipelineConfig:
-    """From a file, or from an object store: a run leaves its pipeline.yaml in its store."""
+    """Read a config from a file, or from an object store, where each run leaves its pipeline.yaml."""
     if not is_url(path):
         return load_config(Path(path))
     from lstm_model.storage.bucket import ObjectHome
@@ -185,7 +185,7 @@ def _read_config(path: str) -> PipelineConfig:
 
 
 def explain(error: BaseException) -> str:
-    """One line a problem, in the user's own terms."""
+    """Return an error as one line a problem, in the user's own terms."""
     if isinstance(error, ValidationError):
         return "\n       ".join(_explain_field(problem) for problem in error.errors())
     text = str(error) or type(error).__name__
@@ -195,17 +195,17 @@ def explain(error: BaseException) -> str:
 
 
 def _explain_field(problem: Any) -> str:
-    """Whole sections are not repeated: they are long, and may hold what must not be shown."""
+    """Return a problem of one field; whole sections are not shown, since they are long and may hold secrets."""
     where, received = ".".join(map(str, problem["loc"])), problem["input"]
     shown = "" if isinstance(received, dict) else f" (received {received!r})"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
 @contextmanager
-def run_settings() -> Iterator[None]:
-    """A running server is used as it is. Without one, a temporary server is started, as light as Prefect allows.
+def use_run_settings() -> Iterator[None]:
+    """Use the server that runs, or start a temporary one, as light as Prefect allows.
 
-    Heartbeats are for finding dead runs of deployments and starting them again, which nobody does with a run from the
+    Heartbeats are for finding dead runs of deployments and starting them again, which does not happen to a run from the
     command line; the thread that sends them sleeps for up to a second at the end.
     """
     no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
@@ -224,7 +224,7 @@ def run_settings() -> Iterator[None]:
 
 
 def start_temporary_server() -> None:
-    """Start it here, deaf to Ctrl-C: a terminal sends that to every process, and the run must still say how it ended.
+    """Start a server that ignores Ctrl-C, which a terminal sends to every process: the run still needs it.
 
     A signal that is blocked when a process begins stays blocked in it. Prefect finds the server that runs.
     """
@@ -237,19 +237,19 @@ def start_temporary_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def speak_plainly() -> None:
-    """On the terminal, show what the stages say; Prefect's account of its own states stays in its database."""
+def show_stage_logs_only() -> None:
+    """Show only messages of stages on the terminal; Prefect's own messages stay in its database."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours)
         handler.setFormatter(logging.Formatter("%(message)s"))
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a record was logged by a stage rather than by Prefect's engine, which uses the same loggers."""
+    """Return whether a stage logged the record, not Prefect's engine, which uses the same loggers."""
     return record.name in ("prefect.flow_runs", "prefect.task_runs") and ENGINE not in Path(record.pathname).parents
 
 
-def _put(document: dict[str, Any], key: str, value: Any) -> None:
+def _set_key(document: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key in nested mappings."""
     *parents, last = key.split(".")
     for parent in parents:

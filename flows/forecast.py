@@ -22,7 +22,7 @@ DEFAULT = PipelineConfig()
 
 @flow(name="forecast", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
 def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
-    """Forecast what comes next; what was forecast before is not issued again.
+    """Forecast the next horizon; forecasts that were issued before are not issued again.
 
     Args:
         config: The forecasting problem, as it is retrained.

@@ -21,26 +21,26 @@ STOPPED = (
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """After an error: nothing is half-written, and the finished stages are kept."""
+    """Report an error: nothing is half-written, and the finished stages are kept."""
     get_logger(__name__).error("%s failed: %s. %s", flow_run.name, state.message, FAILED)
     message = str(state.message).removeprefix("Flow run encountered an exception: ")
-    report(flow.name, flow_run, f"failed: {message}", FAILED)
+    notify_failure(flow.name, flow_run, f"failed: {message}", FAILED)
 
 
 def tell_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """After the process was stopped or killed."""
+    """Report that the process was stopped or killed."""
     get_logger(__name__).error("%s was stopped before its end: %s. %s", flow_run.name, state.message, STOPPED)
-    report(flow.name, flow_run, f"was stopped before its end: {state.message}", STOPPED)
+    notify_failure(flow.name, flow_run, f"was stopped before its end: {state.message}", STOPPED)
 
 
-def report(flow_name: str, flow_run: FlowRun, event: str, advice: str) -> None:
-    """Notify whoever the config of a run, or its own parameter `notify`, names; nobody where neither does.
+def notify_failure(flow_name: str, flow_run: FlowRun, event: str, advice: str) -> None:
+    """Notify the block that the config or the parameter `notify` of a run names; nobody if neither does.
 
     Args:
         flow_name: such as retrain.
         flow_run: its parameters are read; its page is linked.
-        event: what happened, as the end of a sentence.
-        advice: what that means and what to do.
+        event: the event, as the end of a sentence.
+        advice: its meaning, and the action to take.
     """
     config = flow_run.parameters.get("config")
     settings = config if isinstance(config, dict) else {}

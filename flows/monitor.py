@@ -1,4 +1,4 @@
-"""Compare past forecasts with what happened, and start the retraining when the errors have drifted.
+"""Compare past forecasts with the newest data, and start the retraining when the errors have drifted.
 
 python -m flows.monitor --config deployments/pipelines/panel.yaml
 """
@@ -24,11 +24,11 @@ def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored
     """Compare the forecasts of the champion with the newest data, and retrain when their errors are no longer normal.
 
     Args:
-        config: The forecasting problem; its section monitoring says what follows from drift.
+        config: The forecasting problem; its section monitoring decides on the retraining after drift.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
-    # Executed again after a crash it looks at the newest data, and so it keeps no note of what it began with.
+    # Executed again after a crash it looks at the newest data, and so it does not pin its inputs.
     seen = watch_forecasts(ingest_source(run, config), config, run.store)
     return respond(seen, config, run.store)
 

@@ -1,4 +1,4 @@
-"""Train, evaluate and explain a forecaster from raw series; it takes over only where it is better.
+"""Train, evaluate and explain a forecaster from raw series; it takes over only if it is better.
 
 python -m flows.retrain --data sales.csv --horizon 28
 python -m flows.retrain --config deployments/pipelines/tutorial.yaml
@@ -47,11 +47,11 @@ def retrain(
     """Retrain one forecasting problem; stages whose inputs and code have not changed come from the cache.
 
     Args:
-        config: The forecasting problem. What is left empty is inferred from the data and explained.
+        config: The forecasting problem. Empty settings are inferred from the data and explained.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
-        refresh: Compute every stage again, from scratch, and choose again what was inferred.
-        promote: auto lets the new model take over where it is better, ask leaves that to you, never is for experiments.
-        reason: Why, in words. Where it begins with drift, the latest data alone are trained and tested on.
+        refresh: Compute every stage again, from scratch, and infer the settings again.
+        promote: auto lets the new model take over if it is better, ask leaves that to you, never is for experiments.
+        reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
     start = recall(run) or keep(run, ingest_source(run, config))
@@ -61,7 +61,7 @@ def retrain(
     # Build a challenger, and score it on the last part of the history, which it has not seen.
     challenger = build(run, config, start, resolved.plan)
 
-    # Decide: compare it with the champion on targets that neither has seen, and bundle what may run.
+    # Decide: compare it with the champion on targets that neither has seen, and bundle the model.
     bundled = find_unchanged(start.champion, challenger.model, run.store)
     if bundled is None:
         bundled = compare(run, config, start, challenger, resolved, drifted=drifted)

@@ -23,7 +23,7 @@ from tasks.stages.window import window
 
 def ingest_source(run: StageRunner, config: PipelineConfig) -> Artifact:
     """Return the series of a problem, as they are now."""
-    asked, scaling = {"request": config.data_section(), **_find_bytes(run, config.source)}, config.scaling
+    asked, scaling = {"request": config.select_data_settings(), **_find_bytes(run, config.source)}, config.scaling
     if not scaling.divides:
         return run(ingest, **asked)
     found = run(survey, **asked, shards=scaling.shards, shard_rows=scaling.shard_rows)
@@ -40,7 +40,7 @@ def ingest_source(run: StageRunner, config: PipelineConfig) -> Artifact:
 
 
 def _find_bytes(run: StageRunner, source: Source) -> dict[str, Any]:
-    """Return what names the bytes of the source that are there now: their hash, or what was generated."""
+    """Return an identity of the source's present bytes: their hash, or the generated artifact."""
     if source.kind is not SourceKind.synthetic:
         return {"fingerprint": look(source)}
     made = run(generate, **source.model_dump(include={"dataset", "num_series", "num_steps", "seed"}))

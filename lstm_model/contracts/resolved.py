@@ -1,4 +1,4 @@
-"""Describe a config with nothing left open: the choices of `resolve`, and their reasons."""
+"""Describe a config with nothing left open: the choices of `infer_plan`, and their reasons."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Define every setting of the pipeline as validated models; also the form in the UI.
 
-`PipelineConfig` is what a user writes in YAML, what the command line fills in, and the form in the Prefect UI.
+A user writes a `PipelineConfig` in YAML, the command line fills it in, and the Prefect UI shows it as a form.
 A field that is `None` is inferred from the data (`series/infer.py`), which turns the config into the required values
 of a `Plan`: the specs that the stages take. Everything here is small, frozen and JSON-serialisable.
 """
@@ -100,7 +100,7 @@ class Source(ConfigModel, title="Source"):
     """synthetic: random seed."""
 
     @model_validator(mode="after")
-    def _needs(self) -> Self:
+    def _check_kind(self) -> Self:
         if self.kind is SourceKind.files and not self.path:
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
@@ -128,7 +128,7 @@ class Covariates(ConfigModel, title="Covariates"):
     """Known through the horizon, such as a holiday flag; bring them as rows after the last observation, y empty."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _check_distinct(self) -> Self:
         names = [*self.static, *self.past, *self.future]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -144,12 +144,12 @@ class Schedule(ConfigModel, title="Schedule"):
     cron: str | None = None
     """A cron expression of five fields, such as 15 3 * * *."""
     interval_seconds: float | None = Field(None, gt=0)
-    """Instead of cron: every so many seconds."""
+    """Instead of cron: seconds between two starts."""
     timezone: str = "UTC"
     """IANA zone in which cron is read."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_one_given(self) -> Self:
         if (self.cron is None) == (self.interval_seconds is None):
             raise ValueError("schedule needs exactly one of cron and interval_seconds")
         return self
@@ -165,7 +165,7 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
     validation_steps: int | None = Field(None, ge=0)
     """Steps before the test, for early stopping and calibration. Empty: as many as the test."""
     evaluation_stride: int | None = Field(None, ge=1)
-    """Steps between two evaluated windows. Empty: 1, or more where that would be millions of points."""
+    """Steps between two evaluated windows. Empty: 1, or more if that would be millions of points."""
     align: Literal["calendar", "end"] | None = None
     """calendar: one cutoff for all series. end: each series' own end. Empty: inferred."""
     pad_short: bool = True
@@ -177,7 +177,7 @@ class WindowSettings(ConfigModel, title="Windows and splits"):
 
 
 class ModelChoices(ConfigModel):
-    """What of the network is never inferred."""
+    """Settings of the network that are never inferred."""
 
     kind: Literal["mixture", "tutorial"] = "mixture"
     """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
@@ -205,14 +205,14 @@ class ModelSettings(ModelChoices, title="Network"):
 
 
 class TrainingChoices(ConfigModel):
-    """What of the training loop is never inferred."""
+    """Settings of the training loop that are never inferred."""
 
     seed: int = Field(0, ge=0)
     """Of the first weights and of the order of the windows."""
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     """auto: the first of cuda, mps, xpu and cpu that is there."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where it is faster."""
+    """auto: bf16 if it is faster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for training. Empty: measured; the tutorial's own loop takes torch's number."""
     weight_decay: float = Field(0.01, ge=0)
@@ -220,17 +220,17 @@ class TrainingChoices(ConfigModel):
     gradient_clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     workers: int = Field(1, ge=1)
-    """Processes that share a training through Ray Train, each with a GPU of its own where there are some."""
+    """Processes that share a training through Ray Train, each with a GPU of its own if there are GPUs."""
     memory_mib: int | None = Field(None, ge=1)
-    """Memory for training windows; what needs more is streamed from disk. Empty: half of the machine's."""
+    """Memory for training windows; larger data are streamed from disk. Empty: half of the machine's."""
     patience: int = Field(6, ge=1)
     """Evaluations on validation without improvement before training stops."""
     refit: bool = True
     """After early stopping, train again through validation with the step count found."""
     warm_start: bool = True
-    """Go on from the champion's weights where they fit and have seen nothing that this training is judged on."""
+    """Start from the champion's weights if they fit and have seen none of the data that judge this training."""
     scratch_every: int = Field(7, ge=1)
-    """Every so many warm starts, train from scratch as well, and keep the better one."""
+    """After this many warm starts, train from scratch as well, and keep the better one."""
 
 
 class TrainingSettings(TrainingChoices, title="Training"):
@@ -250,31 +250,31 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning where it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
-    """Largest p-value of the improvement, where the test has 8 cutoffs that do not overlap, or more."""
+    """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1)
-    """No series may have more than so many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and seasonal naive."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
 
 class Forecasting(ConfigModel, title="Forecasts"):
-    """When the champion forecasts, and where to beside the ledger. Read by the forecast flow alone."""
+    """When the champion forecasts, and where to beside the ledger. Read only by the forecast flow."""
 
     schedule: Schedule | None = None
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
-    """The table there; made where it does not exist."""
+    """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=r"^(env|secret):\S+$")
     """Where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
 
     @model_validator(mode="after")
-    def _no_password(self) -> Self:
+    def _check_password(self) -> Self:
         if self.url and CREDENTIALS.search(self.url):
             raise ValueError(
                 "forecasting.url contains a password; it would be stored and logged. Remove it and name where it is "
@@ -284,14 +284,14 @@ class Forecasting(ConfigModel, title="Forecasts"):
 
 
 class Monitoring(ConfigModel, title="Monitoring"):
-    """When the errors of past forecasts are looked at, and what follows. Read by the monitor flow alone."""
+    """When past forecasts are compared with the data, and the reaction to drift. Read only by the monitor flow."""
 
     schedule: Schedule | None = None
-    """When the deployment compares its forecasts with what happened."""
+    """When the deployment compares its forecasts with the newest data."""
     retrain: bool = True
     """Start the retraining when the errors leave their envelope; off: only tell."""
     periods_per_false_alarm: int = Field(200, ge=20, le=10_000)
-    """Where nothing changes, at most one alarm in so many forecast periods (a horizon, or a season within it)."""
+    """While nothing changes, at most one alarm in this many forecast periods (a horizon, or a season within it)."""
 
 
 class Scaling(ConfigModel, title="Scaling"):
@@ -300,26 +300,26 @@ class Scaling(ConfigModel, title="Scaling"):
     shards: int | None = Field(None, ge=1, le=10_000)
     """Parts, of whole series, that stages work on side by side. Empty: one."""
     shard_rows: int | None = Field(None, ge=1)
-    """Instead of shards: about so many rows in each."""
+    """Instead of shards: about this many rows in each."""
     runner: Literal["threads", "ray"] = "threads"
-    """What works on the shards: threads of this process, or a Ray cluster (needs the extra ray)."""
+    """The workers of the shards: threads of this process, or a Ray cluster (needs the extra ray)."""
     ray_address: str = "local"
     """ray: local starts a cluster on this machine; auto, host:port or ray://host:10001 joins one that runs."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_one_given(self) -> Self:
         if self.shards is not None and self.shard_rows is not None:
             raise ValueError("scaling has both shards and shard_rows; give one of them")
         return self
 
     @property
     def divides(self) -> bool:
-        """Whether there may be more than one shard."""
+        """Return whether there may be more than one shard."""
         return self.shard_rows is not None or (self.shards or 1) > 1
 
 
 class Advanced(ConfigModel, title="Advanced"):
-    """What few need to touch."""
+    """Settings that few need to change."""
 
     window: WindowSettings = WindowSettings()
     model: ModelSettings = ModelSettings()
@@ -350,24 +350,24 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     covariates: Covariates = Covariates()
     """Columns that may help beside the target."""
     missing: MissingPolicy = "interpolate"
-    """What to do about missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    """The policy for missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
     schedule: Schedule | None = None
     """When the deployment retrains; a run that is started by hand ignores it."""
     forecasting: Forecasting = Forecasting()
     """When the champion forecasts, and where to."""
     monitoring: Monitoring = Monitoring()
-    """When past forecasts are compared with what happened."""
+    """When past forecasts are compared with the newest data."""
     promotion: Promotion = Promotion()
     """When a new model takes the place of the old one."""
     scaling: Scaling = Scaling()
     """How a run uses one machine or several."""
     notify: str | None = Field(None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
-    """A Prefect notification block, as type/name, that is told of failures, rejections, rollbacks and drift."""
+    """A Prefect notification block, as type/name, that receives failures, rejections, rollbacks and drift."""
     advanced: Advanced = Advanced()
-    """What few need to touch."""
+    """Settings that few need to change."""
 
-    def modelling_section(self) -> PipelineConfig:
-        """This config with all at its default that does not shape the model: how it is called, run and watched."""
+    def select_modelling_settings(self) -> PipelineConfig:
+        """Return this config with defaults for all that does not shape the model: name, schedules, monitoring."""
         default = PipelineConfig(name="any")
         beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
         means = {"workers": 1, "memory_mib": None}
@@ -375,14 +375,16 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
         advanced = self.advanced.model_copy(update={"training": training})
         return self.model_copy(update={"advanced": advanced, **{name: getattr(default, name) for name in beside}})
 
-    def data_section(self) -> PipelineConfig:
-        """This config with all that ingest does not use at its default: what counts as a change of its data."""
+    def select_data_settings(self) -> PipelineConfig:
+        """Return this config with defaults for all that ingest does not use, to recognise a change of its data."""
         window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
-        return self.modelling_section().model_copy(update={"context": None, "advanced": Advanced(window=window)})
+        return self.select_modelling_settings().model_copy(
+            update={"context": None, "advanced": Advanced(window=window)}
+        )
 
     @field_validator("frequency", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _convert_to_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) else value
 
 
@@ -402,7 +404,7 @@ class WindowSpec(ConfigModel):
     min_context: int = 2
     """Fewest real values in the context of a training window."""
     train_steps: int | None = None
-    """Train on so many steps before the training cutoff only; None: on all."""
+    """Train only on this many steps before the training cutoff; None: on all."""
 
 
 class ModelSpec(ModelChoices):
@@ -418,7 +420,7 @@ class ModelSpec(ModelChoices):
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Ascending, with the median in the middle: 0.8 and 0.95 give 0.025, 0.1, 0.5, 0.9, 0.975."""
+        """Return the quantiles, ascending around the median: 0.8 and 0.95 give 0.025, 0.1, 0.5, 0.9, 0.975."""
         tails = sorted({round(0.5 - level / 2, 6) for level in self.levels})
         return (*tails, 0.5, *(round(1 - tail, 6) for tail in reversed(tails)))
 
@@ -448,17 +450,17 @@ def load_config(path: Path) -> PipelineConfig:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
-    named = {"name": name_of(path.name), **document}
-    return anchor(PipelineConfig.model_validate(named), path.parent)
+    named = {"name": derive_name(path.name), **document}
+    return anchor_path(PipelineConfig.model_validate(named), path.parent)
 
 
-def name_of(path: str) -> str:
-    """A pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
+def derive_name(path: str) -> str:
+    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
     stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
     return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
 
 
-def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
+def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:
     """Make a relative source path absolute: it is meant relative to `folder`, wherever the flow runs."""
     path = config.source.path
     if path is None or "://" in path or Path(path).is_absolute():
@@ -468,6 +470,6 @@ def anchor(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
 
 def dump_config(config: PipelineConfig) -> str:
-    """The config as YAML that `load_config` reads back, every setting in it that has a value."""
+    """Return the config as YAML that `load_config` reads back, with every setting that has a value."""
     document = config.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -1,6 +1,6 @@
 """Plan and score a backtest: the same forecasts from several earlier cutoffs.
 
-Fold k lies k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
+Fold k is k test spans before the latest data. Training uses all of the past of a fold (expanding), or a span that
 is the same for every fold (rolling); with a refit each fold has a model of its own, without one the oldest fold's
 model forecasts all of them, which shows how fast it ages.
 """
@@ -19,8 +19,8 @@ from lstm_model.evaluation.scores import MODEL
 TrainingSpan = Literal["expanding", "rolling"]
 
 
-def fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSpan) -> WindowSpec:
-    """The window settings of every fold.
+def make_fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSpan) -> WindowSpec:
+    """Return the window settings of every fold.
 
     Args:
         spec: of the pipeline.
@@ -29,32 +29,33 @@ def fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSp
         training: expanding or rolling.
 
     Raises:
-        ValueError: the history is too short for so many folds; the message says how many fit.
+        ValueError: the history is too short for this many folds; the message says how many fit.
     """
     if folds < 1:
         raise ValueError(f"a backtest needs 1 fold at least, received folds={folds}")
-    fit = how_many_fit(spec, length=length, training=training)
+    fit = count_fitting_folds(spec, length=length, training=training)
     if folds > fit:
         most = f"at most {fit} fit; ask for fewer" if fit else "none fits"
+        has, needs = max(0, _count_train_steps(spec, length, folds)), _count_needed_steps(spec, training)
         raise ValueError(
             f"{folds} folds of {spec.test_steps} test steps do not fit into a history of {length}: the oldest would "
-            f"have {max(0, _train_steps(spec, length, folds))} steps to train on and needs {_needed(spec, training)}; "
+            f"have {has} steps to train on and needs {needs}; "
             f"{most}, set a shorter advanced.window.test_steps, or bring a longer history"
         )
-    steps = _train_steps(spec, length, folds) if training == "rolling" else None
+    steps = _count_train_steps(spec, length, folds) if training == "rolling" else None
     return spec.model_copy(update={"train_steps": steps})
 
 
-def how_many_fit(spec: WindowSpec, *, length: int, training: TrainingSpan) -> int:
-    """The most folds whose oldest still has enough to train on."""
+def count_fitting_folds(spec: WindowSpec, *, length: int, training: TrainingSpan) -> int:
+    """Return the most folds of which the oldest still has enough to train on."""
     if not spec.test_steps:
         return 0
-    spare = length - spec.validation_steps - _needed(spec, training)
+    spare = length - spec.validation_steps - _count_needed_steps(spec, training)
     return max(0, spare // spec.test_steps)
 
 
-def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd.DataFrame:
-    """One row a fold, in the order of the tables: cutoff (its first), MASE of each model, and coverage-… of the LSTM.
+def tabulate_folds(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a fold, in the order of the tables: first cutoff, MASE of each model, coverage of the LSTM.
 
     Args:
         tables: the forecast table of each fold.
@@ -71,15 +72,15 @@ def scores_by_fold(tables: Sequence[pd.DataFrame], *, scale: pd.DataFrame) -> pd
     return pd.DataFrame(rows)
 
 
-def same_problem(plan: Plan, other: Plan) -> bool:
-    """Whether errors of the one say what to expect of the other: the same network on windows of the same shape."""
+def is_same_problem(plan: Plan, other: Plan) -> bool:
+    """Return whether both plans have the same network and windows of one shape, so that errors compare."""
     spans = {"test_steps": 0, "validation_steps": 0, "train_steps": None, "evaluation_stride": 1}
     windows = (one.window.model_copy(update=spans) for one in (plan, other))
     return plan.model == other.model and next(windows) == next(windows)
 
 
-def pooled(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The forecasts of all folds in one table, oldest first; without the bounds that not all have."""
+def pool_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the forecasts of all folds in one table, oldest first, without bounds that some lack."""
     bounds = [set(find_bounds(table)) for table in tables]
     others = bounds[0] - bounds[0].intersection(*bounds[1:])
     keep = [name for name in tables[0] if name not in others]
@@ -87,12 +88,12 @@ def pooled(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(plain, ignore_index=True).sort_values("cutoff", kind="stable", ignore_index=True)
 
 
-def _train_steps(spec: WindowSpec, length: int, folds: int) -> int:
-    """Steps before the training cutoff of the oldest of so many folds."""
+def _count_train_steps(spec: WindowSpec, length: int, folds: int) -> int:
+    """Return the steps before the training cutoff of the oldest fold."""
     return length - folds * spec.test_steps - spec.validation_steps
 
 
-def _needed(spec: WindowSpec, training: TrainingSpan) -> int:
-    """Fewest training steps: one whole window, or what a padded one needs where contexts may be padded."""
+def _count_needed_steps(spec: WindowSpec, training: TrainingSpan) -> int:
+    """Return the fewest training steps: one whole window, or a padded one if contexts may be padded."""
     padded = spec.pad_short and training == "expanding"
     return spec.horizon + (spec.min_context if padded else spec.context)

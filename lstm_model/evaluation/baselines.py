@@ -1,6 +1,6 @@
 """Forecast with the naive baselines that a trained network must beat to be worth running.
 
-Every baseline sees what lies before the cutoff: the context, or a whole season where that is longer. NaN in it
+Every baseline sees the values before the cutoff: the context, or a whole season if that is longer. NaN in it
 (padding, or a value that is missing) is skipped; a context without any value gives NaN.
 
 Shapes: B windows, L context, H horizon.
@@ -17,7 +17,7 @@ BASELINES = ("naive", "seasonal_naive", "drift", "window_average")
 
 
 def forecast_baselines(context_BL: NDArray[Any], *, horizon: int, season: int) -> dict[str, NDArray[np.float32]]:
-    """All baselines of `BASELINES`, each (B, H) float32.
+    """Forecast with all baselines of `BASELINES`, each (B, H) float32.
 
     Args:
         context_BL: the last L values before each cutoff, NaN where padded or missing; a season of them at least, or
@@ -33,36 +33,36 @@ def forecast_baselines(context_BL: NDArray[Any], *, horizon: int, season: int) -
     if horizon < 1 or season < 1:
         raise ValueError(f"horizon and season must be at least 1, received horizon={horizon} and season={season}")
     forecasts = (
-        naive(context_BL, horizon=horizon),
-        seasonal_naive(context_BL, horizon=horizon, season=season),
-        drift(context_BL, horizon=horizon),
-        window_average(context_BL, horizon=horizon, season=season),
+        forecast_naive(context_BL, horizon=horizon),
+        forecast_seasonal_naive(context_BL, horizon=horizon, season=season),
+        forecast_drift(context_BL, horizon=horizon),
+        forecast_window_average(context_BL, horizon=horizon, season=season),
     )
     return {name: f.astype(np.float32, copy=False) for name, f in zip(BASELINES, forecasts, strict=True)}
 
 
-def naive(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
-    """The last known value, repeated."""
-    last_B, _ = _last_known(context_BL)
+def forecast_naive(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
+    """Repeat the last known value."""
+    last_B, _ = _find_last_known(context_BL)
     return _repeat(last_B, horizon)
 
 
-def seasonal_naive(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
-    """The value one season before each step, from the latest season in which that phase is known.
+def forecast_seasonal_naive(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
+    """Repeat the value one season before each step, from the latest season in which that phase is known.
 
     A phase that the context does not hold (it is shorter than a season, or padded) falls back to the last known value.
     """
-    last_B, _ = _last_known(context_BL)
+    last_B, _ = _find_last_known(context_BL)
     seasons_BCS = _fold_seasons(context_BL, season)
-    phase_BS, _ = _last_known(seasons_BCS.transpose(0, 2, 1))
+    phase_BS, _ = _find_last_known(seasons_BCS.transpose(0, 2, 1))
     phase_BS = np.where(np.isnan(phase_BS), last_B[:, None], phase_BS)
     return phase_BS[:, np.arange(horizon) % season]
 
 
-def drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
-    """The line through the first and the last known value, continued; one known value gives a flat line."""
-    last_B, last_at_B = _last_known(context_BL)
-    first_B, from_end_B = _last_known(context_BL[:, ::-1])
+def forecast_drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
+    """Continue the line through the first and the last known value; one known value gives a flat line."""
+    last_B, last_at_B = _find_last_known(context_BL)
+    first_B, from_end_B = _find_last_known(context_BL[:, ::-1])
     steps_B = last_at_B - (context_BL.shape[1] - 1 - from_end_B)
     # The slope is taken in float64: the difference of two nearly equal float32 values times the horizon drifts.
     slope_B = (last_B.astype(np.float64) - first_B) / np.maximum(steps_B, 1)
@@ -70,15 +70,15 @@ def drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
     return line_BH
 
 
-def window_average(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
-    """The mean of the last season, or of the whole context when there is no season.
+def forecast_window_average(context_BL: NDArray[Any], *, horizon: int, season: int) -> NDArray[Any]:
+    """Repeat the mean of the last season, or of the whole context when there is no season.
 
     Where the last season holds no known value, the mean of the whole context.
     """
-    whole_B = _mean_known(context_BL)
+    whole_B = _average_known(context_BL)
     if season == 1:
         return _repeat(whole_B, horizon)
-    recent_B = _mean_known(context_BL[:, -season:])
+    recent_B = _average_known(context_BL[:, -season:])
     return _repeat(np.where(np.isnan(recent_B), whole_B, recent_B), horizon)
 
 
@@ -86,14 +86,14 @@ def _repeat(value_B: NDArray[Any], horizon: int) -> NDArray[Any]:
     return np.repeat(value_B[:, None], horizon, axis=1)
 
 
-def _last_known(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Along the last axis: the last value that is not NaN (NaN if none), and where it stands."""
+def _find_last_known(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the last value that is not NaN along the last axis (NaN if none), and its position."""
     known = ~np.isnan(values)
     at = values.shape[-1] - 1 - np.argmax(known[..., ::-1], axis=-1)
     return np.take_along_axis(values, at[..., None], axis=-1)[..., 0], at
 
 
-def _mean_known(values_BL: NDArray[Any]) -> NDArray[Any]:
+def _average_known(values_BL: NDArray[Any]) -> NDArray[Any]:
     known_BL = ~np.isnan(values_BL)
     count_B = known_BL.sum(axis=1)
     total_B = np.where(known_BL, values_BL, 0).sum(axis=1, dtype=np.float64)
@@ -101,7 +101,7 @@ def _mean_known(values_BL: NDArray[Any]) -> NDArray[Any]:
 
 
 def _fold_seasons(context_BL: NDArray[Any], season: int) -> NDArray[Any]:
-    """(B, C, season): the context as C seasons, NaN put before it so that the last one ends at the cutoff."""
+    """Return (B, C, season), the context as C seasons; NaN before it lets the last one end at the cutoff."""
     num_windows, length = context_BL.shape
     padding = np.full((num_windows, -length % season), np.nan, context_BL.dtype)
     return np.concatenate([padding, context_BL], axis=1).reshape(num_windows, -1, season)

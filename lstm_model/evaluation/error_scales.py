@@ -16,14 +16,14 @@ RESOLUTION = 1e-7
 """A scale below this share of a series' mean size is rounding: windows are float32, which cannot show less."""
 
 
-def scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> pd.DataFrame:
-    """In-sample error of seasonal naive for each series: the denominators of MASE and RMSSE.
+def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> pd.DataFrame:
+    """Measure the in-sample error of seasonal naive for each series: the denominators of MASE and RMSSE.
 
     Where it is zero (a constant or perfectly seasonal series) or cannot be had (shorter than a season), the error of
     naive stands in, then the mean size of the values, then 1; `basis` says which. Repaired values do not count.
 
     Args:
-        train: only what the model may learn from: rows sorted by unique_id, ds with a column y (and observed), or
+        train: only data that may be learnt from: rows sorted by unique_id, ds with a column y (and observed), or
             the values of each series by unique_id.
         season: steps in one season; 1 for none.
 
@@ -37,9 +37,9 @@ def scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> 
         raise ValueError(f"season must be at least 1, received {season}")
     codes_N, ids, values_N = _flatten(train)
     candidates = {
-        "seasonal naive": _lagged_error(values_N, codes_N, len(ids), season),
-        "naive": _lagged_error(values_N, codes_N, len(ids), 1),
-        "mean size": _mean_size(values_N, codes_N, len(ids)),
+        "seasonal naive": _measure_lagged_error(values_N, codes_N, len(ids), season),
+        "naive": _measure_lagged_error(values_N, codes_N, len(ids), 1),
+        "mean size": _measure_mean_size(values_N, codes_N, len(ids)),
         "one": np.ones((2, len(ids))),
     }
     floor_K = RESOLUTION * np.nan_to_num(candidates["mean size"][0])
@@ -54,13 +54,13 @@ def scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> 
     )
 
 
-def no_scales() -> pd.DataFrame:
-    """Of no series, as `scales` returns them."""
-    return scales({"": np.ones(1)}, season=1).head(0)
+def make_empty_scales() -> pd.DataFrame:
+    """Return the scales of no series, in the form of `measure_scales`."""
+    return measure_scales({"": np.ones(1)}, season=1).head(0)
 
 
 def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], list[str], NDArray[np.float64]]:
-    """Flat float64 values, NaN where not observed, with the number of the series of each."""
+    """Return flat float64 values, NaN if not observed, with the number of the series of each."""
     if not isinstance(train, pd.DataFrame):
         ids = [str(unique_id) for unique_id in train]
         codes_N = np.repeat(np.arange(len(ids)), [len(values) for values in train.values()])
@@ -76,19 +76,21 @@ def _flatten(train: pd.DataFrame | Mapping[str, NDArray[Any]]) -> tuple[NDArray[
     return codes_N, [str(unique_id) for unique_id in unique], values_N
 
 
-def _lagged_error(values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int, lag: int) -> NDArray[np.float64]:
-    """(2, K): mean absolute and root mean squared difference over `lag` steps of each series, NaN if it has none."""
+def _measure_lagged_error(
+    values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int, lag: int
+) -> NDArray[np.float64]:
+    """Return (2, K) mean absolute and root mean squared differences over `lag` steps, NaN without any."""
     difference = values_N[lag:] - values_N[:-lag]
     valid = (codes_N[lag:] == codes_N[:-lag]) & np.isfinite(difference)
-    return _two_means(difference[valid], codes_N[lag:][valid], num_series)
+    return _average_errors(difference[valid], codes_N[lag:][valid], num_series)
 
 
-def _mean_size(values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int) -> NDArray[np.float64]:
+def _measure_mean_size(values_N: NDArray[Any], codes_N: NDArray[Any], num_series: int) -> NDArray[np.float64]:
     known = np.isfinite(values_N)
-    return _two_means(values_N[known], codes_N[known], num_series)
+    return _average_errors(values_N[known], codes_N[known], num_series)
 
 
-def _two_means(errors: NDArray[Any], codes: NDArray[Any], num_series: int) -> NDArray[np.float64]:
+def _average_errors(errors: NDArray[Any], codes: NDArray[Any], num_series: int) -> NDArray[np.float64]:
     count = np.bincount(codes, minlength=num_series)
     total = np.stack([np.bincount(codes, weights, num_series) for weights in (np.abs(errors), errors**2)])
     mean = np.divide(total, count, out=np.full((2, num_series), np.nan), where=count > 0)

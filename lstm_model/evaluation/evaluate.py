@@ -1,6 +1,6 @@
 """Put forecasts beside the truth: the forecast table, and the scores of the model and of every baseline.
 
-The formulas are those of `utilsforecast.losses`; this module says what they are averaged over. Losses are first
+The formulas are those of `utilsforecast.losses`; this module chooses the points to average over. Losses are first
 averaged in *cells*, one for each (series, step of the horizon) pair, over all windows; per series, per step and total
 are then means of cells. So one pass over millions of rows gives all three views, and they agree.
 
@@ -28,21 +28,21 @@ BATCH_STEPS = 1 << 23
 
 
 class Predictor(Protocol):
-    """What is evaluated: a trained forecaster, or anything that forecasts windows."""
+    """A trained forecaster, or anything else that forecasts windows."""
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Ascending and symmetric around 0.5."""
+        """Return the quantiles, ascending and symmetric around 0.5."""
 
     def predict(self, windows: Windows) -> NDArray[np.float32]:
-        """(W, H, Q) in original units, sorted along Q."""
+        """Forecast (W, H, Q) in original units, sorted along Q."""
 
 
-def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:
-    """Every forecast of every window, long, beside the truth and the baselines from the same contexts.
+def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:
+    """Return every forecast of every window, long, beside the truth and the baselines from the same contexts.
 
     Args:
-        forecaster: what is evaluated.
+        forecaster: the model to evaluate.
         windows: a split that it has not seen.
         season: steps in one season, for the baselines; 1 for none.
 
@@ -60,10 +60,10 @@ def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> p
     columns: dict[str, Any] = {
         "unique_id": _repeat_ids(windows),
         "cutoff": np.repeat(windows.cutoff_W, windows.horizon),
-        "ds": windows.ds_WH().reshape(-1),
+        "ds": windows.compute_ds_WH().reshape(-1),
         "step": np.tile(np.arange(1, windows.horizon + 1, dtype=np.int32), len(windows)),
     }
-    truth_WH, baselines = _truth_and_baselines(windows, season=season)
+    truth_WH, baselines = _gather_truth(windows, season=season)
     columns["y"] = truth_WH.reshape(-1)
     names = index_quantiles(forecaster.quantiles, median=MODEL)
     columns |= {name: forecast_WHQ[..., q].reshape(-1) for name, q in names.items()}
@@ -72,7 +72,7 @@ def forecast_table(forecaster: Predictor, windows: Windows, *, season: int) -> p
 
 
 def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:
-    """Score the model beside every baseline, on the same windows and only where the target was observed.
+    """Score the model beside every baseline, on the same windows and only on observed targets.
 
     Conventions, the competitions' (M3, M4): MASE, RMSSE and sMAPE (in percent, 0 to 200) are computed a series and
     then averaged over series, each weighing the same; for a step of the horizon likewise. MAE, RMSE, pinball, WQL,
@@ -81,8 +81,8 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
     sum of its absolute errors over the sum of |y|.
 
     Args:
-        table: a `forecast_table`.
-        scale: from `scales`, of what lies before the test; a series without any there is left out, with a note.
+        table: a `tabulate_forecasts`.
+        scale: from `measure_scales`, of the rows before the test; a series without any there is left out, with a note.
         levels: intervals to score, as shares (0.8); all that the table holds if not given.
 
     Raises:
@@ -90,11 +90,11 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
     """
     chosen = find_levels(table) if levels is None else tuple(sorted(levels))
     _check_levels(table, chosen)
-    scored, notes = _observed_rows(table, scale)
-    notes += _scale_notes(scored, scale)
+    scored, notes = _select_scored(table, scale)
+    notes += _note_scales(scored, scale)
     cells = (
         one.merge(scale[["unique_id", "mase_scale", "rmsse_scale"]], on="unique_id", how="left")
-        for one in _cell_losses(scored, chosen)
+        for one in _average_losses(scored, chosen)
     )
     num_windows = len(scored[["unique_id", "cutoff"]].drop_duplicates())
     return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes)
@@ -123,24 +123,22 @@ def _repeat_ids(windows: Windows) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(windows.unique_ids, dtype="str"))
 
 
-def _truth_and_baselines(
-    windows: Windows, *, season: int
-) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-    """The observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
+def _gather_truth(windows: Windows, *, season: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """Return the observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
     shape = (len(windows), windows.horizon)
     truth_WH = np.empty(shape, np.float32)
     baselines = {name: np.empty(shape, np.float32) for name in BASELINES}
-    for rows in _batches(windows):
-        batch = windows.batch(torch.arange(rows.start, rows.stop))
+    for rows in _slice_windows(windows):
+        batch = windows.gather_batch(torch.arange(rows.start, rows.stop))
         target_BW, observed_BW = batch.target_BW.cpu().numpy(), batch.observed_BW.cpu().numpy()
-        before_BL = windows.before(torch.arange(rows.start, rows.stop)).cpu().numpy()
+        before_BL = windows.gather_past(torch.arange(rows.start, rows.stop)).cpu().numpy()
         truth_WH[rows] = np.where(observed_BW, target_BW, np.nan)[:, windows.context :]
         for name, values in forecast_baselines(before_BL, horizon=windows.horizon, season=season).items():
             baselines[name][rows] = values
     return truth_WH, baselines
 
 
-def _batches(windows: Windows) -> Iterator[slice]:
+def _slice_windows(windows: Windows) -> Iterator[slice]:
     size = max(1, BATCH_STEPS // (windows.lead + windows.horizon))
     for start in range(0, len(windows), size):
         yield slice(start, min(start + size, len(windows)))
@@ -157,8 +155,8 @@ def _check_levels(table: pd.DataFrame, levels: Sequence[float]) -> None:
             )
 
 
-def _observed_rows(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Rows that can be scored, and what was left out. One set for all models, or their scores would not compare."""
+def _select_scored(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows that can be scored, one set for all models so that scores compare, and notes on the rest."""
     young = ~table["unique_id"].isin(scale["unique_id"])
     observed = table["y"].notna() & ~young
     without_baseline = observed & table[list(BASELINES)].isna().any(axis=1)
@@ -173,22 +171,22 @@ def _observed_rows(table: pd.DataFrame, scale: pd.DataFrame) -> tuple[pd.DataFra
     scored_ids = set(scored["unique_id"].unique())
     new = sorted(set(table.loc[young, "unique_id"]))
     if new:
-        notes.append(f"{len(new)} series begin after the training data, and are not scored: {_named(new)}.")
+        notes.append(f"{len(new)} series begin after the training data, and are not scored: {_list_ids(new)}.")
     lost = sorted({*scale["unique_id"], *table["unique_id"].astype("category").cat.categories} - scored_ids - {*new})
     if lost:
         notes.append(
             f"{len(lost)} of {len(lost) + len(scored_ids)} series have no observed value in the test and are not "
-            f"scored: {_named(lost)}. With advanced.window.align: end each series is tested at its own end."
+            f"scored: {_list_ids(lost)}. With advanced.window.align: end each series is tested at its own end."
         )
     return scored, notes
 
 
-def _named(ids: Sequence[str]) -> str:
+def _list_ids(ids: Sequence[str]) -> str:
     return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
 
 
-def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
-    """Mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, pinball, …"""
+def _average_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
+    """Yield the mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, …"""
     horizon = int(scored["step"].max())
     codes = scored["unique_id"].astype("category").cat
     frame = scored.drop(columns=["unique_id", "cutoff", "ds", "step"]).astype(np.float64)
@@ -201,12 +199,12 @@ def _cell_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.D
         point = {name: getattr(losses, name)(frame, [model], id_col="cell") for name in ("mae", "mse", "smape")}
         columns = {name: loss.set_index("cell")[model] for name, loss in point.items()}
         # Every quantile of a baseline is its one forecast; over mirrored quantiles that is half the absolute error.
-        quantile = _quantile_losses(frame, levels) if model == MODEL else {"pinball": columns["mae"] / 2}
+        quantile = _average_quantile_losses(frame, levels) if model == MODEL else {"pinball": columns["mae"] / 2}
         yield cell.assign(model=model, **columns, **quantile)
 
 
-def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, pd.Series[float]]:
-    """Mean pinball loss, coverage and width of each cell."""
+def _average_quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, pd.Series[float]]:
+    """Return the mean pinball loss, coverage and width of each cell."""
     bounds = [name_bounds(level) for level in levels]
     columns = [*(low for low, _ in reversed(bounds)), MODEL, *(high for _, high in bounds)]
     quantiles = [*((1 - level) / 2 for level in reversed(levels)), 0.5, *((1 + level) / 2 for level in levels)]
@@ -220,13 +218,13 @@ def _quantile_losses(frame: pd.DataFrame, levels: Sequence[float]) -> dict[str, 
     return result
 
 
-def _scale_notes(scored: pd.DataFrame, scale: pd.DataFrame) -> list[str]:
-    """Which scales are not those of seasonal naive."""
+def _note_scales(scored: pd.DataFrame, scale: pd.DataFrame) -> list[str]:
+    """Return notes on the scales that are not those of seasonal naive."""
     if "basis" not in scale:
         return []
     other = scale[(scale["basis"] != "seasonal naive") & scale["unique_id"].isin(scored["unique_id"].unique())]
     return [
         f"{len(group)} series are scaled by {basis} instead of seasonal naive's in-sample error: "
-        f"{_named(list(group['unique_id']))}."
+        f"{_list_ids(list(group['unique_id']))}."
         for basis, group in other.groupby("basis")
     ]

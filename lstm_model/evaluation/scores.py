@@ -23,7 +23,7 @@ SERIES_MEANS = ["smape", "mase", "rmsse"]
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict, by MASE."""
+    """The verdict on the LSTM, by MASE."""
 
     verdict: str
     """One or two plain sentences."""
@@ -35,7 +35,7 @@ class Headline:
     mase: dict[str, float]
     """By model, the baselines included."""
     skill: float | None
-    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None where that baseline has no error at all."""
+    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None if that baseline has no error at all."""
     series_won: int
     """Series on which the LSTM beats seasonal naive."""
     num_series: int
@@ -59,11 +59,11 @@ class Scores:
     levels: tuple[float, ...]
     num_windows: int
     notes: list[str]
-    """What a reader must know: what was left out, which scale stood in for which."""
+    """Remarks for the reader: series and targets that were left out, and scales that replace others."""
 
-    def records(self) -> list[dict[str, Any]]:
-        """`total` as JSON, None where a baseline has no such score."""
-        rows: list[dict[str, Any]] = _without_nan(self.total.to_dict(orient="records"))
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return `total` as JSON, None if a baseline has no such score."""
+        rows: list[dict[str, Any]] = _replace_nan(self.total.to_dict(orient="records"))
         return rows
 
     @property
@@ -83,14 +83,14 @@ class Scores:
             "num_windows": self.num_windows,
             "notes": self.notes,
         }
-        text = json.dumps(_without_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_replace_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
         self.per_series.to_parquet(folder / "per_series.parquet", index=False)
         self.per_step.to_parquet(folder / "per_step.parquet", index=False)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Read what `to_folder` wrote.
+        """Read the files of `to_folder`.
 
         Raises:
             FileNotFoundError: one of its files is not there.
@@ -109,34 +109,39 @@ class Scores:
 
 
 def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
-    """Roll cells up into scores.
+    """Summarise cells as scores.
 
     Args:
         cells: of one model after another, so that those of all need not be in memory together: a row for each
             (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
             mse, smape (share), pinball, coverage-…, width-….
     """
-    parts = [_views(one) for one in cells]
+    parts = [_summarise_model(one) for one in cells]
     total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     return Scores(
-        headline=headline(total, per_series),
-        total=_in_model_order(total, []),
-        per_series=_in_model_order(per_series, ["unique_id"]),
-        per_step=_in_model_order(per_step, ["step"]),
+        headline=write_headline(total, per_series),
+        total=_sort_by_model(total, []),
+        per_series=_sort_by_model(per_series, ["unique_id"]),
+        per_step=_sort_by_model(per_step, ["step"]),
         levels=tuple(levels),
         num_windows=num_windows,
         notes=notes,
     )
 
 
-def headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
-    """The verdict on the LSTM, by MASE."""
+def name_model(model: str) -> str:
+    """Return the name of a model in words: LSTM, seasonal naive."""
+    return "LSTM" if model == MODEL else model.replace("_", " ")
+
+
+def write_headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
+    """Judge the LSTM by MASE."""
     mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
     best = min(BASELINES, key=lambda name: mase[name])
     by_model = per_series.pivot(index="unique_id", columns="model", values="mase")
     won = int((by_model[MODEL] < by_model["seasonal_naive"]).sum())
     return Headline(
-        verdict=_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
+        verdict=_write_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
         beats_seasonal_naive=mase[MODEL] < mase["seasonal_naive"],
         beats_baseline=mase[MODEL] < mase[best],
         best_baseline=best,
@@ -147,8 +152,8 @@ def headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
     )
 
 
-def _verdict(mase: dict[str, float], best: str) -> str:
-    lstm, seasonal, least = (_digits(mase[name]) for name in (MODEL, "seasonal_naive", best))
+def _write_verdict(mase: dict[str, float], best: str) -> str:
+    lstm, seasonal, least = (_format_mase(mase[name]) for name in (MODEL, "seasonal_naive", best))
     if mase[MODEL] > mase["seasonal_naive"]:
         return (
             f"The LSTM loses to seasonal naive: MASE {lstm} against {seasonal}. "
@@ -159,18 +164,18 @@ def _verdict(mase: dict[str, float], best: str) -> str:
     if mase[MODEL] >= mase[best]:
         return (
             f"The LSTM beats seasonal naive (MASE {lstm} against {seasonal}), "
-            f"but not {best.replace('_', ' ')} ({least}), the best baseline."
+            f"but not {name_model(best)} ({least}), the best baseline."
         )
-    name, lower = best.replace("_", " "), f"{1 - mase[MODEL] / mase[best]:.0%}"
+    name, lower = name_model(best), f"{1 - mase[MODEL] / mase[best]:.0%}"
     return f"The LSTM beats every baseline: MASE {lstm} against {least} of {name}, the best one ({lower} less error)."
 
 
-def _digits(value: float) -> str:
+def _format_mase(value: float) -> str:
     return f"{value:.3f}" if value < 100 else f"{value:.4g}"
 
 
-def _pool(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Means over all points of each group: cells weighted by how many points they hold."""
+def _pool_cells(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return means over all points of each group: cells weighted by their number of points."""
     keys = ["unique_id", "step", "model", "mase_scale", "rmsse_scale"]
     means = [str(name) for name in cells if name not in (*keys, "count")]
     weighted = cells[means].mul(cells["count"], axis=0).assign(count=cells["count"])
@@ -183,8 +188,8 @@ def _pool(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return pooled.join(scale).reset_index()
 
 
-def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
-    """From means of losses to scores; for groups that lie within one series."""
+def _compute_scores(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Compute scores from mean losses, for groups within one series."""
     rmse = np.sqrt(pooled["mse"])
     return pooled.assign(
         rmse=rmse,
@@ -195,31 +200,31 @@ def _finish(pooled: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _views(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Total, per series and per step, of one model."""
-    per_series = _finish(_pool(cells, ["unique_id", "model"]))
-    total = _average(cells, ["model"], of_series=per_series)
-    return total, per_series, _average(cells, ["step", "model"], of_series=_finish(cells))
+def _summarise_model(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the scores of one model: in total, by series and by step."""
+    per_series = _compute_scores(_pool_cells(cells, ["unique_id", "model"]))
+    total = _average_series(cells, ["model"], of_series=per_series)
+    return total, per_series, _average_series(cells, ["step", "model"], of_series=_compute_scores(cells))
 
 
-def _average(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
-    """Scores over several series: points pooled, except that those without units are means over series."""
-    result = _finish(_pool(cells, by))
+def _average_series(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFrame) -> pd.DataFrame:
+    """Average scores over series: points are pooled, and scores without units are means over series."""
+    result = _compute_scores(_pool_cells(cells, by))
     means = of_series.groupby(by, sort=False, observed=True)[SERIES_MEANS].mean().reset_index()
     return result.drop(columns=SERIES_MEANS).merge(means, on=by)
 
 
-def _in_model_order(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _sort_by_model(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     intervals = [name for name in scores if str(name).startswith((COVERAGE, "width-"))]
     columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
     rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
     return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
+def _replace_nan(value: Any) -> Any:
+    """Replace NaN by None: JSON has no NaN."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _replace_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [_replace_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -20,12 +20,12 @@ from lstm_model.quality.doctor import examine
 from lstm_model.sources.raw_series import read_source
 from lstm_model.sources.readers import read_files
 
-USED = ("source", "horizon", "season", "missing")
-"""What reading needs of the config in a bundle: other sections may be those of another version."""
+USED_SECTIONS = ("source", "horizon", "season", "missing")
+"""Sections of a bundle's config that reading needs: the others may be those of another version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Forecast a file; returns the exit code: 0 done, 2 the bundle or the series cannot be used."""
+    """Forecast a file; return the exit code: 0 done, 2 the bundle or the series cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m lstm_model.forecast", description="Forecast without Prefect.")
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
@@ -35,42 +35,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            result = forecast(options.bundle, _series_table(options.bundle, options.series, Path(folder)))
+            result = forecast(options.bundle, _prepare_table(options.bundle, options.series, Path(folder)))
     except (ValueError, OSError) as error:
-        _tell(f"error: {error}")
+        _print_note(f"error: {error}")
         return 2
     for note in result.notes:
-        _tell(f"note: {note}")
-    _write(result.table.assign(model_version=version_of_folder(options.bundle)), options.output)
+        _print_note(f"note: {note}")
+    _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
     return 0
 
 
-def version_of_folder(bundle: Path) -> str:
-    """As the registry calls it: of the manifest where it lies in a store, else of the bundle's record."""
+def compute_version(bundle: Path) -> str:
+    """Return the registry's version of a bundle: from its manifest in a store, else from the bundle's record."""
     manifest = bundle / MANIFEST
     return hashlib.sha256((manifest if manifest.is_file() else bundle / RECORD).read_bytes()).hexdigest()[
         :VERSION_DIGITS
     ]
 
 
-def _series_table(bundle: Path, file: Path, folder: Path) -> Path:
-    """The file as a series table: one already, or read and examined like a source."""
+def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
+    """Return the file as a series table: itself if it is one, else read and examined like a source."""
     if file.suffix == ".parquet" and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
         return file
-    config = _config_for(read_model_card(bundle), file)
+    config = _adapt_config(read_model_card(bundle), file)
     raw = read_source(config.source, covariates=config.covariates)
     examined = examine(raw, config)
     for finding in examined.findings:
-        _tell(f"{finding.severity}: {finding.message}")
+        _print_note(f"{finding.severity}: {finding.message}")
     table = folder / "series.parquet"
     examined.table.to_parquet(table, index=False)
     return table
 
 
-def _config_for(card: ModelCard, file: Path) -> PipelineConfig:
-    """The config that the bundle was made with, reading this file; its column names count where the file has them."""
+def _adapt_config(card: ModelCard, file: Path) -> PipelineConfig:
+    """Return the bundle's config for this file; its column names count if the file has them."""
     made_with = card.config or {}
-    config = PipelineConfig.model_validate({name: made_with[name] for name in USED if name in made_with})
+    config = PipelineConfig.model_validate({name: made_with[name] for name in USED_SECTIONS if name in made_with})
     source = Source(kind=SourceKind.files, path=str(file))
     if config.source.kind is not SourceKind.synthetic:
         kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
@@ -82,7 +82,7 @@ def _config_for(card: ModelCard, file: Path) -> PipelineConfig:
     return config.model_copy(update={"source": source, "covariates": covariates, "frequency": frequency})
 
 
-def _write(table: pd.DataFrame, output: Path | None) -> None:
+def _write_table(table: pd.DataFrame, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(table.to_string(index=False) + "\n")
     elif output.suffix == ".csv":
@@ -91,8 +91,8 @@ def _write(table: pd.DataFrame, output: Path | None) -> None:
         table.to_parquet(output, index=False)
 
 
-def _tell(text: str) -> None:
-    """To the error stream, so that a printed table stays one."""
+def _print_note(text: str) -> None:
+    """Print to the error stream, so that a printed table stays whole."""
     sys.stderr.write(text + "\n")
 
 

@@ -2,7 +2,7 @@
 
 A bundle is `model.safetensors` (weights, covariate scaler, conformal offsets) and `bundle.json` (everything else: the
 width of each series' intervals too).
-No pickle: loading a bundle runs no code of its writer. The bytes depend on the forecaster and its card alone.
+No pickle: loading a bundle runs no code of its writer. The bytes depend only on the forecaster and its card.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
     """Read a bundle back onto any device.
 
     Raises:
-        ValueError: a file is missing, truncated or not what was written.
+        ValueError: a file is missing, truncated or changed.
     """
     record = read_record(folder)
     weights = folder / WEIGHTS

@@ -17,7 +17,7 @@ from lstm_model.contracts.settings import ModelSpec
 from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.networks.models import forecast_batch
-from lstm_model.networks.normalise import restored
+from lstm_model.networks.normalise import invert_transform
 from lstm_model.networks.segmented import InputShape, SegmentedLSTM
 from lstm_model.windows.in_memory import Windows
 
@@ -51,11 +51,11 @@ class Forecaster:
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Ascending, the median in the middle; the tutorial's network knows the median alone."""
+        """Return the quantiles, ascending, the median in the middle; the tutorial's network has only the median."""
         return (0.5,) if self.spec.kind == "tutorial" else self.spec.quantiles
 
     def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> Floats:
-        """Quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
+        """Return quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
 
         Args:
             windows: cut with the forecaster's own context and horizon.
@@ -69,37 +69,37 @@ class Forecaster:
         if self.calibration is not None:
             values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
         values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
-        return restored(values, self.spec.transform).numpy()
+        return invert_transform(values, self.spec.transform).numpy()
 
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
     ) -> tuple[Floats, Floats, Floats]:
-        """As `predict`, before calibration: values (W, H, Q) with loc and scale (W, 1) of each window."""
+        """Return quantiles before calibration: values (W, H, Q), loc and scale (W, 1) of each window."""
         self._check(windows)
         at = torch.device(device) if device else next(self.network.parameters()).device
         self.network.to(at).eval()
         values = np.empty((len(windows), self.horizon, len(self.quantiles)), np.float32)
         loc, scale = np.empty((len(windows), 1), np.float32), np.empty((len(windows), 1), np.float32)
         with torch.inference_mode():
-            for part in _slices(len(windows), self.batch_size(batch_size)):
-                batch = windows.batch(torch.arange(part.start, part.stop)).to(at)
+            for part in _slice_windows(len(windows), self.limit_batch_size(batch_size)):
+                batch = windows.gather_batch(torch.arange(part.start, part.stop)).to(at)
                 result = forecast_batch(self.network, batch, spec=self.spec, context=self.context)
                 values[part], loc[part], scale[part] = (a.float().cpu().numpy() for a in result)
         return values, loc, scale
 
-    def batch_size(self, most: int) -> int:
-        """Windows that are forecast at once, `most` at most: fewer where the horizon is written in many segments."""
+    def limit_batch_size(self, most: int) -> int:
+        """Return how many windows to forecast at once: `most`, or fewer if the horizon has many segments."""
         writes = self.network.writes if isinstance(self.network, SegmentedLSTM) else 1
         return max(1, min(most, DECODER_ROWS // writes))
 
     def _check(self, windows: Windows) -> None:
-        received, expected = shape_of(windows, season=self.season), self.shape
+        received, expected = find_input_shape(windows, season=self.season), self.shape
         if received != expected:
             raise ValueError(f"these windows do not fit the forecaster: received {received}, expected {expected}")
 
 
-def shape_of(windows: Windows, *, season: int) -> InputShape:
-    """The input shape that a network for these windows needs."""
+def find_input_shape(windows: Windows, *, season: int) -> InputShape:
+    """Return the input shape that a network for these windows needs."""
     return InputShape(
         context=windows.context,
         horizon=windows.horizon,
@@ -110,6 +110,6 @@ def shape_of(windows: Windows, *, season: int) -> InputShape:
     )
 
 
-def _slices(total: int, size: int) -> Iterator[slice]:
+def _slice_windows(total: int, size: int) -> Iterator[slice]:
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))

@@ -1,4 +1,4 @@
-"""Forecast what comes next from a bundle and a series table.
+"""Forecast the next horizon from a bundle and a series table.
 
 python -m lstm_model.forecast BUNDLE SERIES [--output forecasts.csv]
 
@@ -33,14 +33,14 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.series.series_table import SeriesRows, encode_static, last_observed, read_series
+from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
-from lstm_model.windows.segments import upcoming
+from lstm_model.windows.segments import cut_upcoming
 
 BATCH = 64
-"""Every batch has exactly so many windows; places that no series takes are filled with copies."""
+"""Every batch has exactly this many windows; places that no series takes are filled with copies."""
 SERIES_AT_ONCE = 8192
 """Bounds the memory; fewer would leave more places empty."""
 
@@ -56,13 +56,13 @@ class Forecasts:
 
     @property
     def notes(self) -> list[str]:
-        """The same for a person."""
+        """Return the series that were left out and the reasons, as sentences."""
         return left_out_notes([self.left_out])
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """What a bundle needs to be told of a series table."""
+class _Task:
+    """A bundle, and what it must know about a series table."""
 
     forecaster: Forecaster
     covariates: Covariates
@@ -79,8 +79,8 @@ class _Reader:
 
 
 @dataclass(frozen=True)
-class _Next:
-    """What is read of one series, and its last observed `ds`."""
+class _Upcoming:
+    """The segment to forecast from of one series, and its last observed `ds`."""
 
     segment: Segment
     cutoff: Any
@@ -92,7 +92,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     Args:
         bundle: the folder of a bundle, see `lstm_model.forecast.bundle`.
         table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
-        frame: of the whole panel, where the table is a shard of it.
+        frame: of the whole panel, if the table is a shard of it.
 
     Raises:
         ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
@@ -103,26 +103,26 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     _check_columns(table, covariates)
     known = card.covariates.static_categories
     static = encode_static(table, covariates.static, known=known).rows
-    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
-    reader = _Reader(forecaster, covariates, card.frequency, static, end)
-    if isinstance(reader.end, np.integer) != (reader.frequency == INTEGER):
-        raise DataError(f"the bundle forecasts steps of frequency {reader.frequency!r}; the series end at {reader.end}")
+    end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
+    task = _Task(forecaster, covariates, card.frequency, static, end)
+    if isinstance(task.end, np.integer) != (task.frequency == INTEGER):
+        raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()
     with restored_threads():
         torch.set_num_threads(1)
-        ready = _upcoming(reader, read_series(table, covariates), left_out)
+        ready = _cut_upcoming(task, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
-        found = [_forecast_chunk(reader, chunk, left_out) for chunk in chunks]
+        found = [_forecast_chunk(task, chunk, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
 
 
-def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
-    """The mean of the distribution whose quantile function is linear between the quantiles: (W, H).
+def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return (W, H) the mean of the distribution whose quantile function is linear between the quantiles.
 
-    Beyond the outermost quantiles it is taken as flat, so that a tail nobody forecast moves nothing; a long one makes
-    the true mean lie further out. With the median alone the mean is the median.
+    Beyond the outermost quantiles it is taken as flat, so that tails without a forecast have no effect; a long tail
+    makes the true mean more extreme. Of the median as the only quantile, the mean is the median.
     """
     edges = np.array([0.0, *quantiles, 1.0])
     values = values_WHQ.astype(np.float64)
@@ -134,30 +134,30 @@ def mean_of(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> ND
     return total.astype(np.float32)
 
 
-def _upcoming(reader: _Reader, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Next]:
+def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Upcoming]:
     for one in series:
-        if _has_future(reader, one, left_out):
-            shape = reader.forecaster.shape
-            yield _Next(upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
+        if _has_future(task, one, left_out):
+            shape = task.forecaster.shape
+            yield _Upcoming(cut_upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
 
 
-def _forecast_chunk(reader: _Reader, chunk: list[_Next], left_out: dict[str, list[str]]) -> pd.DataFrame:
-    _check_grid(reader, chunk)
-    windows = Windows.from_segments([one.segment for one in chunk], reader.layout, reader.static, scored=False)
+def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
+    _check_grid(task, chunk)
+    windows = Windows.from_segments([one.segment for one in chunk], task.layout, task.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
     few = sorted({one.segment.unique_id for one in chunk} - set(ids))
     if few:
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
-    values_WHQ = _predict(reader.forecaster, windows, ids)
+    values_WHQ = _predict(task.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
-    return _rows(windows, ids, values_WHQ, reader.forecaster.quantiles)
+    return _make_table(windows, ids, values_WHQ, task.forecaster.quantiles)
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
-    """As `Forecaster.predict`, every series at the place in a batch that its name gives it."""
+    """Predict like `Forecaster.predict`, every series at the place in a batch that its name gives it."""
     if not len(windows):
         return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
-    size = forecaster.batch_size(BATCH)
+    size = forecaster.limit_batch_size(BATCH)
     place_W = np.array([zlib.crc32(unique_id.encode()) % size for unique_id in ids])
     batch_W = pd.Series(place_W).groupby(place_W).cumcount().to_numpy()
     row_W = batch_W * size + place_W
@@ -167,45 +167,45 @@ def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArra
     return values
 
 
-def _rows(
+def _make_table(
     windows: Windows, ids: list[str], values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
 ) -> pd.DataFrame:
     horizon = windows.horizon
     columns: dict[str, Any] = {
         "unique_id": pd.array(ids, dtype="str").repeat(horizon),
         "cutoff": np.repeat(windows.cutoff_W, horizon),
-        "ds": windows.ds_WH().reshape(-1),
+        "ds": windows.compute_ds_WH().reshape(-1),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(windows)),
-        "mean": mean_of(values_WHQ, quantiles).reshape(-1),
+        "mean": compute_mean(values_WHQ, quantiles).reshape(-1),
     }
     names = index_quantiles(quantiles, median="median")
     return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
 
 
-def _has_future(reader: _Reader, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
-    """Whether a series' future covariates are known through the horizon; one that has ended needs no forecast.
+def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
+    """Return whether future covariates are known through the horizon; a series that has ended needs no forecast.
 
     Raises:
         DataError: they are not, and the series goes on.
     """
-    if not reader.covariates.future:
+    if not task.covariates.future:
         return True
-    horizon = reader.layout.horizon
+    horizon = task.layout.horizon
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     given = series.future[cut : cut + horizon]
     unknown = np.pad(np.isnan(given), ((0, horizon - len(given)), (0, 0)), constant_values=True)
     if not unknown.any():
         return True
-    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), reader.frequency)
-    if not len(given) and ahead[-1] <= reader.end:
+    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), task.frequency)
+    if not len(given) and ahead[-1] <= task.end:
         left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
         return False
     step = int(unknown.any(axis=1).argmax())
-    name = reader.covariates.future[int(unknown[step].argmax())]
+    name = task.covariates.future[int(unknown[step].argmax())]
     raise DataError(
-        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_shown(ahead[step])}; a "
-        f"forecast of {horizon} steps after {_shown(series.ds[cut - 1])} needs it through {_shown(ahead[-1])}. Bring "
-        "rows after the last observation, with an empty target"
+        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_show_ds(ahead[step])}; a "
+        f"forecast of {horizon} steps after {_show_ds(series.ds[cut - 1])} needs it through {_show_ds(ahead[-1])}. "
+        "Bring rows after the last observation, with an empty target"
     )
 
 
@@ -220,16 +220,16 @@ def _check_columns(table: Path, covariates: Covariates) -> None:
                 )
 
 
-def _check_grid(reader: _Reader, chunk: list[_Next]) -> None:
-    """What lies between the first and the last row of a context must be steps of the bundle's frequency."""
+def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
+    """Check that the rows of a context are steps of the bundle's frequency."""
     starts = np.array([one.segment.start for one in chunk])
-    steps = np.array([reader.layout.context - 1 - one.segment.padding for one in chunk])
-    for one, expected, count in zip(chunk, advance(starts, steps, reader.frequency), steps, strict=True):
+    steps = np.array([task.layout.context - 1 - one.segment.padding for one in chunk])
+    for one, expected, count in zip(chunk, advance(starts, steps, task.frequency), steps, strict=True):
         if one.cutoff != expected:
             raise DataError(
-                f"the bundle forecasts steps of frequency {reader.frequency!r}; series {one.segment.unique_id!r} has "
-                f"{count:,} other steps from {_shown(one.segment.start)} to {_shown(one.cutoff)}. Use a bundle that "
-                "was trained on such data"
+                f"the bundle forecasts steps of frequency {task.frequency!r}; series {one.segment.unique_id!r} has "
+                f"{count:,} other steps from {_show_ds(one.segment.start)} to {_show_ds(one.cutoff)}. Use a bundle "
+                "that was trained on such data"
             )
 
 
@@ -242,5 +242,5 @@ def _check_finite(values_WHQ: NDArray[np.float32], ids: list[str]) -> None:
         )
 
 
-def _shown(ds: Any) -> str:
+def _show_ds(ds: Any) -> str:
     return str(ds).replace("T", " ").removesuffix(".000000")

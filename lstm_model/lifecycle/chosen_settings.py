@@ -59,7 +59,7 @@ def _choose_or_read(
     from lstm_model.series import infer
 
     source = source_of(series, store)
-    filled, plan, chosen = infer.resolve(config.model_copy(update={"source": source}), facts)
+    filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
     reasons = [*_explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
     store.home.write(pinned, resolved.model_dump_json(indent=1))
@@ -122,4 +122,4 @@ def _explain_source(source: Source, reasons: dict[str, str]) -> list[tuple[str, 
 
 def _digest(config: PipelineConfig) -> str:
     """Hash all that choices depend on: when it runs and what it is called do not matter."""
-    return hashlib.sha256(config.modelling_section().model_dump_json().encode()).hexdigest()[:32]
+    return hashlib.sha256(config.select_modelling_settings().model_dump_json().encode()).hexdigest()[:32]

@@ -16,12 +16,12 @@ from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.settings import PipelineConfig, Plan
-from lstm_model.evaluation.backtest import same_problem
+from lstm_model.evaluation.backtest import is_same_problem
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import LOOK_BACK, DriftCheck, Piece, better_known, first_cutoff, origin_of, watch
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, folders_of, scales_of, series_of
-from lstm_model.series.series_table import first_name, last_observed
+from lstm_model.series.series_table import find_last_observed, read_first_id
 from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 
@@ -52,7 +52,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
     if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Look(Monitored(name=config.name, status="no envelope", finding=text, champion=version))
-    end = max(last_observed(folder / TABLE) for folder in folders_of(series, store))
+    end = max(find_last_observed(folder / TABLE) for folder in folders_of(series, store))
     issued = Ledger(store).cutoffs()
     usual, basis = _choose_envelope(card, store, issued[issued["model_version"] == version], end)
     since, origin = _find_span(usual, version, end, issued)
@@ -117,7 +117,7 @@ def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
         kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
-        same = same_problem(Plan.model_validate(kept.plan), card.read_plan())
+        same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -133,7 +133,7 @@ def _read_pieces(series: Artifact, champion: Artifact, store: Store, *, since: A
     A shard's share of the ledger begins at the name of its first series.
     """
     shards, ledger, scales = store.shards(series), Ledger(store), scales_of(champion, store)
-    names = [first_name(store.path(shard) / TABLE) for shard in shards]
+    names = [read_first_id(store.path(shard) / TABLE) for shard in shards]
     for shard, name, after in zip(shards, ["", *names[1:]], [*names[1:], None], strict=True):
         tables = ledger.read(since=since, ids=(name, after)), scales
         issued, scaled = (table[_is_between(table["unique_id"], name, after)] for table in tables)

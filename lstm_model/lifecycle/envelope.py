@@ -42,8 +42,8 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
     """Measure the realised errors of a test, which `monitor.watch` compares later ones with.
 
     Args:
-        table: an `evaluate.forecast_table`; any number of cutoffs, overlapping or not, of one fold or several.
-        scales: unique_id and mase_scale, see `error_scales.scales`; a series without a scale is left out.
+        table: an `evaluate.tabulate_forecasts`; any number of cutoffs, overlapping or not, of one fold or several.
+        scales: unique_id and mase_scale, see `error_scales.measure_scales`; a series without a scale is left out.
         spec: the resolved window settings of the model.
 
     Raises:

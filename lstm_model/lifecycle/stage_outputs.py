@@ -125,14 +125,14 @@ def verdict_of(scores: Artifact, store: Store) -> ScoreSummary | None:
 
 
 def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:
-    """Every test forecast of scores, see `evaluate.forecast_table`, or what a champion forecasts next."""
+    """Every test forecast of scores, see `evaluate.tabulate_forecasts`, or what a champion forecasts next."""
     import pandas as pd
 
     return pd.read_parquet(store.path(artifact) / FORECASTS, columns=columns)
 
 
 def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
-    """What errors are measured against, see `error_scales.scales`; from scores, or fixed in a bundle."""
+    """What errors are measured against, see `error_scales.measure_scales`; from scores, or fixed in a bundle."""
     import pandas as pd
 
     return pd.read_parquet(store.path(artifact) / SCALES)

@@ -1,4 +1,4 @@
-"""Recompute what the gates of a trained `nn.LSTM` do, step by step, from its weights.
+"""Recompute the gates of a trained `nn.LSTM`, step by step, from its weights.
 
 Shapes: T steps, I input features, D hidden.
 """
@@ -24,15 +24,15 @@ class LayerGates:
     forget_TD: Array
     """How much of the cell is kept."""
     candidate_TD: Array
-    """What would be written."""
+    """The values that would be written."""
     output_TD: Array
     """How much of the cell is shown."""
     cell_TD: Array
     hidden_TD: Array
 
 
-def gate_activations(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tensor] | None = None) -> list[LayerGates]:
-    """Gates of every layer over one window; `state` is (h0, c0), each (layers, D), zero when absent.
+def compute_gates(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tensor] | None = None) -> list[LayerGates]:
+    """Compute the gates of every layer over one window; `state` is (h0, c0), each (layers, D), or zeros.
 
     Raises:
         ValueError: the LSTM is bidirectional or has a projection.
@@ -43,15 +43,15 @@ def gate_activations(lstm: nn.LSTM, input_TI: Tensor, state: tuple[Tensor, Tenso
     with torch.no_grad():
         for layer in range(lstm.num_layers):
             start = (state[0][layer], state[1][layer]) if state else None
-            gates, input_TI = _layer(lstm, layer, input_TI, start)
+            gates, input_TI = _compute_layer(lstm, layer, input_TI, start)
             layers.append(gates)
     return layers
 
 
-def _layer(
+def _compute_layer(
     lstm: nn.LSTM, layer: int, input_TI: Tensor, start: tuple[Tensor, Tensor] | None
 ) -> tuple[LayerGates, Tensor]:
-    """One layer's gates, and its output, which the next layer reads."""
+    """Compute one layer's gates, and its output, which the next layer reads."""
     weights = {name: getattr(lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh")}
     bias = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}") if lstm.bias else 0.0
     h_D, c_D = start or (input_TI.new_zeros(lstm.hidden_size), input_TI.new_zeros(lstm.hidden_size))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.mixture import MixtureForecaster
-from lstm_model.networks.normalise import masked_context
+from lstm_model.networks.normalise import normalise_context
 from lstm_model.networks.segmented import InputShape, NormalisedForecast
 from lstm_model.windows.in_memory import Batch
 
@@ -28,19 +28,19 @@ class LSTMModel(nn.Module):
         self.fc = nn.Linear(hidden_dim, output_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map windows (B, L, input_dim) to outputs (B, output_dim), on whatever device both are."""
+        """Map windows (B, L, input_dim) to outputs (B, output_dim), on the device of both."""
         out_BLD, _ = self.lstm(x)  # without a state, torch starts from zeros
         output: Tensor = self.fc(out_BLD[:, -1, :])
         return output
 
     def forecast(self, batch: Batch, *, context: int, normalisation: str) -> NormalisedForecast:
         """Forecast a `Batch`; every output is one step of the horizon (Q = 1)."""
-        z_BL, _, loc_B1, scale_B1 = masked_context(batch.target_BW[:, :context], normalisation)
+        z_BL, _, loc_B1, scale_B1 = normalise_context(batch.target_BW[:, :context], normalisation)
         return NormalisedForecast(self(z_BL[..., None])[..., None], loc_B1, scale_B1)
 
 
 def build_network(spec: ModelSpec, shape: InputShape, scaler: dict[str, list[list[float]]] | None = None) -> nn.Module:
-    """The untrained network of a spec, from torch's global random state.
+    """Build the untrained network of a spec, from torch's global random state.
 
     Raises:
         ValueError: the tutorial's network was asked to read covariates, which it cannot.
@@ -53,7 +53,7 @@ def build_network(spec: ModelSpec, shape: InputShape, scaler: dict[str, list[lis
 
 
 def forecast_batch(network: nn.Module, batch: Batch, *, spec: ModelSpec, context: int) -> NormalisedForecast:
-    """What any of the networks forecasts for a batch."""
+    """Forecast a batch with any of the networks."""
     if isinstance(network, LSTMModel):
         return network.forecast(batch, context=context, normalisation=spec.normalisation)
     result: NormalisedForecast = network(batch)

@@ -11,44 +11,44 @@ from torch import Tensor
 # A context flatter than this share of its own level is treated as constant: dividing by rounding noise explodes.
 FLAT = 1e-5
 FLAT_LOG = 0.1
-"""Scale of a constant context of logarithms, whose level says only what the unit is: a tenth up or down."""
+"""Scale of a constant context of logarithms, whose level depends on the unit: a tenth up or down."""
 LARGEST_LOG = 85.0
 """The exponential of more does not fit into float32."""
 
 
-def transformed(values: Tensor, transform: str) -> Tensor:
-    """Values as the network takes them. log: natural logarithms, NaN (missing) where there is none."""
+def apply_transform(values: Tensor, transform: str) -> Tensor:
+    """Return values as the network takes them; log gives natural logarithms, NaN (missing) if there is none."""
     if transform == "none":
         return values
     return torch.where(values > 0, values, torch.nan).log()
 
 
-def restored(values: Tensor, transform: str) -> Tensor:
-    """The original units of transformed values."""
+def invert_transform(values: Tensor, transform: str) -> Tensor:
+    """Return transformed values in their original units."""
     return values if transform == "none" else values.clamp(max=LARGEST_LOG).exp()
 
 
-def masked_context(
+def normalise_context(
     context_BL: Tensor, normalisation: str, transform: str = "none"
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalised context with 0 where NaN, the mask (1 where there is a value), loc (B, 1) and scale (B, 1).
+    """Return the context with 0 for NaN, the mask (1 for a value), loc (B, 1) and scale (B, 1).
 
     Args:
         context_BL: the transformed context.
-        normalisation: as `window_scale` takes it.
-        transform: what made it: logarithms have no level of their own.
+        normalisation: as `measure_scale` takes it.
+        transform: the one that was applied: logarithms have no level of their own.
     """
     valid_BL = ~context_BL.isnan()
     filled_BL = torch.where(valid_BL, context_BL, 0.0)
-    loc_B1, scale_B1 = window_scale(filled_BL, valid_BL, normalisation, transform)
+    loc_B1, scale_B1 = measure_scale(filled_BL, valid_BL, normalisation, transform)
     z_BL = torch.where(valid_BL, (filled_BL - loc_B1) / scale_B1, 0.0)
     return z_BL, valid_BL.to(z_BL.dtype), loc_B1, scale_B1
 
 
-def window_scale(
+def measure_scale(
     filled_BL: Tensor, valid_BL: Tensor, normalisation: str, transform: str = "none"
 ) -> tuple[Tensor, Tensor]:
-    """Location and scale of each window: (B, 1) each.
+    """Return the location and scale of each window: (B, 1) each.
 
     mean_std: mean and standard deviation. last: last value and mean absolute step between neighbours, which fits
     short trending series, whose deviation measures mostly the trend. none: 0 and 1.
@@ -61,28 +61,30 @@ def window_scale(
     if normalisation == "mean_std":
         centred_BL = torch.where(valid_BL, filled_BL - mean_B1, 0.0)
         spread_B1 = (centred_BL.square().sum(1, keepdim=True) / count_B1).sqrt()
-        return mean_B1, _safe(spread_B1, mean_B1, transform)
+        return mean_B1, _replace_flat_scale(spread_B1, mean_B1, transform)
     step_BL = torch.where(valid_BL[:, 1:] & valid_BL[:, :-1], filled_BL.diff(dim=1).abs(), 0.0)
     steps_B1 = (valid_BL[:, 1:] & valid_BL[:, :-1]).sum(1, keepdim=True).clamp(min=1)
-    return last_value(filled_BL, valid_BL), _safe(step_BL.sum(1, keepdim=True) / steps_B1, mean_B1, transform)
+    return find_last_value(filled_BL, valid_BL), _replace_flat_scale(
+        step_BL.sum(1, keepdim=True) / steps_B1, mean_B1, transform
+    )
 
 
-def last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
-    """The last value of each window that is there; 0 where none is. (B, 1)"""
+def find_last_value(filled_BL: Tensor, valid_BL: Tensor) -> Tensor:
+    """Return the last value of each window that is present; 0 if none is. (B, 1)"""
     position_L = torch.arange(1, filled_BL.shape[1] + 1, device=filled_BL.device)
     last_B1 = (valid_BL * position_L).amax(1, keepdim=True)
     return torch.where(last_B1 > 0, filled_BL.gather(1, (last_B1 - 1).clamp(min=0)), 0.0)
 
 
 def standardise(values: Tensor, scaler_2C: Tensor) -> Tensor:
-    """Covariates on the training rows' scale; missing ones become 0, the mean."""
+    """Return covariates on the training rows' scale; missing ones become 0, the mean."""
     if values.shape[-1] == 0:
         return values
     return torch.nan_to_num((values - scaler_2C[0]) / scaler_2C[1].clamp(min=1e-8), nan=0.0)
 
 
-def _safe(scale_B1: Tensor, mean_B1: Tensor, transform: str) -> Tensor:
-    """A flat context has no scale of its own: its level serves, and 1 where that is 0 too."""
+def _replace_flat_scale(scale_B1: Tensor, mean_B1: Tensor, transform: str) -> Tensor:
+    """Replace the scale of a flat context by its level, or by 1 if that is 0 too."""
     if transform == "log":
         return torch.where(scale_B1 > FLAT, scale_B1, FLAT_LOG)
     level_B1 = mean_B1.abs()

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Seasonality(NamedTuple):
-    """Additive; all zero where the context is shorter than two seasons or the season is 1."""
+    """An additive season; all zero if the context is shorter than two seasons or the season is 1."""
 
     context_BL: Tensor
     horizon_BH: Tensor
@@ -18,38 +18,38 @@ class Seasonality(NamedTuple):
     """Share of the shape's spread that noise does not explain, 0 to 1."""
 
 
-def seasonality(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Seasonality:
-    """The mean deviation of each phase from a moving average over a whole season, shrunk by what noise explains of it.
+def find_seasonality(z_BL: Tensor, mask_BL: Tensor, *, season: int, horizon: int) -> Seasonality:
+    """Estimate the mean deviation of each phase from a centred moving average, shrunk by its noise.
 
     Shrinkage as in Miller & Williams, "Shrinkage estimators of time series seasonal factors and their effect on
     forecasting accuracy", International Journal of Forecasting 2003, after James & Stein (1961).
     """
     if season < 2 or z_BL.shape[1] < 2 * season:
         return Seasonality(torch.zeros_like(z_BL), z_BL.new_zeros(len(z_BL), horizon), torch.zeros_like(z_BL[:, :1]))
-    deviation_BL, valid_BL = _from_moving_average(z_BL, mask_BL, season)
-    deviation_BCS, valid_BCS = cycles(deviation_BL, season), cycles(valid_BL, season)
+    deviation_BL, valid_BL = _subtract_moving_average(z_BL, mask_BL, season)
+    deviation_BCS, valid_BCS = split_seasons(deviation_BL, season), split_seasons(valid_BL, season)
     count_BS = valid_BCS.sum(1)
     shape_BS = deviation_BCS.sum(1) / count_BS.clamp(min=1)
     shape_BS = shape_BS - shape_BS.mean(1, keepdim=True)
     noise_BCS = (deviation_BCS - shape_BS[:, None]) * valid_BCS
-    share_B1 = _explained(shape_BS, noise_BCS, count_BS.sum(1, keepdim=True))
+    share_B1 = _measure_explained_share(shape_BS, noise_BCS, count_BS.sum(1, keepdim=True))
     shape_BS = shape_BS * share_B1
-    context_BL = repeated(shape_BS.flip(1), z_BL.shape[1]).flip(1) * mask_BL
-    return Seasonality(context_BL, repeated(shape_BS, horizon), share_B1)
+    context_BL = repeat_season(shape_BS.flip(1), z_BL.shape[1]).flip(1) * mask_BL
+    return Seasonality(context_BL, repeat_season(shape_BS, horizon), share_B1)
 
 
-def cycles(values_BL: Tensor, season: int) -> Tensor:
-    """All of the context as seasons, the first one filled up with zeros: (B, C, S)."""
+def split_seasons(values_BL: Tensor, season: int) -> Tensor:
+    """Return all of the context as seasons, the first one filled up with zeros: (B, C, S)."""
     return functional.pad(values_BL, (-values_BL.shape[1] % season, 0)).reshape(len(values_BL), -1, season)
 
 
-def repeated(season_BS: Tensor, steps: int) -> Tensor:
-    """(B, steps) the season again and again."""
+def repeat_season(season_BS: Tensor, steps: int) -> Tensor:
+    """Return (B, steps) repetitions of the season."""
     return season_BS.repeat(1, -(-steps // season_BS.shape[1]))[:, :steps]
 
 
-def _from_moving_average(z_BL: Tensor, mask_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """Deviation from the centred moving average, and where there is one: a whole season of values around it."""
+def _subtract_moving_average(z_BL: Tensor, mask_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
+    """Return deviations from the moving average, and a mask of those with a whole season of values around."""
 
     def average(values_BL: Tensor) -> Tensor:
         pooled_BN = functional.avg_pool1d(values_BL, season, stride=1)
@@ -62,8 +62,8 @@ def _from_moving_average(z_BL: Tensor, mask_BL: Tensor, season: int) -> tuple[Te
     return functional.pad(deviation_BN, (half, half)), functional.pad(valid_BN, (half, half))
 
 
-def _explained(shape_BS: Tensor, noise_BCS: Tensor, count_B1: Tensor) -> Tensor:
-    """1 - (squared error of the shape's phases) / (their variance), 0 where there is no phase to compare with."""
+def _measure_explained_share(shape_BS: Tensor, noise_BCS: Tensor, count_B1: Tensor) -> Tensor:
+    """Return 1 - (squared error of the phases) / (their variance), 0 without a phase to compare with."""
     season = shape_BS.shape[1]
     error_B1 = (
         noise_BCS.square().sum((1, 2))[:, None] / (count_B1 - season).clamp(min=1) * season / count_B1.clamp(min=1)

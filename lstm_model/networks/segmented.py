@@ -1,6 +1,6 @@
 """Define an LSTM that reads segments of the context and writes all segments of the horizon at once.
 
-Shapes: B windows, L context, H horizon, G steps a segment, N segments read, M segments written, D hidden, U facts,
+Shapes: B windows, L context, H horizon, G steps a segment, N segments read, M segments written, D hidden, U features,
 O outputs a step; P, F, S past, future and static covariates.
 """
 
@@ -28,7 +28,7 @@ class NormalisedForecast(NamedTuple):
 
 @dataclass(frozen=True)
 class InputShape:
-    """What a network reads and writes; with a `ModelSpec` it defines every parameter's shape."""
+    """The input and output sizes of a network; with a `ModelSpec` they define every parameter's shape."""
 
     context: int
     horizon: int
@@ -59,7 +59,7 @@ class SegmentedLSTM(nn.Module):
         scaler: dict[str, list[list[float]]] | None = None,
         *,
         outputs: int,
-        facts: int = 0,
+        features: int = 0,
     ) -> None:
         super().__init__()
         self.spec, self.shape = spec, shape
@@ -67,7 +67,7 @@ class SegmentedLSTM(nn.Module):
         self.reads = -(-shape.context // self.segment)
         self.writes = -(-shape.horizon // self.segment)
         self.num_quantiles = len(spec.quantiles)
-        width, static = spec.hidden_dim, shape.static + facts
+        width, static = spec.hidden_dim, shape.static + features
         self.embed = nn.Linear(self.segment * (2 + shape.past + shape.future) + static, width)
         self.lstm = nn.LSTM(
             width,
@@ -81,22 +81,24 @@ class SegmentedLSTM(nn.Module):
         self.embed_known = nn.Linear(known, width) if known else None
         self.dropout = nn.Dropout(spec.dropout)
         self.head = nn.Linear(width, self.segment * outputs)
-        start_at_zero(self.head)
+        fill_with_zeros(self.head)
         _register_scaler(self, scaler or {}, shape)
 
-    def read_and_write(self, z_BL: Tensor, mask_BL: Tensor, batch: Batch, *, facts_BU: Tensor | None = None) -> Tensor:
-        """(B, H, O) what the head makes of a normalised context, its covariates and the facts about each window."""
+    def read_and_write(
+        self, z_BL: Tensor, mask_BL: Tensor, batch: Batch, *, features_BU: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, H, O) the head's outputs for a normalised context, covariates and window features."""
         context = self.shape.context
         future_BWF = standardise(batch.future_BWF, self.future_scaler)
         static_BS = standardise(batch.static_BS, self.static_scaler)
-        if facts_BU is not None:
-            static_BS = torch.cat([static_BS, facts_BU], dim=1)
+        if features_BU is not None:
+            static_BS = torch.cat([static_BS, features_BU], dim=1)
         past_BLP = standardise(batch.past_BLP, self.past_scaler)
         channels_BLC = torch.cat([z_BL[..., None], mask_BL[..., None], past_BLP, future_BWF[:, :context]], dim=-1)
         return self._write(self.read(channels_BLC, static_BS), future_BWF[:, context:], static_BS)
 
     def read(self, channels_BLC: Tensor, static_BS: Tensor) -> Tensor:
-        """The LSTM's input (B, N, D): segments of the context, embedded; a short first one is padded on the left."""
+        """Return the LSTM's input (B, N, D): embedded segments of the context, a short first one padded left."""
         padding = self.reads * self.segment - channels_BLC.shape[1]
         segments_BNX = functional.pad(channels_BLC, (0, 0, padding, 0)).reshape(len(channels_BLC), self.reads, -1)
         static_BNS = static_BS[:, None].expand(-1, self.reads, -1)
@@ -104,26 +106,26 @@ class SegmentedLSTM(nn.Module):
         return embedded_BND
 
     def _write(self, read_BND: Tensor, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
-        """One LSTM step a query from the final state, every query its own row: (B, H, O)."""
+        """Take one LSTM step a query from the final state, every query its own row: (B, H, O)."""
         _, (h_KBD, c_KBD) = self.lstm(read_BND)
         batch, writes = len(read_BND), self.writes
         query_BMD = self.query_MD.expand(batch, -1, -1)
         if self.embed_known is not None:
-            query_BMD = query_BMD + self.embed_known(self._known(known_BHF, static_BS))
+            query_BMD = query_BMD + self.embed_known(self._join_known(known_BHF, static_BS))
         states = [state.repeat_interleave(writes, dim=1) for state in (h_KBD, c_KBD)]
         out, _ = self.lstm(query_BMD.reshape(batch * writes, 1, -1), (states[0], states[1]))
         raw: Tensor = self.head(self.dropout(out))
         return raw.reshape(batch, writes * self.segment, -1)[:, : self.shape.horizon]
 
-    def _known(self, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
-        """What is known of each output segment: its future covariates and the series' static ones."""
+    def _join_known(self, known_BHF: Tensor, static_BS: Tensor) -> Tensor:
+        """Return the known inputs of each output segment: its future covariates and the static ones."""
         padding = self.writes * self.segment - known_BHF.shape[1]
         segments_BMX = functional.pad(known_BHF, (0, 0, 0, padding)).reshape(len(known_BHF), self.writes, -1)
         return torch.cat([segments_BMX, static_BS[:, None].expand(-1, self.writes, -1)], dim=-1)
 
 
-def ordered_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
-    """Median = base + raw median; each further quantile lies a positive distance outside the one before."""
+def order_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
+    """Return median = base + raw median, and each further quantile a positive distance outside the one before."""
     middle = raw_BHQ.shape[-1] // 2
     median_BH1 = base_BH[..., None] + raw_BHQ[..., middle : middle + 1]
     if middle == 0:
@@ -133,15 +135,15 @@ def ordered_quantiles(raw_BHQ: Tensor, base_BH: Tensor) -> Tensor:
     return torch.cat([median_BH1 - below, median_BH1, median_BH1 + above], dim=-1)
 
 
-def start_at_zero(*layers: nn.Linear) -> None:
-    """What a network corrects begins uncorrected."""
+def fill_with_zeros(*layers: nn.Linear) -> None:
+    """Set layers to zero, so that a network's corrections start from none."""
     for layer in layers:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
 
 
 def _register_scaler(network: nn.Module, scaler: dict[str, list[list[float]]], shape: InputShape) -> None:
-    """Covariate means and deviations travel with the weights: (2, count) buffers, identity where none are given."""
+    """Store covariate means and deviations beside the weights: (2, count) buffers, identity if none are given."""
     for role, count in (("past", shape.past), ("future", shape.future), ("static", shape.static)):
         pairs = scaler.get(role) or [[0.0, 1.0]] * count
         if len(pairs) != count:

@@ -12,25 +12,25 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
-from lstm_model.quality.repair import Rows, carry_forward, history, worst
+from lstm_model.quality.repair import Rows, carry_forward, find_history, find_worst
 from lstm_model.timeline.frequency import Grid
 from lstm_model.timeline.time_zones import suspect_clock
 
 Checked = tuple[Rows, list[Finding]]
 
 
-def infinite(rows: Rows) -> Checked:
-    """Infinite values become missing ones."""
+def replace_infinite(rows: Rows) -> Checked:
+    """Replace infinite values by missing ones."""
     findings = []
     columns = dict(rows.covariates)
     for name, values in {"y": rows.y_N, **rows.covariates}.items():
         bad = np.isinf(values)
         if not bad.any():
             continue
-        unique_id, _, total = worst(rows.count(bad), rows.ids)
+        unique_id, _, total = find_worst(rows.count(bad), rows.ids)
         text = (
             f"{number(total, 'infinite value')} of {name!r} treated as missing; first at "
-            f"{rows.place(int(bad.argmax()))}"
+            f"{rows.describe(int(bad.argmax()))}"
         )
         findings.append(Finding(code="infinite", severity="repair", message=text, unique_id=unique_id, count=total))
         columns[name] = np.where(bad, np.nan, values)
@@ -38,11 +38,11 @@ def infinite(rows: Rows) -> Checked:
     return replace(rows, y_N=y, covariates=columns), findings
 
 
-def duplicates(rows: Rows, *, unzoned: bool) -> Checked:
-    """Rows that repeat another are dropped; two values for one timestamp are an error.
+def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
+    """Drop rows that repeat another; refuse two values for one timestamp.
 
     Args:
-        unzoned: timestamps are naive and nobody named their zone, so that a change of clocks is looked for.
+        unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
     differs = np.zeros(len(again), dtype=bool)
@@ -55,7 +55,7 @@ def duplicates(rows: Rows, *, unzoned: bool) -> Checked:
     if differs.any():
         row = int(differs.argmax())
         raise DataError(
-            f"{rows.place(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
+            f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
             "timestamp, expected one row "
             f"({number(int(differs.sum()), 'such pair')} in all). Remove or aggregate the duplicates; where they "
             "are different series, "
@@ -63,18 +63,18 @@ def duplicates(rows: Rows, *, unzoned: bool) -> Checked:
         )
     if not again.any():
         return rows, []
-    unique_id, touched, total = worst(rows.count(np.append(False, again)), rows.ids)
+    unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = f"{number(total, 'duplicate row')} dropped in {number(touched, 'series', 'series')}; worst: {unique_id!r}"
     kept = rows.take(np.append(True, ~again))
     return kept, [Finding(code="duplicates", severity="repair", message=text, unique_id=unique_id, count=total)]
 
 
 def _check_clock(rows: Rows, differs: np.ndarray) -> None:
-    """Local times without a zone show themselves where clocks change."""
+    """Refuse local times without a zone, which can be recognised at the changes of clocks."""
     zone = suspect_clock(rows.ds_N, rows.ds_N[:-1][differs])
     if zone is None:
         return
-    example = f", such as {rows.place(int(differs.argmax()))}" if differs.any() else ""
+    example = f", such as {rows.describe(int(differs.argmax()))}" if differs.any() else ""
     raise DataError(
         f"hours are repeated or missing exactly where clocks change in {zone}{example}: these are local times, and "
         "days of 23 and 25 "
@@ -84,15 +84,15 @@ def _check_clock(rows: Rows, differs: np.ndarray) -> None:
 
 
 def trim(rows: Rows, future: Sequence[str]) -> Checked:
-    """Rows before the first and after the last known target go; later rows with future covariates stay."""
-    inside_N, _, last_K = history(rows)
+    """Drop rows before the first and after the last known target, except later rows with future covariates."""
+    inside_N, _, last_K = find_history(rows)
     keep_N = inside_N.copy()
     if future:
         given = np.logical_or.reduce([~np.isnan(rows.covariates[name]) for name in future])
         keep_N |= given & (np.arange(len(keep_N)) > last_K[rows.series_N]) & (last_K[rows.series_N] >= 0)
     if keep_N.all():
         return rows, []
-    unique_id, touched, total = worst(rows.count(~keep_N), rows.ids)
+    unique_id, touched, total = find_worst(rows.count(~keep_N), rows.ids)
     text = (
         f"{number(total, 'row')} without a value before the first or after the last observation left out, in "
         f"{number(touched, 'series', 'series')}; most: {unique_id!r}"
@@ -100,8 +100,8 @@ def trim(rows: Rows, future: Sequence[str]) -> Checked:
     return rows.take(keep_N), [Finding(code="trimmed", severity="info", message=text, unique_id=unique_id, count=total)]
 
 
-def too_short(rows: Rows, horizon: int | None) -> Checked:
-    """Series below horizon + 2 observations are excluded; an error when none remains."""
+def drop_short(rows: Rows, horizon: int | None) -> Checked:
+    """Drop series with fewer than horizon + 2 observations; refuse the data when none remains."""
     limit = (horizon or 1) + 2
     observed_K = rows.count(~np.isnan(rows.y_N))
     keep_K = observed_K >= limit
@@ -131,8 +131,8 @@ def too_short(rows: Rows, horizon: int | None) -> Checked:
     return rows.select(keep_K), [finding]
 
 
-def on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, list[Finding]]:
-    """The grid of the frequency and the step of each row on it; a row between steps is an error."""
+def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, list[Finding]]:
+    """Return the grid of the frequency and the step of each row on it; refuse a row between steps."""
     grid = Grid.fit(frequency, rows.ds_N, rows.first_K)
     step_N, off_N = grid.steps(rows.series_N, rows.ds_N)
     twice = np.append(False, (np.diff(rows.series_N) == 0) & (np.diff(step_N) == 0)) & ~off_N
@@ -142,58 +142,58 @@ def on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, li
     if not moved.any():
         return grid, step_N, []
     row = int(moved.argmax())
-    unique_id, _, total = worst(rows.count(moved), rows.ids)
+    unique_id, _, total = find_worst(rows.count(moved), rows.ids)
     text = (
         f"{number(total, 'timestamp')} moved to the {grid.inside} of their period (frequency {frequency}); first: "
-        f"{rows.place(row)}"
+        f"{rows.describe(row)}"
     )
     return grid, step_N, [Finding(code="moved", severity="info", message=text, unique_id=unique_id, count=total)]
 
 
 def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.ndarray, hint: str) -> None:
     bad = off_N | twice
-    unique_id, touched, total = worst(rows.count(bad), rows.ids)
+    unique_id, touched, total = find_worst(rows.count(bad), rows.ids)
     row = int((bad & (rows.ids[rows.series_N] == unique_id)).argmax())
-    before = f" after {rows.timestamp(row - 1)}" if row and rows.series_N[row - 1] == rows.series_N[row] else ""
+    before = f" after {rows.show_timestamp(row - 1)}" if row and rows.series_N[row - 1] == rows.series_N[row] else ""
     raise DataError(
         f"irregular timestamps in {number(touched, 'series', 'series')} ({number(total, 'row')}): series "
         f"{unique_id!r} has "
-        f"{rows.timestamp(row)}{before}, expected steps of {frequency}{hint}. Round or aggregate the rows to "
+        f"{rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}. Round or aggregate the rows to "
         "regular steps, or set frequency"
     )
 
 
-def missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndarray:
-    """Missing steps of each series between its first and last observation, K.
+def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndarray:
+    """Return the missing steps of each series between its first and last observation, K.
 
     Raises:
         DataError: more than `limit` of a series is missing.
     """
-    missing_K, length_K = missing_steps(rows, step_N)
+    missing_K, length_K = count_missing_steps(rows, step_N)
     share_K = missing_K / length_K
     if share_K.max() > limit:
         index = int(share_K.argmax())
-        _, first_K, last_K = history(rows)
+        _, first_K, last_K = find_history(rows)
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
             f"({share_K[index]:.0%}) from "
-            f"{rows.timestamp(int(first_K[index]))} to {rows.timestamp(int(last_K[index]))} are missing, more than "
-            f"advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series). Check "
-            "the frequency "
+            f"{rows.show_timestamp(int(first_K[index]))} to {rows.show_timestamp(int(last_K[index]))} are missing, "
+            f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series). "
+            "Check the frequency "
             "and the timestamps, raise the limit, or set missing to drop_series"
         )
     return missing_K
 
 
-def missing_steps(rows: Rows, step_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Missing steps and all steps of each series' history, K each."""
-    _, first_K, last_K = history(rows)
+def count_missing_steps(rows: Rows, step_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the missing steps and all steps of each series' history, K each."""
+    _, first_K, last_K = find_history(rows)
     length_K = step_N[last_K] - step_N[first_K] + 1
     return length_K - rows.count(~np.isnan(rows.y_N)), length_K
 
 
-def constant(rows: Rows) -> list[Finding]:
-    """A warning for series that never change: nothing can be learnt from them, and scaled errors are undefined."""
+def find_constant(rows: Rows) -> list[Finding]:
+    """Warn of series that never change: they teach nothing, and their scaled errors are undefined."""
     first_K = rows.first_K
     flat_K = np.fmax.reduceat(rows.y_N, first_K) == np.fmin.reduceat(rows.y_N, first_K)
     if not flat_K.any():
@@ -210,8 +210,8 @@ def constant(rows: Rows) -> list[Finding]:
     ]
 
 
-def past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:
-    """Missing values inside the history take the last one known: a line to the next would tell of the future."""
+def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:
+    """Fill gaps of the history with the last known value: a line to the next would reveal the future."""
     columns, findings = dict(rows.covariates), []
     for name in names:
         gaps = np.isnan(columns[name]) & history_N
@@ -221,12 +221,12 @@ def past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> 
         void = np.isnan(columns[name]) & history_N
         if void.any():
             raise DataError(
-                f"past covariate {name!r} has no value yet at {rows.place(int(void.argmax()))} "
+                f"past covariate {name!r} has no value yet at {rows.describe(int(void.argmax()))} "
                 f"({number(int(void.sum()), 'such step')} in all), "
                 "and later ones would tell of the future. Give a value from the first observation on, or leave "
                 "the column out"
             )
-        unique_id, touched, total = worst(rows.count(gaps), rows.ids)
+        unique_id, touched, total = find_worst(rows.count(gaps), rows.ids)
         text = (
             f"{number(total, 'missing value')} of the past covariate {name!r} filled with the last one known, in "
             f"{number(touched, 'series', 'series')}; most: {unique_id!r}"
@@ -237,22 +237,22 @@ def past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> 
     return replace(rows, covariates=columns), findings
 
 
-def future_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> None:
-    """A future covariate must be known at every step, or it would not be known ahead either."""
+def check_future_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> None:
+    """Refuse a future covariate with a gap: it would not be known ahead either."""
     for name in names:
         gaps = np.isnan(rows.covariates[name])
         if gaps.any():
             row = int(gaps.argmax())
             part = "the history" if history_N[row] else "the steps after the last observation"
             raise DataError(
-                f"future covariate {name!r} is missing in {part}: {rows.place(row)} "
+                f"future covariate {name!r} is missing in {part}: {rows.describe(row)} "
                 f"({number(int(gaps.sum()), 'value')} in all). Give it for every "
                 "step, with an empty y where the target is missing, or declare it in covariates.past"
             )
 
 
-def static_values(table: pd.DataFrame, rows: Rows, order: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """One value a series of each static covariate, indexed by series.
+def collect_static(table: pd.DataFrame, rows: Rows, order: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return one value a series of each static covariate, indexed by series.
 
     Raises:
         DataError: two values, or none, in one series.
@@ -275,7 +275,7 @@ def static_values(table: pd.DataFrame, rows: Rows, order: np.ndarray, names: Seq
         if other.any():
             row = int(other.argmax())
             raise DataError(
-                f"static covariate {name!r} changes within {rows.place(row)}: received {values[codes[row]]!r} after "
+                f"static covariate {name!r} changes within {rows.describe(row)}: received {values[codes[row]]!r} after "
                 f"{values[own_K[rows.series_N[row]]]!r}, expected one value a series. Declare it in "
                 "covariates.past or covariates.future"
             )

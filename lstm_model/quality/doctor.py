@@ -10,19 +10,27 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
-from lstm_model.quality.repair import Rows, history, interpolate, regular, seasonal, to_rows, worst
+from lstm_model.quality.repair import (
+    Rows,
+    expand_to_grid,
+    fill_from_seasons,
+    find_history,
+    find_worst,
+    interpolate,
+    sort_rows,
+)
 from lstm_model.sources.raw_series import RawSeries
 from lstm_model.timeline.frequency import infer_frequency, parse_frequency
 from lstm_model.timeline.time_axis import INTEGER, default_season
 from lstm_model.timeline.time_zones import to_regular_clock
 from lstm_model.timeline.timestamps import same_time_of_day
 
-__all__ = ["DataError", "Examined", "Finding", "examine"]
+__all__ = ["DataError", "Examination", "Finding", "examine"]
 
 
 @dataclass(frozen=True)
-class Examined:
-    """The series table and what was found on the way to it."""
+class Examination:
+    """The series table, and all findings about the data."""
 
     table: pd.DataFrame
     """`unique_id` (str), `ds` (datetime64[us] naive, or int64), `y` (float64, NaN in future rows), `observed`,
@@ -34,7 +42,7 @@ class Examined:
     reasons: dict[str, str]
 
 
-def examine(raw: RawSeries, config: PipelineConfig) -> Examined:
+def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     """Check a raw table and put it on a regular grid, missing values filled by `config.missing`.
 
     Raises:
@@ -44,42 +52,42 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examined:
         raise DataError("the source has no rows; expected at least horizon + 2 observations of one series")
     covariates = config.covariates
     table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
-    rows, order = to_rows(table, [*covariates.past, *covariates.future])
-    static = checks.static_values(table, rows, order, covariates.static)
+    rows, order = sort_rows(table, [*covariates.past, *covariates.future])
+    static = checks.collect_static(table, rows, order, covariates.static)
 
-    rows, infinite = checks.infinite(rows)
-    rows, duplicates = checks.duplicates(rows, unzoned=_unzoned(raw))
+    rows, infinite = checks.replace_infinite(rows)
+    rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
-    rows, short = checks.too_short(rows, config.horizon)
-    frequency, why = _frequency(rows, config)
-    rows, observed_N, filled = _regular(rows, frequency, config, _hint(raw))
+    rows, short = checks.drop_short(rows, config.horizon)
+    frequency, why = _choose_frequency(rows, config)
+    rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw))
 
-    history_N, _, _ = history(rows)
-    checks.future_covariates(rows, covariates.future, history_N)
-    rows, past = checks.past_covariates(rows, covariates.past, history_N)
-    findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.constant(rows), *past]
-    return Examined(
-        table=_table(rows, observed_N, static.loc[rows.ids]),
+    history_N, _, _ = find_history(rows)
+    checks.check_future_covariates(rows, covariates.future, history_N)
+    rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
+    findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    return Examination(
+        table=_build_table(rows, observed_N, static.loc[rows.ids]),
         frequency=frequency,
         findings=tuple(findings),
-        counts=_counts(rows, observed_N, history_N),
+        counts=_count_rows(rows, observed_N, history_N),
         reasons={"frequency": why, "clock": clock},
     )
 
 
-def _unzoned(raw: RawSeries) -> bool:
+def _lacks_zone(raw: RawSeries) -> bool:
     ds = raw.table["ds"]
     if raw.source.timezone is not None or ds.dtype.kind == "i" or isinstance(ds.dtype, pd.DatetimeTZDtype):
         return False
     return raw.source.kind != "synthetic" and not same_time_of_day(ds)
 
 
-def _hint(raw: RawSeries) -> str:
+def _suggest_zone(raw: RawSeries) -> str:
     zoned = isinstance(raw.table["ds"].dtype, pd.DatetimeTZDtype) and raw.source.timezone is None
     return " in UTC (if they are regular on a local clock, set source.timezone)" if zoned else ""
 
 
-def _frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
+def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
     if config.frequency is None:
         return infer_frequency(rows.series_N, rows.ds_N, integer=rows.integer)
     if rows.integer != (config.frequency == INTEGER):
@@ -93,13 +101,15 @@ def _frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
     return config.frequency, "set"
 
 
-def _regular(rows: Rows, frequency: str, config: PipelineConfig, hint: str) -> tuple[Rows, np.ndarray, list[Finding]]:
-    """All steps of every series with the missing targets filled, which rows were observed, and findings."""
-    grid, step_N, findings = checks.on_grid(rows, frequency, hint)
-    missing_K, _ = checks.missing_steps(rows, step_N)
+def _make_regular(
+    rows: Rows, frequency: str, config: PipelineConfig, hint: str
+) -> tuple[Rows, np.ndarray, list[Finding]]:
+    """Return all steps of every series with missing targets filled, a mask of observed rows, and findings."""
+    grid, step_N, findings = checks.place_on_grid(rows, frequency, hint)
+    missing_K, _ = checks.count_missing_steps(rows, step_N)
     if not missing_K.any():
-        return (full := regular(rows, step_N, grid)), ~np.isnan(full.y_N), findings
-    unique_id, touched, total = worst(missing_K, rows.ids)
+        return (full := expand_to_grid(rows, step_N, grid)), ~np.isnan(full.y_N), findings
+    unique_id, touched, total = find_worst(missing_K, rows.ids)
     steps = number(total, "business day" if frequency == "B" else "step")
     what = (
         f"{steps} without a value{' (such as holidays)' if frequency == 'B' else ''} in "
@@ -108,7 +118,7 @@ def _regular(rows: Rows, frequency: str, config: PipelineConfig, hint: str) -> t
     )
     if config.missing == "error":
         raise DataError(
-            f"{what}; first at {_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
+            f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
             "seasonal or drop_series"
         )
     if config.missing == "drop_series":
@@ -123,44 +133,44 @@ def _regular(rows: Rows, frequency: str, config: PipelineConfig, hint: str) -> t
         text = f"{number(touched, 'series', 'series')} dropped: {what}"
         findings.append(Finding(code="dropped", severity="warning", message=text, unique_id=unique_id, count=touched))
         grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
-        full = regular(rows.select(complete_K), step_N[keep_N], grid)
+        full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid)
         return full, ~np.isnan(full.y_N), findings
-    checks.missing_share(rows, step_N, config.advanced.window.max_missing_share)
-    full = regular(rows, step_N, grid)
+    checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    full = expand_to_grid(rows, step_N, grid)
     observed_N = ~np.isnan(full.y_N)
-    full, how = _fill(full, config.missing, config.season or default_season(frequency))
+    full, how = _fill_missing(full, config.missing, config.season or default_season(frequency))
     text = f"{what}; filled {how}, and never scored as truth"
     findings.append(Finding(code="missing", severity="repair", message=text, unique_id=unique_id, count=total))
     return full, observed_N, findings
 
 
-def _fill(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
-    history_N, _, _ = history(rows)
+def _fill_missing(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
+    history_N, _, _ = find_history(rows)
     missing = np.flatnonzero(history_N & np.isnan(rows.y_N))
     if policy == "interpolate":
         return replace(rows, y_N=interpolate(rows.y_N, missing)), "by interpolation"
-    values, unfilled = seasonal(rows.y_N, missing, rows.series_N, season)
+    values, unfilled = fill_from_seasons(rows.y_N, missing, rows.series_N, season)
     rest = f"; {len(unfilled):,} without an earlier season by interpolation" if len(unfilled) else ""
     line = interpolate(rows.y_N, unfilled)
     values[unfilled] = line[unfilled]
     return replace(rows, y_N=values), f"with the value {season} steps before{rest}"
 
 
-def _first_gap(rows: Rows, step_N: np.ndarray) -> str:
-    inside_N, _, _ = history(rows)
+def _find_first_gap(rows: Rows, step_N: np.ndarray) -> str:
+    inside_N, _, _ = find_history(rows)
     empty = inside_N & np.isnan(rows.y_N)
     jump = np.append((np.diff(rows.series_N) == 0) & (np.diff(step_N) > 1), False) & inside_N
     row = int((empty | jump).argmax())
-    return rows.place(row) if empty[row] else f"the step after {rows.place(row)}"
+    return rows.describe(row) if empty[row] else f"the step after {rows.describe(row)}"
 
 
-def _counts(rows: Rows, observed_N: np.ndarray, history_N: np.ndarray) -> pd.DataFrame:
+def _count_rows(rows: Rows, observed_N: np.ndarray, history_N: np.ndarray) -> pd.DataFrame:
     masks = {"observed": observed_N, "repaired": history_N & ~observed_N, "future": ~history_N}
     counts = {name: rows.count(mask) for name, mask in masks.items()}
     return pd.DataFrame({"unique_id": pd.array(rows.ids, dtype="str"), **counts})
 
 
-def _table(rows: Rows, observed_N: np.ndarray, static: pd.DataFrame) -> pd.DataFrame:
+def _build_table(rows: Rows, observed_N: np.ndarray, static: pd.DataFrame) -> pd.DataFrame:
     ids = pd.array(rows.ids, dtype="str")
     ds = rows.ds_N if rows.integer else rows.ds_N.astype("datetime64[us]")
     table = pd.DataFrame({"unique_id": ids.take(rows.series_N), "ds": ds, "y": rows.y_N, "observed": observed_N})

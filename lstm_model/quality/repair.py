@@ -36,36 +36,36 @@ class Rows:
 
     @property
     def first_K(self) -> np.ndarray:
-        """The first row of each series."""
+        """Return the first row of each series."""
         return np.searchsorted(self.series_N, np.arange(self.num_series))
 
-    def place(self, row: int) -> str:
-        """Series and timestamp of a row, for a message."""
-        return f"series {self.ids[self.series_N[row]]!r}, {self.timestamp(row)}"
+    def describe(self, row: int) -> str:
+        """Return the series and timestamp of a row, for a message."""
+        return f"series {self.ids[self.series_N[row]]!r}, {self.show_timestamp(row)}"
 
-    def timestamp(self, row: int) -> str:
-        """The timestamp of a row, for a message."""
+    def show_timestamp(self, row: int) -> str:
+        """Return the timestamp of a row, for a message."""
         return f"step {self.ds_N[row]}" if self.integer else str(pd.Timestamp(self.ds_N[row], unit="us"))
 
     def count(self, mask_N: np.ndarray) -> np.ndarray:
-        """Marked rows of each series, K."""
+        """Return the number of marked rows of each series, K."""
         return np.bincount(self.series_N[mask_N], minlength=self.num_series)
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Some rows, by mask or in another order; the series stay, even when empty."""
+        """Return some rows, by mask or in another order; the series stay, even when empty."""
         columns = {name: values[rows] for name, values in self.covariates.items()}
         return replace(self, series_N=self.series_N[rows], ds_N=self.ds_N[rows], y_N=self.y_N[rows], covariates=columns)
 
     def select(self, keep_K: np.ndarray) -> Rows:
-        """Some series, numbered anew."""
+        """Return the rows of some series, whose numbers then count from 0 again."""
         if keep_K.all():
             return self
         kept = self.take(keep_K[self.series_N])
         return replace(kept, ids=self.ids[keep_K], series_N=(np.cumsum(keep_K) - 1)[kept.series_N])
 
 
-def to_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.ndarray]:
-    """Sorted rows of a raw table with naive `ds`, and the number of the table's row that each one was."""
+def sort_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.ndarray]:
+    """Return a raw table with naive `ds` as sorted rows, and the table's row that each one was."""
     series_N, ids = pd.factorize(table["unique_id"], sort=True)
     ds = table["ds"].to_numpy()
     ds_N = ds if ds.dtype.kind == "i" else ds.astype("datetime64[us]").astype(np.int64)
@@ -79,8 +79,8 @@ def to_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.nd
     return rows.take(order), order
 
 
-def history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows from the first to the last known target of their series, as a mask N, and those two rows, K each.
+def find_history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a mask N of the rows from each series' first to its last known target, and these two rows, K each.
 
     A series without any known target has first > last.
     """
@@ -94,8 +94,8 @@ def history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (place >= first_K[rows.series_N]) & (place <= last_K[rows.series_N]), first_K, last_K
 
 
-def regular(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
-    """One row for every step from each series' first row to its last; new rows are NaN throughout."""
+def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
+    """Return one row for every step from each series' first row to its last; new rows are NaN throughout."""
     first_K = rows.first_K
     last_K = np.append(first_K[1:], len(step_N)) - 1
     length_K = step_N[last_K] - step_N[first_K] + 1
@@ -131,7 +131,7 @@ def carry_forward(values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarra
     """Fill `missing` rows with the last known value before them in their series.
 
     Returns:
-        A copy; NaN stays where nothing is known before.
+        A copy; NaN stays if nothing is known before.
     """
     known = np.flatnonzero(~np.isnan(values_N))
     filled = values_N.copy()
@@ -144,7 +144,7 @@ def carry_forward(values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarra
     return filled
 
 
-def seasonal(
+def fill_from_seasons(
     values_N: np.ndarray, missing: np.ndarray, series_N: np.ndarray, season: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill `missing` rows with the known value a whole number of seasons before, the nearest first.
@@ -166,6 +166,6 @@ def seasonal(
     return filled, np.sort(np.concatenate(unfilled)) if unfilled else left
 
 
-def worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
-    """The series with the largest count, how many series have one, and the total of the counts."""
+def find_worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:
+    """Return the series with the largest count, how many series have one, and the total of the counts."""
     return str(ids[int(counts_K.argmax())]), int((counts_K > 0).sum()), int(counts_K.sum())

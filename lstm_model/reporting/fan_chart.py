@@ -15,48 +15,48 @@ from lstm_model.reporting.figures import (
     FEW_STEPS,
     INK,
     draw_intervals,
-    grid_of_axes,
-    legend_above,
-    name_axes,
+    draw_legend,
+    format_time_axis,
+    label_axes,
+    make_axes,
     shorten,
-    time_axis,
 )
 
-SHOWN = 3
+SERIES_SHOWN = 3
 
 
-def largest(forecasts: pa.Table) -> list[str]:
-    """The series that a plot shows, since those are what people know by heart."""
+def pick_largest(forecasts: pa.Table) -> list[str]:
+    """Return the largest series, which are shown because people know them best."""
     size = pa.table({"unique_id": forecasts["unique_id"], "median": pc.abs(forecasts["median"])})
     means = size.group_by("unique_id", use_threads=False).aggregate([("median", "mean")])
-    names: list[str] = means.sort_by([("median_mean", "descending")])["unique_id"][:SHOWN].to_pylist()
+    names: list[str] = means.sort_by([("median_mean", "descending")])["unique_id"][:SERIES_SHOWN].to_pylist()
     return names
 
 
 def plot_upcoming(table: pd.DataFrame, history: pd.DataFrame, *, target: str = "y") -> Figure:
-    """The next horizon of the largest series.
+    """Plot the next horizon of the largest series.
 
     Args:
         table: forecasts, see `lstm_model.forecast.predict`; one cutoff a series.
         history: the series table: unique_id, ds, y.
-        target: what y is called on the axis.
+        target: the name of y on the axis.
     """
-    chosen = largest(pa.Table.from_pandas(table, columns=["unique_id", "median"]))
-    figure, axes = grid_of_axes(len(chosen), height=0.7 + 2.1 * len(chosen))
+    chosen = pick_largest(pa.Table.from_pandas(table, columns=["unique_id", "median"]))
+    figure, axes = make_axes(len(chosen), height=0.7 + 2.1 * len(chosen))
     label = ""
     for one, unique_id in zip(axes[:, 0], chosen, strict=True):
         ahead = table[table["unique_id"] == unique_id]
         rows = (history["unique_id"] == unique_id) & (history["ds"] <= ahead["cutoff"].iloc[0])
         past = history[rows].tail(max(24, 3 * len(ahead)))
-        _draw(one, ahead, past)
-        label = time_axis(one.xaxis, ahead["ds"].to_numpy())
-        name_axes(one, x="", y=shorten(target, 20), title=shorten(str(unique_id)))
+        _draw_fan(one, ahead, past)
+        label = format_time_axis(one.xaxis, ahead["ds"].to_numpy())
+        label_axes(one, x="", y=shorten(target, 20), title=shorten(str(unique_id)))
     axes[-1, 0].set_xlabel(label, fontsize=9, color="#666666")
-    legend_above(figure, *axes[:, 0])
+    draw_legend(figure, *axes[:, 0])
     return figure
 
 
-def _draw(axes: Axes, ahead: pd.DataFrame, past: pd.DataFrame) -> None:
+def _draw_fan(axes: Axes, ahead: pd.DataFrame, past: pd.DataFrame) -> None:
     ds, marker = ahead["ds"].to_numpy(), "o" if len(ahead) < FEW_STEPS else None
     draw_intervals(axes, ahead)
     axes.plot(past["ds"].to_numpy(), past["y"].to_numpy(), color=INK, linewidth=1.1, label="actual")

@@ -27,7 +27,7 @@ WIDTH = 9.0
 """Inches: 900 pixels, which a report column shows without scaling up."""
 
 INK, MUTED, GRID = "#222222", "#666666", "#e4e4e4"
-# Okabe and Ito's colours, told apart under every common colour blindness; the dashes tell them apart in grey.
+# Okabe and Ito's colours, distinct under every common colour blindness; the dashes distinguish them in grey.
 COLOURS = {
     "lstm": "#0072b2",
     "naive": "#8a8a8a",
@@ -51,27 +51,22 @@ DATE_FORMATS: dict[str, Any] = {
 
 
 BANDS = ("#dbe9f3", "#a8cde4", "#7db4d6", "#5b9dc6")
-"""Of intervals, the widest first; opaque, so that the legend shows what the plot shows."""
+"""Of intervals, the widest first; opaque, so that the legend has the colours of the plot."""
 FEW_STEPS = 3
 """Forecasts of fewer steps are drawn as points: lines and bands of one or two can hardly be seen."""
 
 
-def label_of(model: str) -> str:
-    """What a model is called in words: LSTM, seasonal naive."""
-    return "LSTM" if model == "lstm" else model.replace("_", " ")
-
-
-def grid_of_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
-    """A figure with styled axes (rows, columns); height in inches, further arguments as for `Figure.subplots`."""
+def make_axes(rows: int, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure with styled axes (rows, columns); height in inches, `kwargs` as for `Figure.subplots`."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for one in axes.flat:
-        style(one)
+        style_axes(one)
     return figure, axes
 
 
-def style(axes: Axes) -> None:
-    """Quiet axes: a light grid behind the data, no box, small labels."""
+def style_axes(axes: Axes) -> None:
+    """Style axes: a light grid behind the data, no box, small labels."""
     axes.set_axisbelow(True)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.tick_params(labelsize=9, colors=MUTED, length=3)
@@ -81,21 +76,21 @@ def style(axes: Axes) -> None:
     axes.yaxis.get_offset_text().set(fontsize=8, color=MUTED)
 
 
-def mark_share(axis: Axis, *, decimals: int = 0) -> None:
-    """Tick labels of shares as percentages."""
+def format_shares(axis: Axis, *, decimals: int = 0) -> None:
+    """Show tick labels of shares as percentages."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-def name_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
-    """Axis labels and a left-aligned title. Names come from users, so `$` is a letter and not mathematics."""
+def label_axes(axes: Axes, *, x: str, y: str, title: str | None = None) -> None:
+    """Label axes and set a left-aligned title. Names come from users, so `$` is a letter and not mathematics."""
     axes.set_xlabel(x, fontsize=9, color=MUTED, parse_math=False)
     axes.set_ylabel(y, fontsize=9, color=MUTED, parse_math=False)
     if title is not None:
         axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
 
 
-def time_axis(axis: Axis, ds: NDArray[Any]) -> str:
-    """Tick labels that suit dates or integers; returns the label of the axis."""
+def format_time_axis(axis: Axis, ds: NDArray[Any]) -> str:
+    """Set tick labels that suit dates or integers; return the label of the axis."""
     if np.issubdtype(np.asarray(ds).dtype, np.datetime64):
         locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
         axis.set_major_locator(locator)
@@ -106,8 +101,8 @@ def time_axis(axis: Axis, ds: NDArray[Any]) -> str:
     return "step of the series"
 
 
-def legend_above(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
-    """One legend for all axes, above them and so never over the data; `side` is where it begins: left or right."""
+def draw_legend(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
+    """Draw one legend for all axes above them, never over the data; it begins at `side`, left or right."""
     found: dict[str, Any] = {}
     for one in axes:
         handles, labels = one.get_legend_handles_labels()
@@ -126,7 +121,7 @@ def legend_above(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "
 
 
 def shorten(name: str, limit: int = 48) -> str:
-    """A series' name on one line of a plot."""
+    """Return a series' name on one line of a plot."""
     flat = " ".join(str(name).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
@@ -147,13 +142,13 @@ def to_png(figure: Figure, *, exact: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: Figure, path: Path, *, exact: bool = False) -> None:
+def save_figure(figure: Figure, path: Path, *, exact: bool = False) -> None:
     """Write the figure as PNG, see `to_png`."""
     path.write_bytes(to_png(figure, exact=exact))
 
 
 def draw_intervals(axes: Axes, forecast: pd.DataFrame) -> None:
-    """Draw all intervals of one forecast, the widest below: bands, or bars where it has few steps."""
+    """Draw all intervals of one forecast, the widest below: bands, or bars if it has few steps."""
     ds = forecast["ds"].to_numpy()
     for level, colour in zip(reversed(find_levels(forecast)), BANDS, strict=False):
         low, high = (forecast[name].to_numpy(np.float64) for name in name_bounds(level))

@@ -6,17 +6,17 @@ import pandas as pd
 
 from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.evaluation.scores import MODEL
-from lstm_model.reporting.report import Table, digits
+from lstm_model.reporting.report import Table, format_number
 
 
-def fold_table(folds: pd.DataFrame) -> Table:
-    """The scores by fold as the report shows them, the oldest first."""
+def make_fold_table(folds: pd.DataFrame) -> Table:
+    """Return the scores by fold as the report shows them, the oldest first."""
     shares = find_coverage(folds)
     heads = {MODEL: "LSTM", "seasonal_naive": "seasonal naive", "window_average": "window average"}
     rows = [
         [
             str(row["cutoff"]).removesuffix(" 00:00:00"),
-            *(digits(row[name]) for name in heads),
+            *(format_number(row[name]) for name in heads),
             f"{1 - row[MODEL] / row['seasonal_naive']:+.0%}" if row["seasonal_naive"] > 0 else "–",
             *(f"{row[name]:.1%}" for name in shares),
         ]

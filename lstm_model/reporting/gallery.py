@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from lstm_model.evaluation.scores import Scores
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.networks.gates import gate_activations
+from lstm_model.networks.gates import compute_gates
 from lstm_model.reporting.evaluation_plots import plot_calibration, plot_error_by_step, plot_forecasts, plot_residuals
 from lstm_model.reporting.model_plots import plot_further_points, plot_gates, plot_loss, plot_tutorial, plot_units
 from lstm_model.windows.in_memory import Windows
 
 UNITS_OF_A_WAVE = 5
-"""Lines that can still be told apart."""
+"""Most lines that can still be distinguished."""
 EXACT = ("tutorial",)
 """Pictures that are kept to the last pixel: a learner may compare this one with his own."""
 
@@ -33,13 +33,13 @@ class Training:
     history: Sequence[Mapping[str, Any]]
     best_step: int
     train: Callable[[], Windows]
-    """Loads them: they may be many, and most models are shown by their test alone."""
+    """Loads them: they may be many, and most models need only their test here."""
     test: Windows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was scored: the forecast table, its scores, the error scales, and the series that are drawn."""
+    """An evaluation: the forecast table, its scores, the error scales, and the series that are drawn."""
 
     table: pd.DataFrame
     scores: Scores
@@ -47,17 +47,17 @@ class Evaluation:
     series: pd.DataFrame
 
 
-def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> Iterator[tuple[str, Figure]]:
-    """Each plot by the name of its file, in the order of the report.
+def draw_plots(training: Training, evaluation: Evaluation | None, *, target: str) -> Iterator[tuple[str, Figure]]:
+    """Yield each plot with the name of its file, in the order of the report.
 
     Args:
         training: the model and its windows.
-        evaluation: None where the history was too short for a test; then only the model's own plots are drawn.
-        target: what y is called on the axes.
+        evaluation: None if the history was too short for a test; then only the model's own plots are drawn.
+        target: the name of y on the axes.
     """
     context = training.forecaster.context
     if training.forecaster.spec.kind == "tutorial":
-        yield "tutorial", plot_tutorial(*predicted(training))
+        yield "tutorial", plot_tutorial(*predict_first_steps(training))
         if evaluation is not None:
             yield "further_points", plot_further_points(evaluation.table[evaluation.table["step"] == 1])
     if evaluation is not None:
@@ -80,15 +80,15 @@ def draw(training: Training, evaluation: Evaluation | None, *, target: str) -> I
 
 
 def draw_gates(training: Training) -> Figure:
-    """The gates over the latest window: of the test, or of training where there is no test."""
+    """Draw the gates over the latest window: of the test, or of training if there is no test."""
     windows = training.test if len(training.test) else training.train()
     latest = int(np.argmax(windows.cutoff_W))
-    input_TI = lstm_input(training.forecaster, windows, latest)
+    input_TI = capture_lstm_input(training.forecaster, windows, latest)
     layers = [
         {"input": g.input_TD, "forget": g.forget_TD, "output": g.output_TD, "cell": g.cell_TD}
-        for g in gate_activations(training.forecaster.network.lstm, input_TI)  # type: ignore[arg-type]
+        for g in compute_gates(training.forecaster.network.lstm, input_TI)  # type: ignore[arg-type]
     ]
-    context = windows.batch(torch.tensor([latest])).target_BW[0, : windows.context].numpy()
+    context = windows.gather_batch(torch.tensor([latest])).target_BW[0, : windows.context].numpy()
     steps = len(input_TI)
     pad = steps * -(-windows.context // steps) - windows.context
     padded = np.ma.masked_invalid(np.concatenate([np.full(pad, np.nan, np.float32), context]))
@@ -103,39 +103,39 @@ def draw_gates_over_a_wave(training: Training) -> Figure:
     forecaster, windows = training.forecaster, training.test if len(training.test) else training.train()
     latest = np.argsort(windows.cutoff_W, kind="stable")[-max(2, forecaster.shape.season) :]
     network: Any = forecaster.network
-    ends = [gate_activations(network.lstm, lstm_input(forecaster, windows, int(index)))[-1] for index in latest]
+    ends = [compute_gates(network.lstm, capture_lstm_input(forecaster, windows, int(index)))[-1] for index in latest]
     gates_TD = {
         name: np.stack([getattr(end, f"{name}_TD")[-1] for end in ends])
         for name in ("input", "forget", "output", "cell", "hidden")
     }
     weight_D = network.fc.weight.detach().abs().sum(dim=0).cpu().numpy()
     units = np.argsort(-gates_TD.pop("hidden").std(axis=0) * weight_D, kind="stable")[:UNITS_OF_A_WAVE].tolist()
-    last_read = windows.batch(torch.from_numpy(latest)).target_BW[:, windows.context - 1].numpy()
+    last_read = windows.gather_batch(torch.from_numpy(latest)).target_BW[:, windows.context - 1].numpy()
     return plot_units(windows.cutoff_W[latest], last_read, gates_TD, units=units)
 
 
-def lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> torch.Tensor:
-    """(T, I) what the LSTM of a network reads for one window."""
+def capture_lstm_input(forecaster: Forecaster, windows: Windows, index: int) -> torch.Tensor:
+    """Return (T, I), the values that the LSTM of a network reads for one window."""
     captured: list[torch.Tensor] = []
     lstm = forecaster.network.lstm
     assert isinstance(lstm, torch.nn.LSTM)
     hook = lstm.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0][0].clone()))
     try:
-        forecaster.predict(one_window(windows, index))
+        forecaster.predict(select_window(windows, index))
     finally:
         hook.remove()
     return captured[0]
 
 
-def one_window(windows: Windows, index: int) -> Windows:
-    """The same data with a single window."""
+def select_window(windows: Windows, index: int) -> Windows:
+    """Return the same data with a single window."""
     at = slice(index, index + 1)
     return replace(windows, starts_W=windows.starts_W[at], series_W=windows.series_W[at], cutoff_W=windows.cutoff_W[at])
 
 
-def predicted(training: Training) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def predict_first_steps(training: Training) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return time, original and prediction of the first step of each training window, for the tutorial's picture."""
     windows = training.train()
     forecast = training.forecaster.predict(windows)
-    original = windows.batch(torch.arange(len(windows))).target_BW[:, windows.context].numpy()
-    return windows.ds_WH()[:, 0], original, forecast[:, 0, forecast.shape[2] // 2]
+    original = windows.gather_batch(torch.arange(len(windows))).target_BW[:, windows.context].numpy()
+    return windows.compute_ds_WH()[:, 0], original, forecast[:, 0, forecast.shape[2] // 2]

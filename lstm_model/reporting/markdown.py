@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 
 def escape_markdown(value: Any) -> str:
-    """Text that Markdown shows as it is, on one line: also in a table, and without making HTML of it."""
+    """Return text that Markdown shows as it is, on one line: also in a table, and without making HTML of it."""
     if isinstance(value, Markup):
         return str(value)
     text = html.escape(" ".join(str(value).split()), quote=False)

@@ -1,4 +1,4 @@
-"""Plot the model itself: how it learned, what its gates do, and the tutorial's picture.
+"""Plot the model itself: its losses, its gates, and the tutorial's picture.
 
 Shapes: T steps, D hidden.
 """
@@ -17,17 +17,16 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_model.evaluation.scores import MODELS
+from lstm_model.evaluation.scores import MODELS, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
     INK,
     MUTED,
-    grid_of_axes,
-    label_of,
-    legend_above,
-    name_axes,
-    time_axis,
+    draw_legend,
+    format_time_axis,
+    label_axes,
+    make_axes,
 )
 
 ACCENT = COLOURS["seasonal_naive"]
@@ -48,17 +47,17 @@ LOG_RANGE = 20
 
 
 def plot_loss(history: Sequence[Mapping[str, Any]], *, best_step: int | None = None) -> Figure:
-    """Training and validation loss against the step; the step whose weights were kept is marked.
+    """Plot training and validation loss against the step; the step whose weights were kept is marked.
 
     Args:
-        history: rows with step, train_loss and validation_loss (None where there was no validation).
+        history: rows with step, train_loss and validation_loss (None without validation).
         best_step: the step that was kept.
     """
-    figure, axes = grid_of_axes(1, height=3.3)
+    figure, axes = make_axes(1, height=3.3)
     one = axes[0, 0]
     step = np.array([row["step"] for row in history])
-    train = _floats([row["train_loss"] for row in history])
-    validation = _floats([row.get("validation_loss") for row in history])
+    train = _convert_to_floats([row["train_loss"] for row in history])
+    validation = _convert_to_floats([row.get("validation_loss") for row in history])
     marker = "o" if len(step) < 3 else None
     one.plot(step, train, color=COLOURS["lstm"], linewidth=1.5, marker=marker, label="training")
     if np.isfinite(validation).any():
@@ -78,8 +77,8 @@ def plot_loss(history: Sequence[Mapping[str, Any]], *, best_step: int | None = N
     if len(losses) and losses.min() > 0 and losses.max() / losses.min() > LOG_RANGE:
         one.set_yscale("log")
     one.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    name_axes(one, x="optimiser step", y="loss" + (" (log scale)" if one.get_yscale() == "log" else ""))
-    legend_above(figure, one)
+    label_axes(one, x="optimiser step", y="loss" + (" (log scale)" if one.get_yscale() == "log" else ""))
+    draw_legend(figure, one)
     return figure
 
 
@@ -97,12 +96,12 @@ def plot_tutorial(step: NDArray[Any], original: NDArray[Any], predicted: NDArray
 
 
 def plot_further_points(table: pd.DataFrame) -> Figure:
-    """Draw what the tutorial does not show: points after its training data, and how far every model is off.
+    """Draw points after the tutorial's training data, and every model's error there.
 
     Args:
-        table: forecasts one step ahead, as `forecast_table` makes them: ds, y, and a column for each model.
+        table: forecasts one step ahead, as `tabulate_forecasts` makes them: ds, y, and a column for each model.
     """
-    figure, axes = grid_of_axes(2, height=5.4, height_ratios=[1, 1.3], sharex=True)
+    figure, axes = make_axes(2, height=5.4, height_ratios=[1, 1.3], sharex=True)
     top, bottom = axes[:, 0]
     step, y = table["ds"].to_numpy(), table["y"].to_numpy()
     top.plot(step, y, color=INK, linewidth=1.4, label="original")
@@ -112,21 +111,21 @@ def plot_further_points(table: pd.DataFrame) -> Figure:
         if table[model].notna().any():
             error = np.abs(table[model].to_numpy() - y)
             bottom.plot(
-                step, error, color=COLOURS[model], linestyle=DASHES[model], linewidth=1.4, label=label_of(model)
+                step, error, color=COLOURS[model], linestyle=DASHES[model], linewidth=1.4, label=name_model(model)
             )
-            errors.append(f"{label_of(model)} {np.sqrt(np.nanmean(error**2)):.2g}")
+            errors.append(f"{name_model(model)} {np.sqrt(np.nanmean(error**2)):.2g}")
     bottom.set_yscale("log")
-    name_axes(top, x="", y="value", title=f"{len(table)} points that the model has not seen, each one step ahead")
+    label_axes(top, x="", y="value", title=f"{len(table)} points that the model has not seen, each one step ahead")
     title = f"RMSE: {', '.join(errors)}"
-    name_axes(bottom, x=time_axis(bottom.xaxis, step), y="absolute error (log scale)", title=title)
-    legend_above(figure, top, bottom)
+    label_axes(bottom, x=format_time_axis(bottom.xaxis, step), y="absolute error (log scale)", title=title)
+    draw_legend(figure, top, bottom)
     return figure
 
 
 def plot_gates(
     series: NDArray[Any], layers: Sequence[Mapping[str, NDArray[Any]]], *, ds: NDArray[Any] | None = None
 ) -> Figure:
-    """What the gates of each layer do over one window, under the series that the LSTM reads.
+    """Plot the gates of each layer over one window, under the series that the LSTM reads.
 
     Args:
         series: (T,) the input of the LSTM.
@@ -139,17 +138,17 @@ def plot_gates(
     _check_layers(series, layers)
     steps = slice(max(0, len(series) - MAX_STEPS), len(series))
     shown = layers[:MAX_LAYERS]
-    figure, axes = grid_of_axes(1 + len(GATES), len(shown), height=8.2, sharex=True)
+    figure, axes = make_axes(1 + len(GATES), len(shown), height=8.2, sharex=True)
     for column, layer in enumerate(shown):
         top = axes[0, column]
         top.plot(np.arange(steps.start, steps.stop), series[steps], color=INK, linewidth=1.2)
         top.margins(x=0)
-        name_axes(top, x="", y="series" if column == 0 else "", title=_name_layer(column, len(layers)))
+        label_axes(top, x="", y="series" if column == 0 else "", title=_name_layer(column, len(layers)))
         order = _order_units(np.asarray(layer["cell"], np.float64), np.asarray(series, np.float64))
         for row, gate in enumerate(GATES, start=1):
             values = np.asarray(layer[gate])[steps][:, order]
             image = _draw_heat(axes[row, column], values, first=steps.start, signed=gate == "cell")
-            name_axes(axes[row, column], x="", y="hidden units" if column == 0 else "", title=GATES[gate])
+            label_axes(axes[row, column], x="", y="hidden units" if column == 0 else "", title=GATES[gate])
             if column == len(shown) - 1:
                 _draw_colour_bar(figure, image, axes[row])
         _label_steps(axes[-1, column], steps, ds, ticks=6 if len(shown) == 1 else 3)
@@ -174,21 +173,21 @@ def plot_units(
     Raises:
         ValueError: there are more units than colours.
     """
-    figure, axes = grid_of_axes(1 + len(GATES), height=8.2, sharex=True)
+    figure, axes = make_axes(1 + len(GATES), height=8.2, sharex=True)
     top, *panels = axes[:, 0]
     top.plot(ds, series, color=INK, linewidth=1.4)
-    name_axes(top, x="", y="value", title="what the LSTM has just read")
+    label_axes(top, x="", y="value", title="what the LSTM has just read")
     for one, (gate, title) in zip(panels, GATES.items(), strict=True):
         looks = list(zip(COLOURS.values(), DASHES.values(), strict=True))[: len(units)]
         for unit, (colour, dashes) in zip(units, looks, strict=True):
             one.plot(ds, gates[gate][:, unit], color=colour, linestyle=dashes, linewidth=1.5, label=f"unit {unit}")
-        name_axes(one, x="", y="", title=title)
-    name_axes(panels[-1], x=time_axis(panels[-1].xaxis, ds), y="")
-    legend_above(figure, panels[0])
+        label_axes(one, x="", y="", title=title)
+    label_axes(panels[-1], x=format_time_axis(panels[-1].xaxis, ds), y="")
+    draw_legend(figure, panels[0])
     return figure
 
 
-def _floats(values: Sequence[Any]) -> NDArray[np.float64]:
+def _convert_to_floats(values: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
@@ -204,7 +203,7 @@ def _check_layers(series: NDArray[Any], layers: Sequence[Mapping[str, NDArray[An
 
 
 def _order_units(cell_TD: NDArray[np.float64], series_T: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Units whose memory rises with the series first, those that fall with it last: unsorted rows look like noise."""
+    """Sort units by the correlation of their memory with the series: unsorted rows look like noise."""
     series = np.nan_to_num(series_T - np.nanmean(series_T))
     centred = cell_TD - cell_TD.mean(axis=0)
     size = np.linalg.norm(centred, axis=0) * np.linalg.norm(series)
@@ -238,17 +237,17 @@ def _draw_colour_bar(figure: Figure, image: AxesImage, row: NDArray[Any]) -> Non
     bar.outline.set_visible(False)
 
 
-def _stamp(ds: NDArray[Any]) -> str:
-    """Two short lines: the day and its hour, or with steps of a day or more its year."""
+def _choose_date_format(ds: NDArray[Any]) -> str:
+    """Return a format of two short lines: the day and its hour, or for steps of a day or more its year."""
     fine = len(ds) > 1 and ds[1] - ds[0] < np.timedelta64(1, "D")
     return "%d %b\n%H:%M" if fine else "%d %b\n%Y"
 
 
 def _label_steps(axes: Axes, steps: slice, ds: NDArray[Any] | None, *, ticks: int) -> None:
-    """Heat maps have one column a step; a few of the columns carry the timestamp."""
+    """Label a few columns of a heat map, which has one a step, with their timestamps."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
-    name_axes(axes, x="step of the LSTM", y=axes.get_ylabel())
+    label_axes(axes, x="step of the LSTM", y=axes.get_ylabel())
     if ds is not None and np.asarray(ds).dtype.kind == "M":
         at = np.linspace(steps.start, steps.stop - 1, min(steps.stop - steps.start, ticks)).round().astype(int)
-        axes.set_xticks(at, pd.DatetimeIndex(np.asarray(ds)[at]).strftime(_stamp(ds)))
+        axes.set_xticks(at, pd.DatetimeIndex(np.asarray(ds)[at]).strftime(_choose_date_format(ds)))
         axes.set_xlabel("time", fontsize=9, color=MUTED)

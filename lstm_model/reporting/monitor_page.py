@@ -8,7 +8,7 @@ from typing import Any
 from lstm_model.contracts.forecast_columns import find_coverage, show_level
 from lstm_model.contracts.monitored import Monitored
 from lstm_model.reporting.markdown import escape_markdown
-from lstm_model.reporting.report import digits
+from lstm_model.reporting.report import format_number
 
 SHOWN = 30
 
@@ -36,7 +36,7 @@ def _render_table(rows: list[dict[str, Any]]) -> str:
     shares = find_coverage(rows[0])
     heads = ["period to", "model", "error", *(f"inside {show_level(level)}" for level in shares.values())]
     lines = [
-        f"| {row['end']} | `{row['model_version']}` | {digits(row['error'])} | "
+        f"| {row['end']} | `{row['model_version']}` | {format_number(row['error'])} | "
         + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)
         + " |"
         for row in rows

@@ -13,19 +13,18 @@ from matplotlib.ticker import FuncFormatter
 
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
-from lstm_model.evaluation.scores import MODEL
+from lstm_model.evaluation.scores import MODEL, name_model
 from lstm_model.lifecycle.monitor import DriftCheck
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
     INK,
     MUTED,
-    grid_of_axes,
-    label_of,
-    legend_above,
-    mark_share,
-    name_axes,
-    time_axis,
+    draw_legend,
+    format_shares,
+    format_time_axis,
+    label_axes,
+    make_axes,
 )
 
 BAND = "#cfe3f1"
@@ -37,55 +36,57 @@ CHART_DASHES: dict[str, Any] = {"error": "-", "too narrow": (0, (5, 1.5)), "too 
 SPREADS = 2
 
 
-def plot_watch(found: DriftCheck, usual: Envelope) -> Figure:
-    """Three panels over time: the error against its envelope, coverage, and the charts with their threshold.
+def plot_drift(check: DriftCheck, envelope: Envelope) -> Figure:
+    """Plot three panels over time: the error and its envelope, coverage, and the charts with their threshold.
 
     Args:
-        found: what `watch` saw; one period at least.
-        usual: the envelope.
+        check: the result of `watch`; one period at least.
+        envelope: the envelope.
 
     Raises:
         ValueError: no period is over.
     """
-    if found.periods.empty:
+    if check.periods.empty:
         raise ValueError("there is no period to draw: no forecast has been observed yet")
-    shares = find_coverage(found.periods)
-    rows = 1 + bool(shares) + bool(found.thresholds)
-    figure, axes = grid_of_axes(rows, height=0.8 + 2.2 * rows, sharex=True)
+    shares = find_coverage(check.periods)
+    rows = 1 + bool(shares) + bool(check.thresholds)
+    figure, axes = make_axes(rows, height=0.8 + 2.2 * rows, sharex=True)
     panels = list(axes[:, 0])
-    _draw_error(panels[0], found.periods, usual)
+    _draw_error(panels[0], check.periods, envelope)
     if shares:
-        _draw_coverage(panels[1], found.periods, usual, shares)
-    if found.thresholds:
-        _draw_charts(panels[-1], found)
+        _draw_coverage(panels[1], check.periods, envelope, shares)
+    if check.thresholds:
+        _draw_charts(panels[-1], check)
     for panel in panels:
-        _mark_alarms(panel, found)
-    name_axes(panels[-1], x=time_axis(panels[-1].xaxis, found.periods["end"].to_numpy()), y=panels[-1].get_ylabel())
-    legend_above(figure, *panels)
+        _mark_alarms(panel, check)
+    label_axes(
+        panels[-1], x=format_time_axis(panels[-1].xaxis, check.periods["end"].to_numpy()), y=panels[-1].get_ylabel()
+    )
+    draw_legend(figure, *panels)
     return figure
 
 
 def plot_folds(folds: pd.DataFrame) -> Figure:
-    """MASE of the LSTM and of the baselines by fold, over time; lower is better.
+    """Plot MASE of the LSTM and of the baselines by fold, over time; lower is better.
 
     Args:
-        folds: from `backtest.scores_by_fold`.
+        folds: from `backtest.tabulate_folds`.
     """
-    figure, axes = grid_of_axes(1, height=3.2)
+    figure, axes = make_axes(1, height=3.2)
     one, at = axes[0, 0], folds["cutoff"].to_numpy()
     for model in (name for name in COLOURS if name in folds):
         style = {"color": COLOURS[model], "linestyle": DASHES[model], "linewidth": 2.2 if model == MODEL else 1.2}
-        one.plot(at, folds[model], marker="o", markersize=4, label=label_of(model), **style)
+        one.plot(at, folds[model], marker="o", markersize=4, label=name_model(model), **style)
     one.set_ylim(bottom=0)
-    time_axis(one.xaxis, at)
-    name_axes(one, x="first cutoff of the fold", y="MASE")
-    legend_above(figure, one)
+    format_time_axis(one.xaxis, at)
+    label_axes(one, x="first cutoff of the fold", y="MASE")
+    draw_legend(figure, one)
     return figure
 
 
-def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Envelope) -> None:
-    log_error = np.array(usual.log_error)
-    spread = SPREADS * (usual.spread or 0.0)
+def _draw_error(axes: Axes, periods: pd.DataFrame, envelope: Envelope) -> None:
+    log_error = np.array(envelope.log_error)
+    spread = SPREADS * (envelope.spread or 0.0)
     if spread:
         low, high = np.exp(log_error.mean() - spread), np.exp(log_error.mean() + spread)
         axes.axhspan(low, high, color=BAND, label="as in the test")
@@ -100,10 +101,10 @@ def _draw_error(axes: Axes, periods: pd.DataFrame, usual: Envelope) -> None:
     axes.set_ylim(low, high)
     axes.minorticks_off()
     axes.set_yticks([tick for tick in (0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50, 100) if low <= tick <= high])
-    name_axes(axes, x="", y="error, times the test's")
+    label_axes(axes, x="", y="error, times the test's")
 
 
-def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Envelope, shares: Mapping[str, float]) -> None:
+def _draw_coverage(axes: Axes, periods: pd.DataFrame, envelope: Envelope, shares: Mapping[str, float]) -> None:
     styles = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
     for (share, level), style in zip(shares.items(), styles, strict=False):
         axes.plot(
@@ -114,29 +115,29 @@ def _draw_coverage(axes: Axes, periods: pd.DataFrame, usual: Envelope, shares: M
             linewidth=1.4,
             label=f"inside {show_level(level)}",
         )
-        if name_level(level) in usual.coverage:
-            axes.axhline(usual.coverage[name_level(level)], color=MUTED, linestyle=style, linewidth=1)
-    mark_share(axes.yaxis)
+        if name_level(level) in envelope.coverage:
+            axes.axhline(envelope.coverage[name_level(level)], color=MUTED, linestyle=style, linewidth=1)
+    format_shares(axes.yaxis)
     axes.set_ylim(-0.03, 1.03)
-    name_axes(axes, x="", y="inside (grey: in the test)")
+    label_axes(axes, x="", y="inside (grey: in the test)")
 
 
-def _draw_charts(axes: Axes, found: DriftCheck) -> None:
-    counted = found.periods[found.periods["counted"]]
-    for name in found.thresholds:
+def _draw_charts(axes: Axes, check: DriftCheck) -> None:
+    counted = check.periods[check.periods["counted"]]
+    for name in check.thresholds:
         style = {"color": CHART_COLOURS[name], "linestyle": CHART_DASHES[name], "linewidth": 1.6}
         axes.plot(counted["end"], counted[f"sum {name}"], label=name, **style)
-    for limit in set(found.thresholds.values()):
+    for limit in set(check.thresholds.values()):
         axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="limit")
-    axes.set_ylim(0, max(1.25 * max(found.thresholds.values()), axes.get_ylim()[1]))
-    name_axes(axes, x="", y="summed deviations")
+    axes.set_ylim(0, max(1.25 * max(check.thresholds.values()), axes.get_ylim()[1]))
+    label_axes(axes, x="", y="summed deviations")
 
 
-def _mark_alarms(axes: Axes, found: DriftCheck) -> None:
-    counted = found.periods[found.periods["counted"]]
+def _mark_alarms(axes: Axes, check: DriftCheck) -> None:
+    counted = check.periods[check.periods["counted"]]
     for end in sorted({
         end
-        for name, limit in found.thresholds.items()
+        for name, limit in check.thresholds.items()
         for end in counted.loc[counted[f"sum {name}"] >= limit, "end"]
     }):  # fmt: skip
         axes.axvline(end, color=ALARM, linewidth=1.2, linestyle=(0, (2, 2)), label="alarm")

@@ -16,11 +16,11 @@ from markupsafe import Markup
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
-from lstm_model.evaluation.scores import MODEL, Scores
+from lstm_model.evaluation.scores import MODEL, Scores, name_model
 from lstm_model.reporting.markdown import escape_markdown
 
 MARKDOWN_LIMIT_BYTES = 900_000
-"""Most bytes of the Markdown report: it lies in Prefect's database and is loaded with every look at the run."""
+"""Most bytes of the Markdown report: it is stored in Prefect's database and loaded with every look at the run."""
 WORST_SERIES = 20
 MAX_FINDINGS = 50
 MAX_TEXT = 400
@@ -86,7 +86,7 @@ class Picture:
 
     @property
     def uri(self) -> Markup:
-        """The picture inside the document itself."""
+        """Return the picture as a data URI, inside the document itself."""
         return Markup("data:image/png;base64," + base64.b64encode(self.png).decode())
 
 
@@ -116,10 +116,10 @@ class Report:
     name: str
     """The forecasting problem."""
     scores: Scores | None
-    """None where the history was too short to keep a test; the report then says that nothing is known."""
+    """None if the history was too short to keep a test; the report then says that nothing is known."""
     settings: Sequence[Setting] = ()
     data: Sequence[tuple[str, str]] = ()
-    """Facts about the data: what and how much."""
+    """Facts about the data: names and values."""
     num_values: int = 0
     num_repaired: int = 0
     findings: Sequence[Finding] = ()
@@ -133,8 +133,8 @@ class Report:
     """More scores, after the first."""
 
 
-def picture(name: str, png: bytes) -> Picture:
-    """A plot with the caption of its kind.
+def make_picture(name: str, png: bytes) -> Picture:
+    """Return a plot with the caption of its kind.
 
     Raises:
         ValueError: there is no plot of this name.
@@ -146,20 +146,20 @@ def picture(name: str, png: bytes) -> Picture:
 
 
 def render_html(report: Report) -> str:
-    """One self-contained page: no server, no script, no other file; for any width, dark or light, and for paper."""
-    return _environment().get_template("report.html.j2").render(_content(report))
+    """Return one self-contained page: no server, no script, no other file; for screens, dark or light, and paper."""
+    return _make_environment().get_template("report.html.j2").render(_collect_content(report))
 
 
 def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) -> str:
-    """The same in Markdown, pictures included while they fit into `limit_bytes`; what is left out is said.
+    """Return the report in Markdown, with pictures up to `limit_bytes`; it names those that are left out.
 
     Raises:
-        ValueError: the text alone is longer than the limit.
+        ValueError: the text itself is longer than the limit.
     """
     kept = list(report.pictures)
     while True:
-        content = _content(replace(report, pictures=kept)) | {"dropped": report.pictures[len(kept) :]}
-        text = _environment(markdown=True).get_template("report.md.j2").render(content)
+        content = _collect_content(replace(report, pictures=kept)) | {"dropped": report.pictures[len(kept) :]}
+        text = _make_environment(markdown=True).get_template("report.md.j2").render(content)
         excess = len(text.encode()) - limit_bytes
         if excess <= 0:
             return text
@@ -170,8 +170,8 @@ def render_markdown(report: Report, *, limit_bytes: int = MARKDOWN_LIMIT_BYTES) 
 
 
 @cache
-def _environment(*, markdown: bool = False) -> Environment:
-    """Every value that a template prints is escaped: by jinja2 for HTML, by `escape_markdown` for Markdown."""
+def _make_environment(*, markdown: bool = False) -> Environment:
+    """Return the templates' environment, which escapes every value that a template prints."""
     environment = Environment(
         loader=PackageLoader("lstm_model.reporting"),
         autoescape=not markdown,
@@ -188,8 +188,8 @@ def _environment(*, markdown: bool = False) -> Environment:
     return environment
 
 
-def _content(report: Report) -> dict[str, Any]:
-    return _score_content(report.scores) | {
+def _collect_content(report: Report) -> dict[str, Any]:
+    return _collect_scores(report.scores) | {
         "report": report,
         "findings": list(report.findings)[:MAX_FINDINGS],
         "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
@@ -197,12 +197,12 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
-def _score_content(scores: Scores | None) -> dict[str, Any]:
+def _collect_scores(scores: Scores | None) -> dict[str, Any]:
     if scores is None:
         return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
     headline = scores.headline
-    head, rows = _score_table(scores)
-    series_head, series_rows = _series_table(scores)
+    head, rows = _make_score_table(scores)
+    series_head, series_rows = _make_series_table(scores)
     return {
         "scores": scores,
         "verdict": headline.verdict,
@@ -214,42 +214,42 @@ def _score_content(scores: Scores | None) -> dict[str, Any]:
     }
 
 
-def _score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names, and for each model its cells and which of them are the best of their column."""
+def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return column names, and for each model its cells with marks on the best of each column."""
     columns = {"mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE %", "mae": "MAE", "rmse": "RMSE", "wql": "WQL"}
     best = {name: scores.total[name].min() for name in columns}
     rows = []
     for record in scores.total.to_dict(orient="records"):
-        cells = [{"text": digits(record[name]), "best": record[name] == best[name]} for name in columns]
-        cells += [{"text": text, "best": False} for text in _interval_cells(record, scores)]
-        rows.append({"name": _model_name(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
+        cells = [{"text": format_number(record[name]), "best": record[name] == best[name]} for name in columns]
+        cells += [{"text": text, "best": False} for text in _format_coverage(record, scores)]
+        rows.append({"name": name_model(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
     heads = [f"inside {show_level(level)}" for level in scores.levels]
     return ["model", *columns.values(), *heads], rows
 
 
-def _interval_cells(record: dict[Any, Any], scores: Scores) -> list[str]:
-    """Share of actual values inside each interval, empty for baselines."""
+def _format_coverage(record: dict[Any, Any], scores: Scores) -> list[str]:
+    """Return the share of actual values inside each interval, a dash for baselines."""
     covered = [record[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
     return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
 
 
-def _series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
-    """The series on which the LSTM does worst by MASE, beside seasonal naive."""
+def _make_series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
+    """Return the series on which the LSTM does worst by MASE, beside seasonal naive."""
     by_model = {name: frame.set_index("unique_id") for name, frame in scores.per_series.groupby("model")}
     table = by_model[MODEL].join(by_model["seasonal_naive"][["mase", "mae"]].add_suffix("_seasonal"))
     worst = table.sort_values("mase", ascending=False, kind="stable").head(WORST_SERIES)
     head = ["series", "points", "MASE", "seasonal naive MASE", "MAE", "seasonal naive MAE", "sMAPE %", "LSTM is"]
-    return head, [_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
+    return head, [_make_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
 
 
-def _series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
+def _make_series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
     better = "better" if row["mase"] < row["mase_seasonal"] else "not better"
-    numbers = [digits(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
+    numbers = [format_number(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
     return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, better]
 
 
-def digits(value: float) -> str:
-    """A number to read: four significant digits, powers of ten only where they are needed, – for none."""
+def format_number(value: float) -> str:
+    """Return a number to read: four significant digits, powers of ten only if they are needed, – for none."""
     if math.isnan(value):
         return "–"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
@@ -257,10 +257,6 @@ def digits(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.4g}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _model_name(model: str) -> str:
-    return "LSTM" if model == MODEL else model.replace("_", " ")
 
 
 def _clip(value: Any, limit: int = MAX_TEXT) -> str:

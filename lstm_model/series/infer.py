@@ -31,10 +31,10 @@ LONGEST_DAY = 96
 CONTEXT_SEASONS = {"min": 7, "h": 14, "D": 8, "B": 12, "W": 2, "M": 6, "Q": 8}
 """Seasons in a context: two weeks of hours show the week; six years of months show a trend."""
 CONTEXT_HORIZONS = 4
-"""Horizons in a context where there is no season."""
+"""Horizons in a context without a season."""
 LONGEST_CONTEXT = 1500
 UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
-"""What steps without a calendar probably are, by the cycle found in them."""
+"""The probable unit of steps without a calendar, by the cycle found in them."""
 CYCLICAL = ("min", "h", "D")
 """Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
 LONGEST_SEGMENT = 48
@@ -42,7 +42,7 @@ LONGEST_SEGMENT = 48
 STEP_BY_STEP = 100
 """Longest context without two seasons that it reads a step at a time."""
 POSITIVE = 1e-3
-"""Least value, as a share of its series' median, from which logarithms do not blow up what is near zero."""
+"""Least value, as a share of its series' median, from which logarithms do not blow up values near zero."""
 FEW_SERIES = 50
 """Most series that one linear map of the context suits."""
 LONG_HISTORY = 8
@@ -52,7 +52,7 @@ MANY_VALUES = 50_000
 RICH_WINDOWS = 500
 """Windows without overlap from which a higher rate pays, or a larger batch."""
 EVALUATED_POINTS = 2_000_000
-"""Most forecast points that a test scores, where the stride is ours to choose."""
+"""Most forecast points that a test scores, if the stride is inferred."""
 NOT_IN_TUTORIAL = "the tutorial's network has none"
 
 
@@ -63,43 +63,43 @@ class Choices:
     reasons: list[tuple[str, str, str]] = field(default_factory=list)
 
     def pick(self, name: str, given: Any, inferred: Any, reason: str) -> Any:
-        """The user's own value where there is one, else the inferred one; either way it is explained."""
+        """Return the user's own value if there is one, else the inferred one; record the reason of either."""
         value, why = (inferred, reason) if given is None else (given, "set in the config")
         self.reasons.append((name, str(value), why))
         return value
 
 
-def resolve(config: PipelineConfig, facts: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
-    """Choose whatever the config leaves open.
+def infer_plan(config: PipelineConfig, profile: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
+    """Choose every setting that the config leaves open.
 
     Returns:
         The config with nothing left open, the specs that the stages take, and (setting, value, reason) for each choice.
 
     Raises:
-        ValueError: what the user asks for does not fit the length of the series.
+        ValueError: the user's settings do not fit the length of the series.
     """
     choices = Choices()
-    window = _resolve_window(config, facts, choices)
-    model = _resolve_model(config, window, facts, choices)
-    training = _resolve_training(config, window, model, facts, choices)
+    window = _resolve_window(config, profile, choices)
+    model = _resolve_model(config, window, profile, choices)
+    training = _resolve_training(config, window, model, profile, choices)
     plan = Plan(window=window, model=model, training=training)
-    return _fill(config, plan), plan, choices.reasons
+    return _fill_config(config, plan), plan, choices.reasons
 
 
-def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) -> WindowSpec:
+def _resolve_window(config: PipelineConfig, profile: Profile, choices: Choices) -> WindowSpec:
     settings = config.advanced.window
-    frequency = choices.pick("frequency", config.frequency, facts.frequency, "the commonest step between timestamps")
-    season = _season(config, facts, choices)
-    unit = _unit(facts.frequency, season)
-    horizon = choices.pick("horizon", config.horizon, *_horizon(unit, season, facts))
-    test, validation = _split_steps(config, facts, horizon, choices)
+    frequency = choices.pick("frequency", config.frequency, profile.frequency, "the commonest step between timestamps")
+    season = _infer_season(config, profile, choices)
+    unit = _find_unit(profile.frequency, season)
+    horizon = choices.pick("horizon", config.horizon, *_infer_horizon(unit, season, profile))
+    test, validation = _split_steps(config, profile, horizon, choices)
     held_out = test + validation
-    reach = facts.length_max if settings.pad_short else facts.length_median
-    context = choices.pick("context", config.context, *_context(unit, season, horizon, reach - held_out))
-    trained = facts.length_median - held_out
+    reach = profile.length_max if settings.pad_short else profile.length_median
+    context = choices.pick("context", config.context, *_infer_context(unit, season, horizon, reach - held_out))
+    trained = profile.length_median - held_out
     least = min(max(2 * season, horizon), context, trained // 2, trained - horizon)
     windows = max(1, test - horizon + 1)
-    stride = min(horizon, max(1, math.ceil(windows * horizon * facts.num_series / EVALUATED_POINTS)))
+    stride = min(horizon, max(1, math.ceil(windows * horizon * profile.num_series / EVALUATED_POINTS)))
     return WindowSpec(
         context=context,
         horizon=horizon,
@@ -114,7 +114,7 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
         ),
         test_steps=test,
         validation_steps=validation,
-        align=choices.pick("align", settings.align, *_align(config, facts, test)),
+        align=choices.pick("align", settings.align, *_infer_align(config, profile, test)),
         pad_short=settings.pad_short,
         min_context=choices.pick(
             "min_context", settings.min_context, max(MIN_CONTEXT, least), "two seasons or a horizon, to learn from"
@@ -122,19 +122,19 @@ def _resolve_window(config: PipelineConfig, facts: Profile, choices: Choices) ->
     )
 
 
-def _season(config: PipelineConfig, facts: Profile, choices: Choices) -> int:
-    usual = default_season(facts.frequency)
-    if facts.frequency == INTEGER and facts.found_season:
-        season, reason = facts.found_season, "the highest autocorrelation"
+def _infer_season(config: PipelineConfig, profile: Profile, choices: Choices) -> int:
+    usual = default_season(profile.frequency)
+    if profile.frequency == INTEGER and profile.found_season:
+        season, reason = profile.found_season, "the highest autocorrelation"
     else:
         season, reason = usual, "usual for this frequency" if usual > 1 else "no cycle is usual for this frequency"
     chosen: int = choices.pick("season", config.season, season, reason)
     return chosen
 
 
-def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: Choices) -> tuple[int, int]:
-    """Test and validation spans: short histories give up validation first, then the test."""
-    settings, history = config.advanced.window, facts.length_median
+def _split_steps(config: PipelineConfig, profile: Profile, horizon: int, choices: Choices) -> tuple[int, int]:
+    """Choose test and validation spans: short histories give up validation first, then the test."""
+    settings, history = config.advanced.window, profile.length_median
     span = max(horizon, min(8 * horizon, history // 10))
     test, why_test = span, "max(1 horizon, min(8 horizons, a tenth of the history))"
     if history - span < horizon + 2:
@@ -153,8 +153,8 @@ def _split_steps(config: PipelineConfig, facts: Profile, horizon: int, choices: 
     return test, validation
 
 
-def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
-    """Longer than most histories does not harm: short ones are padded."""
+def _infer_context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[int, str]:
+    """Choose the context; one longer than most histories does no harm, since short ones are padded."""
     seasons = min(CONTEXT_SEASONS.get(unit, 4), max(1, LONGEST_CONTEXT // season))
     wish, reason = seasons * season, f"{seasons} seasons"
     if season == 1:
@@ -167,10 +167,10 @@ def _context(unit: str, season: int, horizon: int, train_steps: int) -> tuple[in
     return most, f"all of a training history of {train_steps} but a horizon"
 
 
-def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, choices: Choices) -> ModelSpec:
+def _resolve_model(config: PipelineConfig, window: WindowSpec, profile: Profile, choices: Choices) -> ModelSpec:
     settings = config.advanced.model
-    cyclical = _unit(window.frequency, window.season) in CYCLICAL
-    segment, values = _segment(window), facts.num_observed
+    cyclical = _find_unit(window.frequency, window.season) in CYCLICAL
+    segment, values = _infer_segment(window), profile.num_observed
     wide = cyclical and values > MANY_VALUES
     return ModelSpec(
         **settings.model_dump(include=set(ModelChoices.model_fields)),
@@ -190,43 +190,47 @@ def _resolve_model(config: PipelineConfig, window: WindowSpec, facts: Profile, c
             "mean_std" if cyclical else "last",
             "each window by its own mean and deviation" if cyclical else "such series trend: by their last value",
         ),
-        transform=choices.pick("transform", settings.transform, *_transform(config, facts)),
-        linear_skip=choices.pick("linear_skip", settings.linear_skip, *_linear_skip(config, cyclical, window, facts)),
+        transform=choices.pick("transform", settings.transform, *_infer_transform(config, profile)),
+        linear_skip=choices.pick(
+            "linear_skip", settings.linear_skip, *_infer_linear_skip(config, cyclical, window, profile)
+        ),
     )
 
 
-def _segment(window: WindowSpec) -> int:
-    """A season where the context holds two or is long; a part of a season that is long."""
+def _infer_segment(window: WindowSpec) -> int:
+    """Choose a season, or a part of a long one, if the context holds two seasons or is long; else 1."""
     season = window.season
     if season < 4 or window.context < min(2 * season, STEP_BY_STEP):
         return 1
     return max(steps for steps in range(1, LONGEST_SEGMENT + 1) if season % steps == 0)
 
 
-def _linear_skip(config: PipelineConfig, cyclical: bool, window: WindowSpec, facts: Profile) -> tuple[bool, str]:
+def _infer_linear_skip(
+    config: PipelineConfig, cyclical: bool, window: WindowSpec, profile: Profile
+) -> tuple[bool, str]:
     if config.advanced.model.kind == "tutorial":
         return False, NOT_IN_TUTORIAL
-    if not cyclical and facts.length_median < LONG_HISTORY * (window.context + window.horizon):
-        return False, f"a history of {facts.length_median} is too short to learn one of {window.context} steps"
-    few = facts.num_series <= FEW_SERIES
-    return few, f"{facts.num_series} series {'can' if few else 'hardly'} share one"
+    if not cyclical and profile.length_median < LONG_HISTORY * (window.context + window.horizon):
+        return False, f"a history of {profile.length_median} is too short to learn one of {window.context} steps"
+    few = profile.num_series <= FEW_SERIES
+    return few, f"{profile.num_series} series {'can' if few else 'hardly'} share one"
 
 
-def _transform(config: PipelineConfig, facts: Profile) -> tuple[str, str]:
+def _infer_transform(config: PipelineConfig, profile: Profile) -> tuple[str, str]:
     if config.advanced.model.kind == "tutorial":
         return "none", NOT_IN_TUTORIAL
-    if facts.lowest >= POSITIVE:
+    if profile.lowest >= POSITIVE:
         return "log", "all values are positive: their changes are relative"
     return "none", "values are not all positive, or nearly zero"
 
 
 def _resolve_training(
-    config: PipelineConfig, window: WindowSpec, model: ModelSpec, facts: Profile, choices: Choices
+    config: PipelineConfig, window: WindowSpec, model: ModelSpec, profile: Profile, choices: Choices
 ) -> TrainingSpec:
-    """Windows overlap; what there is to learn from counts in windows that do not: `distinct`."""
+    """Choose the training loop by `distinct`, the number of windows that do not overlap."""
     settings = config.advanced.training
-    distinct = facts.num_observed // (window.context + window.horizon)
-    cyclical, rich = _unit(window.frequency, window.season) in CYCLICAL, distinct > RICH_WINDOWS
+    distinct = profile.num_observed // (window.context + window.horizon)
+    cyclical, rich = _find_unit(window.frequency, window.season) in CYCLICAL, distinct > RICH_WINDOWS
     steps, rate, why = 1000, 1e-3, f"{distinct:,} windows that do not overlap"
     if not cyclical:
         steps, rate, why = 300, 1e-3, "slow series: most of what they will do is noise"
@@ -235,19 +239,19 @@ def _resolve_training(
     return TrainingSpec(
         **settings.model_dump(include=set(TrainingChoices.model_fields)),
         max_steps=choices.pick("max_steps", settings.max_steps, steps, why),
-        batch_size=choices.pick("batch_size", settings.batch_size, *_batch_size(cyclical, rich)),
+        batch_size=choices.pick("batch_size", settings.batch_size, *_infer_batch_size(cyclical, rich)),
         learning_rate=choices.pick("learning_rate", settings.learning_rate, rate, f"peak of one cycle; {why}"),
     )
 
 
-def _batch_size(cyclical: bool, rich: bool) -> tuple[int, str]:
+def _infer_batch_size(cyclical: bool, rich: bool) -> tuple[int, str]:
     if rich and not cyclical:
         return 256, "the noise of many slow series is averaged out"
     return 64, "enough for a steady gradient"
 
 
-def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:
-    """The config with every open field set to what was chosen: what is written out as a complete YAML."""
+def _fill_config(config: PipelineConfig, plan: Plan) -> PipelineConfig:
+    """Return the config with every open field set to its choice, to be written as a complete YAML."""
     sections = {"window": plan.window, "model": plan.model, "training": plan.training}
     advanced = {
         name: getattr(config.advanced, name).model_copy(
@@ -261,8 +265,8 @@ def _fill(config: PipelineConfig, plan: Plan) -> PipelineConfig:
     return config.model_copy(update={**top, "advanced": config.advanced.model_copy(update=advanced)})
 
 
-def _unit(frequency: str, season: int) -> str:
-    """The calendar unit of an alias: M for ME and MS, h for 2h."""
+def _find_unit(frequency: str, season: int) -> str:
+    """Return the calendar unit of an alias: M for ME and MS, h for 2h."""
     if frequency == INTEGER:
         return UNIT_OF_SEASON.get(season, "")
     if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
@@ -271,25 +275,25 @@ def _unit(frequency: str, season: int) -> str:
     return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
 
 
-def _horizon(unit: str, season: int, facts: Profile) -> tuple[int, str]:
-    if unit == "min" and 1 < (day := default_season(facts.frequency)) <= LONGEST_DAY:
+def _infer_horizon(unit: str, season: int, profile: Profile) -> tuple[int, str]:
+    if unit == "min" and 1 < (day := default_season(profile.frequency)) <= LONGEST_DAY:
         usual = day
     else:
         usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
-    most = max(1, (facts.length_median - 2) // 3)
+    most = max(1, (profile.length_median - 2) // 3)
     if usual <= most:
-        return usual, f"a usual planning span for {facts.frequency}"
-    return most, f"a third of a history of {facts.length_median}"
+        return usual, f"a usual planning span for {profile.frequency}"
+    return most, f"a third of a history of {profile.length_median}"
 
 
-def _align(config: PipelineConfig, facts: Profile, test_steps: int) -> tuple[str, str]:
-    """Numbered steps that begin together and end apart share no calendar; a date means the same for every series."""
+def _infer_align(config: PipelineConfig, profile: Profile, test_steps: int) -> tuple[str, str]:
+    """Choose one cutoff for all series, or each series' own end if they share no calendar."""
     if (
-        facts.frequency == INTEGER
+        profile.frequency == INTEGER
         and config.source.layout is FileLayout.wide_rows
-        and facts.length_min < facts.length_max
+        and profile.length_min < profile.length_max
     ):
         return "end", "rows of numbered steps share no calendar"
-    if facts.median_lag > test_steps // 2:
-        return "end", f"half of the series end {facts.median_lag} steps or more before the panel does"
+    if profile.median_lag > test_steps // 2:
+        return "end", f"half of the series end {profile.median_lag} steps or more before the panel does"
     return "calendar", "one cutoff for all series"

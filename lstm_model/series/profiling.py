@@ -21,12 +21,12 @@ CLEAR_PEAK = 0.3
 """Autocorrelation that a season must reach, and rise by, before an integer axis is taken to have one."""
 SAMPLE = 50
 LONG = 24
-"""A season is looked for in so many series that are at least so long."""
+"""A season is looked for in up to SAMPLE series of at least LONG steps."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Of each series with an observed value (K), and of the steps between observations."""
+class SeriesFacts:
+    """Facts about each series with an observed value (K), and about the steps between observations."""
 
     ids_K: NDArray[Any]
     observed_K: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Facts:
     """Distances between neighbours, and how often each occurs: enough for their exact median."""
 
     def save(self, path: Path) -> None:
-        """As one Parquet file."""
+        """Write the facts as one Parquet file."""
         table = pa.table({"unique_id": self.ids_K, "observed": self.observed_K, "last": self.last_K})
         table = table.append_column("lowest", pa.array(self.lowest_K))
         steps, counts = (",".join(map(str, numbers.tolist())) for numbers in self.steps)
@@ -47,7 +47,7 @@ class Facts:
         pq.write_table(table.replace_schema_metadata({"start": start, "steps": steps, "counts": counts}), path)
 
     @classmethod
-    def load(cls, path: Path) -> Facts:
+    def load(cls, path: Path) -> SeriesFacts:
         table = pq.read_table(path)
         about = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         ids, observed, last, lowest = (
@@ -58,13 +58,13 @@ class Facts:
         return cls(ids, observed, last, lowest, start, (steps, counts))
 
 
-def profile(table: Path, frequency: str) -> Profile:
+def measure_profile(table: Path, frequency: str) -> Profile:
     """Measure a series table (Parquet, sorted)."""
-    return merged_profile([find_facts(table)], [table], frequency)
+    return merge_profiles([measure_facts(table)], [table], frequency)
 
 
-def find_facts(table: Path) -> Facts:
-    """Of one series table (Parquet, sorted) with at least one observed value."""
+def measure_facts(table: Path) -> SeriesFacts:
+    """Measure one series table (Parquet, sorted) with at least one observed value."""
     rows = pq.read_table(table, columns=["unique_id", "ds", "y", "observed"])
     real = rows.column("observed").to_numpy()
     names = rows.column("unique_id").combine_chunks().dictionary_encode()
@@ -73,18 +73,18 @@ def find_facts(table: Path) -> Facts:
     present, counts = np.unique(codes, return_counts=True)
     series = np.split(rows.column("y").to_numpy()[real], np.cumsum(counts)[:-1])
     between = np.diff(ds.astype(np.int64))[np.diff(codes) == 0]
-    return Facts(
+    return SeriesFacts(
         ids_K=names.dictionary.take(pa.array(present)).to_numpy(zero_copy_only=False),
         observed_K=counts,
         last_K=ds[np.cumsum(counts) - 1],
-        lowest_K=np.array([_lowest(y) for y in series]),
+        lowest_K=np.array([_find_lowest(y) for y in series]),
         start=ds.min(),
         steps=np.unique(between, return_counts=True),
     )
 
 
-def merged_profile(shards: Sequence[Facts], tables: Sequence[Path], frequency: str) -> Profile:
-    """Of all shards together: what `profile` would say of one table with all their rows.
+def merge_profiles(shards: Sequence[SeriesFacts], tables: Sequence[Path], frequency: str) -> Profile:
+    """Return the profile of all shards, equal to that of one table with all their rows.
 
     Args:
         shards: the facts of each.
@@ -94,7 +94,7 @@ def merged_profile(shards: Sequence[Facts], tables: Sequence[Path], frequency: s
     counts = np.concatenate([one.observed_K for one in shards])
     last_K = np.concatenate([one.last_K for one in shards])
     last = last_K.astype(np.int64)
-    step = _median_step(shards)
+    step = _find_median_step(shards)
     return Profile(
         frequency=frequency,
         num_series=len(counts),
@@ -106,12 +106,12 @@ def merged_profile(shards: Sequence[Facts], tables: Sequence[Path], frequency: s
         end=str(last_K.max()),
         median_lag=round(float(last.max() - np.median(last)) / step),
         lowest=min(float(one.lowest_K.min()) for one in shards),
-        found_season=_find_season(_sample(shards, tables)) if frequency == INTEGER else None,
+        found_season=_find_season(_read_sample(shards, tables)) if frequency == INTEGER else None,
     )
 
 
-def _median_step(shards: Sequence[Facts]) -> float:
-    """Between neighbouring observations; 1 where there are none."""
+def _find_median_step(shards: Sequence[SeriesFacts]) -> float:
+    """Return the median step between neighbouring observations; 1 if there are none."""
     steps = np.concatenate([one.steps[0] for one in shards])
     counts = np.concatenate([one.steps[1] for one in shards])
     if not len(steps):
@@ -122,13 +122,13 @@ def _median_step(shards: Sequence[Facts]) -> float:
     return max(1.0, float(steps[order][middle].mean()))
 
 
-def _lowest(y: NDArray[np.float64]) -> float:
+def _find_lowest(y: NDArray[np.float64]) -> float:
     least, middle = float(y.min()), float(np.median(y))
     return least / middle if middle > 0 else min(least, 0.0)
 
 
-def _sample(shards: Sequence[Facts], tables: Sequence[Path]) -> list[NDArray[np.float64]]:
-    """The observed values of a few long series, evenly spread over all of them."""
+def _read_sample(shards: Sequence[SeriesFacts], tables: Sequence[Path]) -> list[NDArray[np.float64]]:
+    """Read the observed values of a few long series, evenly spread over all of them."""
     ids = np.concatenate([one.ids_K[one.observed_K >= LONG] for one in shards])
     chosen = pa.array(ids[:: max(1, len(ids) // SAMPLE)][:SAMPLE], pa.string())
     wanted = pads.field("unique_id").isin(chosen) & pads.field("observed")
@@ -142,7 +142,7 @@ def _find_season(chosen: list[NDArray[np.float64]]) -> int | None:
     if not chosen:
         return None
     most = min(200, min(len(y) for y in chosen) // 3)
-    mean = np.mean([_autocorrelation(y, most) for y in chosen], axis=0)
+    mean = np.mean([_measure_autocorrelation(y, most) for y in chosen], axis=0)
     peaks = [lag for lag in range(2, most) if mean[lag] > mean[lag - 1] and mean[lag] >= mean[lag + 1]]
     best = max(peaks, key=lambda lag: float(mean[lag]), default=None)
     if best is None or mean[best] < CLEAR_PEAK or mean[best] - mean[:best].min() < CLEAR_PEAK:
@@ -150,8 +150,8 @@ def _find_season(chosen: list[NDArray[np.float64]]) -> int | None:
     return best
 
 
-def _autocorrelation(y: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """(most + 1,) at lags 0..most, of the deviations from a straight line, by the fast Fourier transform."""
+def _measure_autocorrelation(y: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Return (most + 1,) autocorrelations at lags 0..most of the deviations from a line, by fast Fourier transform."""
     steps = np.arange(len(y))
     deviation = y - np.polyval(np.polyfit(steps, y, 1), steps)
     power = np.abs(np.fft.rfft(deviation, 2 * len(y))) ** 2

@@ -50,28 +50,28 @@ class EncodedStatic:
 
 
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
-    """The series of a table one after another; only one, and two blocks of rows, are in memory."""
+    """Yield the series of a table one after another; one series and two blocks of rows are in memory."""
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
     held: list[pa.RecordBatch] = []
-    for batch in prefetch(_batches(table, names)):
-        for first, last in pairwise([*_firsts(batch), batch.num_rows]):
+    for batch in prefetch(_read_batches(table, names)):
+        for first, last in pairwise([*_find_starts(batch), batch.num_rows]):
             piece = batch.slice(first, last - first)
             if held and held[0].column("unique_id")[0].as_py() != piece.column("unique_id")[0].as_py():
-                yield _series_rows(held, covariates)
+                yield _join_rows(held, covariates)
                 held = []
             held.append(piece)
     if held:
-        yield _series_rows(held, covariates)
+        yield _join_rows(held, covariates)
 
 
-def row_counts(table: Path) -> dict[str, int]:
-    """How many rows each series has."""
+def count_rows(table: Path) -> dict[str, int]:
+    """Return the number of rows of each series."""
     counts = pq.read_table(table, columns=["unique_id"], read_dictionary=["unique_id"]).column(0).value_counts()
     return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
 
 
 def write_range(table: Path, target: Path, only: IdRange) -> int:
-    """Write the rows of the series of a range as a table of their own; returns how many."""
+    """Write the rows of the series of a range as a table of their own; return their number."""
     bounds = [pads.field("unique_id") >= only.first] if only.first is not None else []
     bounds += [pads.field("unique_id") < only.before] if only.before is not None else []
     condition = functools.reduce(operator.and_, bounds) if bounds else None
@@ -81,7 +81,7 @@ def write_range(table: Path, target: Path, only: IdRange) -> int:
 
 
 def write_table(rows: pa.Table, target: Path) -> None:
-    """As every series table is written."""
+    """Write a series table, with the compression and row groups that all have."""
     pq.write_table(rows, target, compression="zstd", compression_level=1, row_group_size=BLOCK_ROWS)
 
 
@@ -98,7 +98,7 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
     """
     if not names:
         return EncodedStatic([], {}, {})
-    batches = (batch.take(_firsts(batch)) for batch in _batches(table, ["unique_id", *names]))
+    batches = (batch.take(_find_starts(batch)) for batch in _read_batches(table, ["unique_id", *names]))
     found = pd.concat([batch.to_pandas().astype({"unique_id": "str"}) for batch in batches], ignore_index=True)
     frame = found.drop_duplicates("unique_id")
     parts, categories = [], {}
@@ -124,17 +124,17 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
     return EncodedStatic(list(encoded.columns), categories, rows)
 
 
-def first_name(table: Path) -> str:
-    """Of the first series: the table is in the order of their names."""
+def read_first_id(table: Path) -> str:
+    """Return the name of the first series: the table is sorted by name."""
     with pq.ParquetFile(table) as file:
         name: str = file.read_row_group(0, columns=["unique_id"]).column(0)[0].as_py()
     return name
 
 
-def last_observed(table: Path) -> Any:
-    """The latest observed `ds` of the panel; of a block that cannot hold it, only the statistics are read."""
+def find_last_observed(table: Path) -> Any:
+    """Return the latest observed `ds` of the panel; read only the statistics of blocks that cannot hold it."""
     file = pq.ParquetFile(table)
-    ends = [_last_ds(file, group) for group in range(file.num_row_groups)]
+    ends = [_read_last_ds(file, group) for group in range(file.num_row_groups)]
     latest: Any = None
     for group in sorted(range(len(ends)), key=lambda group: ends[group], reverse=True):
         if latest is not None and ends[group] <= latest:
@@ -147,8 +147,8 @@ def last_observed(table: Path) -> Any:
     return latest
 
 
-def _last_ds(file: pq.ParquetFile, group: int) -> Any:
-    """The latest `ds` of a row group, from its statistics."""
+def _read_last_ds(file: pq.ParquetFile, group: int) -> Any:
+    """Return the latest `ds` of a row group, from its statistics."""
     column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index("ds"))
     if column.statistics is None or not column.statistics.has_min_max:
         return file.read_row_group(group, columns=["ds"]).column("ds").to_numpy().max()
@@ -156,8 +156,8 @@ def _last_ds(file: pq.ParquetFile, group: int) -> Any:
     return last if isinstance(last, int) else np.datetime64(last, "us")
 
 
-def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Row group by row group, names of series as numbers: that they are repeated in every row costs nothing then.
+def _read_batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield rows, one row group at a time, with names of series as numbers to save their repetition.
 
     `iter_batches` over the whole file would hold on to memory as it goes.
     """
@@ -166,31 +166,31 @@ def _batches(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=BLOCK_ROWS)
 
 
-def _firsts(batch: pa.RecordBatch) -> list[int]:
-    """The rows of a batch at which another series begins."""
+def _find_starts(batch: pa.RecordBatch) -> list[int]:
+    """Return the rows of a batch at which another series begins."""
     codes = batch.column("unique_id").indices.to_numpy()
     return [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
 
 
-def _series_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
+def _join_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
     rows = pa.Table.from_batches(batches)
 
-    def numbers(name: str) -> NDArray[np.float32]:
+    def read_numbers(name: str) -> NDArray[np.float32]:
         return np.asarray(rows.column(name).to_numpy(), np.float32)
 
-    def stacked(names: tuple[str, ...]) -> NDArray[np.float32]:
-        return np.stack([numbers(n) for n in names], axis=1) if names else no_covariates(rows.num_rows)
+    def stack(names: tuple[str, ...]) -> NDArray[np.float32]:
+        return np.stack([read_numbers(n) for n in names], axis=1) if names else make_empty_covariates(rows.num_rows)
 
     return SeriesRows(
         unique_id=rows.column("unique_id")[0].as_py(),
         ds=rows.column("ds").to_numpy(),
-        y=numbers("y"),
+        y=read_numbers("y"),
         observed=rows.column("observed").to_numpy(),
-        past=stacked(covariates.past),
-        future=stacked(covariates.future),
+        past=stack(covariates.past),
+        future=stack(covariates.future),
     )
 
 
-def no_covariates(num_steps: int) -> NDArray[np.float32]:
+def make_empty_covariates(num_steps: int) -> NDArray[np.float32]:
     """Return a table of no columns, one row for each step."""
     return np.zeros((num_steps, 0), np.float32)

@@ -1,4 +1,4 @@
-"""Divide a panel into shards, and merge what is known of each."""
+"""Divide a panel into shards, and merge the findings and categories of all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lstm_model.contracts.shard import IdRange
 
 
 def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
-    """How many shards so many rows make, asked for as in `divide`."""
+    """Return the number of shards of a panel; the arguments are those of `plan_shards`."""
     return min(shards or math.ceil(rows / (shard_rows or rows)), series)
 
 
-def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
-    """Ranges of names with about equally many rows each; never more than there are series.
+def plan_shards(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | None) -> list[IdRange]:
+    """Divide the names into ranges with about equally many rows; never more ranges than series.
 
     Args:
         rows: of each series.
@@ -30,6 +30,7 @@ def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | Non
     ends = np.cumsum([rows[unique_id] for unique_id in ids])
     total = int(ends[-1])
     wanted = count_shards(total, len(ids), shards=shards, shard_rows=shard_rows)
+    # Cut where the running total of rows passes each equal share.
     firsts = np.searchsorted(ends, total * np.arange(1, wanted) / wanted) + 1
     rank = np.arange(1, wanted)
     firsts = rank + np.maximum.accumulate(firsts - rank) if wanted > 1 else rank  # no range without a series
@@ -38,14 +39,14 @@ def divide(rows: Mapping[str, int], *, shards: int | None, shard_rows: int | Non
 
 
 def merge_findings(shards: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """One finding of each kind: the message of the shard that has most, and how many there are in the others."""
+    """Merge findings of one kind: the message of the shard with most, and the count of the others."""
     kinds: dict[str, list[Finding]] = {}
     for finding in (finding for one in shards for finding in one):
         kinds.setdefault(finding.code, []).append(finding)
-    return [_merged(alike) for alike in kinds.values()]
+    return [_merge_alike(alike) for alike in kinds.values()]
 
 
-def _merged(alike: list[Finding]) -> Finding:
+def _merge_alike(alike: list[Finding]) -> Finding:
     if len(alike) == 1:
         return alike[0]
     most = max(alike, key=lambda finding: finding.count)
@@ -55,7 +56,7 @@ def _merged(alike: list[Finding]) -> Finding:
 
 
 def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) -> dict[str, list[str]]:
-    """The categories of every text covariate over all shards.
+    """Merge the categories of every text covariate over all shards.
 
     Raises:
         DataError: a covariate is text in one shard and numbers in another, or has more than `most` categories.
@@ -77,10 +78,10 @@ def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) ->
 
 
 def check_alike(what: str, values: Sequence[Any], fix: str) -> None:
-    """That all shards read the source in one way.
+    """Check that all shards read the source in one way.
 
     Raises:
-        DataError: they do not; what each of two found, and the setting that decides.
+        DataError: two shards differ; the message has both values, and the setting that decides.
     """
     different = next((value for value in values if value != values[0]), values[0])
     if different != values[0]:

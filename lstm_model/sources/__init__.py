@@ -1,1 +1,1 @@
-"""Read raw tables from files or SQL or generate them: which column is what, and whether the data changed."""
+"""Read raw tables from files or SQL, or generate them; find the roles of columns, and changes of the data."""

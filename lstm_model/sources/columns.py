@@ -24,7 +24,7 @@ SAMPLE_ROWS = 2000
 
 @dataclass(frozen=True)
 class Roles:
-    """What each column is; `values` are the series (wide_columns) or the steps (wide_rows)."""
+    """The roles of columns; `values` are the series (wide_columns) or the steps (wide_rows)."""
 
     layout: FileLayout
     unique_id: str | None = None
@@ -42,25 +42,25 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
     """
     names = [str(name) for name in frame.columns]
     declared = [name for name in (source.columns.unique_id, source.columns.ds, source.columns.y) if name]
-    _check_exist(declared, names, "source.columns")
+    _check_names_exist(declared, names, "source.columns")
     others = [*covariates.static, *covariates.past, *covariates.future]
-    _check_exist(others, names, "covariates")
+    _check_names_exist(others, names, "covariates")
     if twice := sorted({*declared} & {*others}):
         raise DataError(
             f"the column {twice[0]} stands both in source.columns and in covariates; the target, the time and the "
             "names of the series are no covariates: remove it from one of them"
         )
-    kinds = {name: kind_of(frame[name].iloc[:SAMPLE_ROWS]) for name in names if name not in others}
-    layout, reason = _layout(frame, kinds, source)
+    kinds = {name: infer_kind(frame[name].iloc[:SAMPLE_ROWS]) for name in names if name not in others}
+    layout, reason = _infer_layout(frame, kinds, source)
     if layout is FileLayout.wide_rows:
-        return _wide_rows(kinds, source, covariates, reason)
+        return _assign_wide_rows(kinds, source, covariates, reason)
     if layout is FileLayout.wide_columns:
-        return _wide_columns(kinds, source, covariates, reason)
-    return _long(frame, kinds, source, reason)
+        return _assign_wide_columns(kinds, source, covariates, reason)
+    return _assign_long(frame, kinds, source, reason)
 
 
-def kind_of(column: pd.Series) -> str:
-    """One of time, clock (a time of day), integer, number, text, empty."""
+def infer_kind(column: pd.Series) -> str:
+    """Return the kind of a column: time, clock (a time of day), integer, number, text or empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
     if column.dtype.kind in "iu" or is_whole(column):
@@ -79,13 +79,13 @@ def kind_of(column: pd.Series) -> str:
     return kind_of_texts([str(value) for value in filled])
 
 
-def _check_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:
+def _check_names_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise unknown_columns(missing, names, setting)
 
 
-def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple[FileLayout, str]:
+def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple[FileLayout, str]:
     columns = source.columns
     if source.layout is not FileLayout.auto:
         return source.layout, "set"
@@ -95,7 +95,7 @@ def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple
     texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name == columns.unique_id]
     numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty") and name != columns.ds]
     named = [name for name in kinds if name.lower() in (*ID_NAMES, *TARGET_NAMES)]
-    if not times and len(texts) == 1 and len(numbers) >= 3 and _numbered(numbers) and frame[texts[0]].is_unique:
+    if not times and len(texts) == 1 and len(numbers) >= 3 and _are_numbered(numbers) and frame[texts[0]].is_unique:
         return FileLayout.wide_rows, f"wide_rows: {texts[0]!r} differs in every row and the other columns are numbered"
     clock = times or [name for name in numbers if name.lower() in TIME_NAMES][:1]
     series = [name for name in numbers if name not in clock]
@@ -108,8 +108,8 @@ def _layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) -> tuple
     return FileLayout.long, "long: one row an observation"
 
 
-def _numbered(names: Sequence[str]) -> bool:
-    """Whether column names count on (V2, V3, ...) or are dates."""
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Return whether column names count on (V2, V3, ...) or are dates."""
     if all(re.fullmatch(DATE, name) for name in names):
         return True
     parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
@@ -120,7 +120,7 @@ def _numbered(names: Sequence[str]) -> bool:
     return len({part[1] for part in matches}) == 1 and bool((np.diff(numbers) == 1).all())
 
 
-def _wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+def _assign_wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
     if covariates.past or covariates.future:
         raise DataError(
             "covariates.past and covariates.future need the long layout: a file with one row a series has no room "
@@ -131,7 +131,7 @@ def _wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, re
     unique_id = source.columns.unique_id or (texts or names)[0]
     values = tuple(name for name in names if name != unique_id)
     _check_values(values, unique_id, "wide_rows")
-    if not _numbered(values):
+    if not _are_numbered(values):
         reason += "; steps in the order of the columns"
     return Roles(
         FileLayout.wide_rows,
@@ -143,7 +143,7 @@ def _wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, re
     )
 
 
-def _wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+def _assign_wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
     if covariates.static:
         raise DataError(
             "covariates.static needs the long layout or one row a series: a column cannot carry a value of its own"
@@ -158,7 +158,7 @@ def _wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates,
             f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
             "dates such as 2024-03 in one column"
         )
-    reasons = {"layout": reason, "columns.ds": why} | _ignored(ignored)
+    reasons = {"layout": reason, "columns.ds": why} | _explain_ignored(ignored)
     return Roles(FileLayout.wide_columns, None, ds, None, values, reasons)
 
 
@@ -167,17 +167,19 @@ def _check_values(values: Sequence[str], first: str, layout: str) -> None:
         raise DataError(f"source.layout is {layout}, but beside {first!r} there is no column with values")
 
 
-def _long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
+def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
     ds, why_ds = _find_time(kinds, source)
     rest = {name: kind for name, kind in kinds.items() if name != ds}
     unique_id, why_id = _find_id(frame, rest, source, ds)
     rest = {name: kind for name, kind in rest.items() if name != unique_id}
     y, why_y = _find_target(rest, source)
     reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
-    return Roles(FileLayout.long, unique_id, ds, y, (), reasons | _ignored([name for name in rest if name != y]))
+    return Roles(
+        FileLayout.long, unique_id, ds, y, (), reasons | _explain_ignored([name for name in rest if name != y])
+    )
 
 
-def _ignored(names: Sequence[str]) -> dict[str, str]:
+def _explain_ignored(names: Sequence[str]) -> dict[str, str]:
     text = f"{listed(names, limit=20)}: neither needed nor declared as covariates"
     return {"ignored columns": text} if names else {}
 
@@ -236,12 +238,12 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
 
 
 def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
-    """Whether a column numbers rows: every row its own value, although timestamps do not repeat either."""
+    """Return whether a column numbers rows: every row has its own value, although no timestamp repeats."""
     return len(frame) > 1 and bool(frame[name].is_unique) and bool(frame[ds].is_unique)
 
 
 def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> bool:
-    """Whether a column of texts (a weekday, the weather) says something about the rows of one series.
+    """Return whether a column of texts (a weekday, the weather) describes the rows of one series.
 
     Then no timestamp repeats, and the rows of one text have no steadier step than all rows together.
     """
@@ -249,16 +251,16 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
         return False
     try:
         times, _ = parse_timestamps(frame[ds], source, str)
-    except DataError:  # it is raised again with the right place where the whole table is read
+    except DataError:  # it is raised again, with the right place, when the whole table is read
         return False
     ds_N, codes_N = times.to_numpy().astype(np.int64), pd.factorize(frame[name])[0]
     within_N = np.lexsort((ds_N, codes_N))
     steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
-    return _steadiness(np.diff(np.sort(ds_N))) >= _steadiness(steps_within)
+    return _measure_steadiness(np.diff(np.sort(ds_N))) >= _measure_steadiness(steps_within)
 
 
-def _steadiness(steps: np.ndarray) -> float:
-    """Share of the commonest."""
+def _measure_steadiness(steps: np.ndarray) -> float:
+    """Return the share of the commonest step; 0 without any step."""
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 

@@ -18,7 +18,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class Located:
+class LocatedFiles:
     """The files that a path, glob or URL names."""
 
     filesystem: Any
@@ -28,11 +28,11 @@ class Located:
     """The same relative to the fixed part of the glob: they do not change when the folder moves."""
 
 
-def locate(path: str) -> Located:
+def locate_files(path: str) -> LocatedFiles:
     """Find the files of a path, a glob or an fsspec URL.
 
     Raises:
-        DataError: nothing there; the message says what lies beside it.
+        DataError: nothing is there; the message lists its neighbours.
     """
     shown = redact(path)
     try:
@@ -45,7 +45,7 @@ def locate(path: str) -> Located:
     found = sorted(filesystem.glob(root)) if is_glob else [root]
     found = [file for file in found if not filesystem.isdir(file)] if is_glob else found
     if not found:
-        raise DataError(f"source.path {shown!r} matches no file; {_neighbours(filesystem, root)}")
+        raise DataError(f"source.path {shown!r} matches no file; {_list_neighbours(filesystem, root)}")
     if not is_glob and filesystem.isdir(root):
         kinds = CSV_SUFFIXES + PARQUET_SUFFIXES
         inside = Counter(k for file in filesystem.ls(root, detail=False) for k in kinds if str(file).endswith(k))
@@ -54,13 +54,13 @@ def locate(path: str) -> Located:
             f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
         )
     if not is_glob and not filesystem.exists(root):
-        raise DataError(f"source.path {shown!r} does not exist; {_neighbours(filesystem, root)}")
+        raise DataError(f"source.path {shown!r} does not exist; {_list_neighbours(filesystem, root)}")
     base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
-    return Located(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
+    return LocatedFiles(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
 
 
-def _neighbours(filesystem: Any, root: str) -> str:
-    """What exists in the nearest folder above, for the message about a missing file."""
+def _list_neighbours(filesystem: Any, root: str) -> str:
+    """Return what the nearest existing folder holds, for the message about a missing file."""
     folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
     while folder and not filesystem.isdir(folder):
         folder = folder.rpartition("/")[0]

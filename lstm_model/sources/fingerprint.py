@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 
 from lstm_model.contracts.settings import Source, SourceKind
-from lstm_model.sources.files import locate
+from lstm_model.sources.files import locate_files
 
 BLOCK_BYTES = 1 << 20
 
 
-def fingerprint(source: Source, *, password: str | None = None) -> str:
-    """Hex sha256 that changes when the source's data does.
+def hash_source(source: Source, *, password: str | None = None) -> str:
+    """Return the sha256 (hex) of a source's data, which changes when the data do.
 
     Files: names relative to the glob, and bytes. SQL: the rows of the query.
     """
@@ -23,9 +23,9 @@ def fingerprint(source: Source, *, password: str | None = None) -> str:
 
 
 def hash_files(source: Source) -> str:
-    """Hex sha256 over the names (relative to the glob) and bytes of the files, streamed in order of name."""
+    """Return the sha256 (hex) of the files' names (relative to the glob) and bytes, read in order of name."""
     assert source.path is not None
-    located = locate(source.path)
+    located = locate_files(source.path)
     digest = hashlib.sha256()
     for file, name in zip(located.files, located.names, strict=True):
         content = hashlib.sha256()

@@ -18,17 +18,17 @@ from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.columns import infer_roles
-from lstm_model.sources.files import PARQUET_SUFFIXES, locate
+from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
 
 SAMPLE_GROUPS, SAMPLE_ROWS = 16, 5_000
-"""Roles are inferred from the first rows of so many row groups, evenly spread."""
+"""Roles are inferred from the first and last rows of this many row groups, evenly spread."""
 
 
-def survey(source: Source, covariates: Covariates) -> tuple[Source, Counter[str]] | None:
-    """The series of long Parquet files and how many rows each has, found without reading more than their names.
+def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Counter[str]] | None:
+    """Find the series of long Parquet files and count their rows, reading no more than the column of names.
 
     Returns:
-        The source with its columns named, and the rows of each series; None where the files are of another kind or
+        The source with its columns named, and the rows of each series; None if the files are of another kind or
         layout, or no column tells series apart: such a source is read as a whole.
 
     Raises:
@@ -37,52 +37,52 @@ def survey(source: Source, covariates: Covariates) -> tuple[Source, Counter[str]
     if source.kind is not SourceKind.files or source.layout not in (FileLayout.auto, FileLayout.long):
         return None
     assert source.path is not None
-    located = locate(source.path)
+    located = locate_files(source.path)
     if not all(PurePosixPath(file.lower()).suffix in PARQUET_SUFFIXES for file in located.files):
         return None
     files = list(zip(located.files, located.names, strict=True))
-    roles = infer_roles(_sample(located.filesystem, files), source, covariates)
+    roles = infer_roles(_read_sample(located.filesystem, files), source, covariates)
     if roles.layout is not FileLayout.long or roles.unique_id is None:
         return None
     columns = source.columns.model_copy(update={"unique_id": roles.unique_id, "ds": roles.ds, "y": roles.y})
     settled = source.model_copy(update={"layout": roles.layout, "columns": columns})
     rows: Counter[str] = Counter()
     for file, name in files:
-        with opened_parquet(located.filesystem, file, name) as stream:
-            for names in _names(pq.ParquetFile(stream), roles.unique_id, name):
+        with open_parquet(located.filesystem, file, name) as stream:
+            for names in _read_names(pq.ParquetFile(stream), roles.unique_id, name):
                 counts = pc.value_counts(names)
-                texts = id_text(counts.field("values").to_pandas())
+                texts = convert_ids(counts.field("values").to_pandas())
                 for text, count in zip(texts, counts.field("counts").to_pylist(), strict=True):
                     rows[text] += count
     return settled, rows
 
 
-def read_series_of(filesystem: Any, file: str, name: str, *, source: Source, only: IdRange) -> pd.DataFrame:
-    """The rows of one file that belong to the series of a range; other row groups are not read, or only their names."""
+def read_series_range(filesystem: Any, file: str, name: str, *, source: Source, only: IdRange) -> pd.DataFrame:
+    """Read the rows of one file that belong to the series of a range; skip row groups that hold none."""
     column = source.columns.unique_id
     assert column is not None
     parts = []
-    with opened_parquet(filesystem, file, name) as stream:
+    with open_parquet(filesystem, file, name) as stream:
         parquet = pq.ParquetFile(stream)
         for group in range(parquet.num_row_groups):
             if _may_hold(parquet, group, column, only):
                 rows = parquet.read_row_group(group)
-                parts.append(rows.filter(_held(rows.column(column), only)))
+                parts.append(rows.filter(_mark_rows(rows.column(column), only)))
         table = pa.concat_tables(parts) if parts else parquet.schema_arrow.empty_table()
     frame: pd.DataFrame = table.to_pandas()
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def id_text(ids: pd.Series) -> pd.Series:
-    """Names of series as texts: 1.0 is the series "1" in a column that a missing value made float."""
+def convert_ids(ids: pd.Series) -> pd.Series:
+    """Return names of series as texts: 1.0 is the series "1" in a column that a missing value made float."""
     if ids.dtype.kind == "f" and (ids % 1 == 0).all():
         return ids.astype("int64").astype("str")
     return ids.astype("str").str.strip()
 
 
 @contextmanager
-def opened_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
-    """The file's stream; whatever is wrong with its content is the user's to mend.
+def open_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
+    """Open a Parquet file; an error in its content becomes one that names the file.
 
     Raises:
         DataError: it cannot be read as Parquet.
@@ -96,11 +96,11 @@ def opened_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
         raise DataError(f"{name} cannot be read as Parquet: {error}") from error
 
 
-def _sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
-    """Rows from all over the files: in a sorted one, the first would be of a single series."""
+def _read_sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
+    """Read rows from all parts of the files: the first rows of a sorted file are of a single series."""
     parts = []
     for file, name in [files[i] for i in np.unique(np.linspace(0, len(files) - 1, SAMPLE_GROUPS).astype(int))]:
-        with opened_parquet(filesystem, file, name) as stream:
+        with open_parquet(filesystem, file, name) as stream:
             parquet = pq.ParquetFile(stream)
             groups = np.linspace(0, parquet.num_row_groups - 1, max(1, SAMPLE_GROUPS // len(files))).astype(int)
             for group in np.unique(groups) if parquet.num_row_groups else ():
@@ -112,7 +112,7 @@ def _sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
-def _names(parquet: pq.ParquetFile, column: str, name: str) -> Iterator[pa.Array]:
+def _read_names(parquet: pq.ParquetFile, column: str, name: str) -> Iterator[pa.Array]:
     if column not in parquet.schema_arrow.names:
         raise DataError(f"{name} lacks the column {column!r}; all files of one source need the same columns")
     for group in range(parquet.num_row_groups):
@@ -123,23 +123,23 @@ def _names(parquet: pq.ParquetFile, column: str, name: str) -> Iterator[pa.Array
 
 
 def _may_hold(parquet: pq.ParquetFile, group: int, column: str, only: IdRange) -> bool:
-    """Whether a row group may have rows of the series: by its statistics where it has them, else by its names."""
+    """Return whether a row group may have rows of the series, by its statistics or else by its names."""
     at = parquet.schema_arrow.get_field_index(column)
     found = parquet.metadata.row_group(group).column(at).statistics
     if found is not None and found.has_min_max and isinstance(found.min, str) and _is_plain(found.min, found.max):
         return only.may_hold(found.min, found.max)
     names = parquet.read_row_group(group, columns=[column]).column(0).unique()
-    return any(map(only.holds, id_text(names.to_pandas())))
+    return any(map(only.holds, convert_ids(names.to_pandas())))
 
 
 def _is_plain(first: str, last: str) -> bool:
-    """Whether no name between them begins with a space, of any kind: names count without."""
+    """Return whether no name between the two begins with a space: names are compared without it."""
     return first.lstrip() == first and last[:1].isascii()
 
 
-def _held(names: pa.ChunkedArray, only: IdRange) -> pa.Array:
-    """Which rows are of the series."""
+def _mark_rows(names: pa.ChunkedArray, only: IdRange) -> pa.Array:
+    """Return a mask of the rows that belong to the series."""
     coded = names.combine_chunks()
     coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
-    wanted = np.array([only.holds(text) for text in id_text(coded.dictionary.to_pandas())], bool)
+    wanted = np.array([only.holds(text) for text in convert_ids(coded.dictionary.to_pandas())], bool)
     return pa.array(wanted[coded.indices.to_numpy(zero_copy_only=False)])

@@ -14,8 +14,8 @@ from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Sourc
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, infer_roles
-from lstm_model.sources.parquet import id_text
-from lstm_model.sources.readers import Loaded
+from lstm_model.sources.parquet import convert_ids
+from lstm_model.sources.readers import RawTable
 from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
 
 __all__ = ["DataError", "RawSeries", "read_source"]
@@ -30,7 +30,7 @@ class RawSeries:
 
     table: pd.DataFrame
     source: Source
-    """The source with what was inferred filled in: layout, columns, dayfirst, decimal."""
+    """The source with the inferred settings filled in: layout, columns, dayfirst, decimal."""
     reasons: dict[str, str] = field(default_factory=dict)
     """How each was inferred, by the name of the setting below `source`."""
 
@@ -40,23 +40,27 @@ def read_source(
 ) -> RawSeries:
     """Read files or a query into one long table; of a synthetic source, the caller names the generated file.
 
-    With `only`, the rows of some series of a source that `parquet.survey` has settled.
+    With `only`, the rows of some series of a source that `parquet.survey_parquet` has settled.
 
     Raises:
         DataError: what was received, what was expected, and the setting that decides.
     """
     is_query = source.kind is SourceKind.sql
-    loaded = [readers.query(source, password)] if is_query else readers.read_files(source, only=only)
+    loaded = [readers.run_query(source, password)] if is_query else readers.read_files(source, only=only)
     roles = infer_roles(loaded[0].frame, source, covariates)
-    parts = [_one_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
+    parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
-    where = _where(loaded, frame) if roles.layout is FileLayout.long and only is None else _where_wide(frame)
-    return _typed(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+    where = (
+        _make_row_locator(loaded, frame)
+        if roles.layout is FileLayout.long and only is None
+        else _make_series_locator(frame)
+    )
+    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
 
 
-def _one_part(part: Loaded, roles: Roles, covariates: Covariates, loaded: Sequence[Loaded]) -> pd.DataFrame:
-    """One file as long rows with the roles' names, values still as read."""
+def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
+    """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
     needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
@@ -69,24 +73,24 @@ def _one_part(part: Loaded, roles: Roles, covariates: Covariates, loaded: Sequen
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
-    ids = part.frame[roles.unique_id] if roles.unique_id else _file_id(part, loaded)
+    ids = part.frame[roles.unique_id] if roles.unique_id else _find_file_id(part, loaded)
     data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
     return pd.DataFrame(data | {name: part.frame[name] for name in extra})
 
 
-def _file_id(part: Loaded, loaded: Sequence[Loaded]) -> str:
-    """The file's stem, or more of its path where stems repeat."""
+def _find_file_id(part: RawTable, loaded: Sequence[RawTable]) -> str:
+    """Return the file's stem, or its whole path if stems repeat."""
 
-    def stem(name: str) -> str:
+    def find_stem(name: str) -> str:
         return PurePosixPath(name).name.split(".")[0]
 
-    repeated = sum(stem(other.name) == stem(part.name) for other in loaded) > 1
-    name = part.name if repeated else stem(part.name)
+    repeated = sum(find_stem(other.name) == find_stem(part.name) for other in loaded) > 1
+    name = part.name if repeated else find_stem(part.name)
     return "series" if name == "the query" else name
 
 
 def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
-    """One column a series: series follow each other, each with all rows."""
+    """Turn one column a series into long rows: the series follow each other, each with all rows."""
     count, values = len(frame), list(roles.values)
     long = pd.DataFrame(
         {
@@ -101,7 +105,7 @@ def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.Dat
 
 
 def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
-    """One row a series; the padding after its last value is no data. Steps count from 1, or are the columns' dates."""
+    """Turn one row a series into long rows without padding; steps count from 1, or are the columns' dates."""
     count, values = len(frame), list(roles.values)
     numbered = not all(name[:4].isdigit() and not name.isdigit() for name in values)
     steps = pd.Series(range(1, len(values) + 1) if numbered else values)
@@ -121,11 +125,11 @@ def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataF
     return long
 
 
-def _where(loaded: Sequence[Loaded], frame: pd.DataFrame) -> Where:
-    """Rows as a person counts them: line 1 of a file holds the column names."""
+def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
+    """Return a function that names a row as a person counts it: line 1 of a file holds the column names."""
     ends = np.cumsum([len(part.frame) for part in loaded])
 
-    def where(position: int) -> str:
+    def locate(position: int) -> str:
         index = int(np.searchsorted(ends, position, side="right"))
         row = position - (int(ends[index - 1]) if index else 0)
         label = f"row {row + 2}" if "." in loaded[index].name else f"row {row + 1}"
@@ -134,28 +138,28 @@ def _where(loaded: Sequence[Loaded], frame: pd.DataFrame) -> Where:
             f"{frame['ds'].iloc[position]}"
         )
 
-    return where
+    return locate
 
 
-def _where_wide(frame: pd.DataFrame) -> Where:
+def _make_series_locator(frame: pd.DataFrame) -> Where:
     return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
 
 
-def _typed(
+def _convert_types(
     frame: pd.DataFrame,
     source: Source,
     inferred: tuple[str, Roles, dict[str, str]],
     covariates: Covariates,
     where: Where,
 ) -> RawSeries:
-    """The frame with its final types, and the source with what was inferred."""
+    """Return the frame with its final types, and the source with the inferred settings."""
     decimal, roles, reasons = inferred
     ids = frame["unique_id"]
     blank = (ids.isna() | ids.astype("str").str.strip().eq("")).to_numpy()
     if blank.any():
         raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
     ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)
-    table = pd.DataFrame({"unique_id": id_text(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
+    table = pd.DataFrame({"unique_id": convert_ids(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
     table["y"] = parse_numbers(frame["y"].rename(roles.y), where, decimal=decimal)
     for name in (*covariates.past, *covariates.future):
         table[name] = parse_numbers(frame[name], where, decimal=decimal)

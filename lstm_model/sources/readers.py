@@ -1,4 +1,4 @@
-"""Read files and query results as frames, before it is known what their columns mean."""
+"""Read files and query results as frames, before their columns have roles."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Source
 from lstm_model.contracts.shard import IdRange
-from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate
-from lstm_model.sources.parquet import opened_parquet, read_series_of
+from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate_files
+from lstm_model.sources.parquet import open_parquet, read_series_range
 from lstm_model.storage.database import connected
 from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
@@ -25,8 +25,8 @@ SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """One file or query result."""
+class RawTable:
+    """One file or query result as a frame, before its columns have roles."""
 
     name: str
     frame: pd.DataFrame
@@ -34,8 +34,8 @@ class Loaded:
     reasons: tuple[tuple[str, str], ...] = ()
 
 
-def read_files(source: Source, *, only: IdRange | None = None) -> list[Loaded]:
-    """Every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
+def read_files(source: Source, *, only: IdRange | None = None) -> list[RawTable]:
+    """Read every file of `source.path` as a frame; CSV texts that are not numbers stay texts.
 
     With `only`, the rows of some series of Parquet files whose column of names `source.columns` says.
 
@@ -43,7 +43,7 @@ def read_files(source: Source, *, only: IdRange | None = None) -> list[Loaded]:
         DataError: no such file, an unknown kind of file, an empty or damaged one.
     """
     assert source.path is not None
-    located = locate(source.path)
+    located = locate_files(source.path)
     loaded = []
     for file, name in zip(located.files, located.names, strict=True):
         suffix = "".join(PurePosixPath(file.lower()).suffixes)
@@ -51,7 +51,7 @@ def read_files(source: Source, *, only: IdRange | None = None) -> list[Loaded]:
             loaded.append(
                 _read_parquet(located.filesystem, file, name)
                 if only is None
-                else Loaded(name, read_series_of(located.filesystem, file, name, source=source, only=only))
+                else RawTable(name, read_series_range(located.filesystem, file, name, source=source, only=only))
             )
         elif suffix.endswith(CSV_SUFFIXES):
             loaded.append(_read_csv(located.filesystem, file, name, source))
@@ -65,8 +65,8 @@ def read_files(source: Source, *, only: IdRange | None = None) -> list[Loaded]:
     return loaded
 
 
-def query(source: Source, password: str | None) -> Loaded:
-    """Run `source.query`; the password goes to the driver only and is blotted out of every message.
+def run_query(source: Source, password: str | None) -> RawTable:
+    """Run `source.query`; the password goes to the driver only and is removed from every message.
 
     Raises:
         ConnectionError: the server cannot be reached or went away, which time may heal.
@@ -84,38 +84,38 @@ def query(source: Source, password: str | None) -> Loaded:
             f"source.query returned no rows (columns {listed(columns)}); check its WHERE clause and the connection"
         )
     frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=columns)
-    return Loaded("the query", frame)
+    return RawTable("the query", frame)
 
 
 def hash_query(source: Source, password: str | None) -> str:
-    """Hex sha256 over the rows of the query, in whatever order the database returned them."""
-    frame = query(source, password).frame
+    """Return the sha256 (hex) of the query's rows; their order does not matter."""
+    frame = run_query(source, password).frame
     rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())
     return hashlib.sha256(repr(list(frame.columns)).encode() + rows.tobytes()).hexdigest()
 
 
-def _read_parquet(filesystem: Any, file: str, name: str) -> Loaded:
-    with opened_parquet(filesystem, file, name) as stream:
+def _read_parquet(filesystem: Any, file: str, name: str) -> RawTable:
+    with open_parquet(filesystem, file, name) as stream:
         frame = pd.read_parquet(stream)
-    return Loaded(name, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index())
+    return RawTable(name, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index())
 
 
-def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> Loaded:
+def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable:
     with filesystem.open(file, "rb", compression="infer") as stream:
         head = stream.read(SAMPLE_BYTES)
     if not head.strip():
         raise DataError(f"{name} is empty (0 bytes of text); expected a CSV file with column names in its first line")
-    encoding = _encoding(head)
+    encoding = _detect_encoding(head)
     # A cut sample ends within a line (and perhaps within a character).
     text = head.decode(encoding, errors="ignore")
     lines = text.splitlines() if len(head) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
-    separator = _separator([line for line in lines[:100] if line.strip()])
+    separator = _detect_separator([line for line in lines[:100] if line.strip()])
     options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False}
     try:
         _check_width(lines, separator, name)
         sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
         numeric = [column for column in sample if kind_of_texts(list(sample[column].dropna())) in ("number", "empty")]
-        decimal, reason = _decimal(sample, numeric, source)
+        decimal, reason = _detect_decimal(sample, numeric, source)
         with filesystem.open(file, "rb", compression="infer") as stream:
             frame = pd.read_csv(
                 stream,
@@ -137,10 +137,10 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> Loaded:
     reasons = [("separator", f"{separator!r} splits every line of {name} alike")] if separator != "," else []
     reasons += [("decimal", reason)] if decimal != "." else []
     reasons += [("encoding", f"{name} is not UTF-8; read as Windows-1252")] if encoding == "cp1252" else []
-    return Loaded(name, frame.dropna(how="all", ignore_index=True), decimal, tuple(reasons))
+    return RawTable(name, frame.dropna(how="all", ignore_index=True), decimal, tuple(reasons))
 
 
-def _encoding(head: bytes) -> str:
+def _detect_encoding(head: bytes) -> str:
     try:
         head[: SAMPLE_BYTES - 4].decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -149,8 +149,8 @@ def _encoding(head: bytes) -> str:
     return "utf-8-sig"
 
 
-def _separator(lines: list[str]) -> str:
-    """The mark that splits all lines alike into the most fields; failing that, the one that the first line has most."""
+def _detect_separator(lines: list[str]) -> str:
+    """Return the mark that splits all lines alike into most fields, else the commonest in the first."""
 
     def rank(mark: str) -> tuple[bool, int, bool]:
         counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
@@ -161,7 +161,7 @@ def _separator(lines: list[str]) -> str:
 
 
 def _check_width(lines: list[str], separator: str, name: str) -> None:
-    """Pandas would drop fields beyond the named columns, such as the 5 of an unquoted 1,5."""
+    """Refuse rows with more fields than columns: pandas would drop them, such as the 5 of an unquoted 1,5."""
     header, *rows = csv.reader(lines, delimiter=separator)
     for number, row in enumerate(rows, start=2):
         if len(row) > len(header):
@@ -171,8 +171,8 @@ def _check_width(lines: list[str], separator: str, name: str) -> None:
             )
 
 
-def _decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
-    """The decimal mark, judged by the numbers with a comma in them."""
+def _detect_decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
+    """Return the decimal mark, judged by the numbers with a comma in them, and the reason."""
     if source.decimal is not None:
         return source.decimal, "set"
     commas = [

@@ -11,13 +11,13 @@ FIRST_HOUR = np.datetime64("2024-01-01T00:00:00", "us")
 TUTORIAL_STEPS = 1000
 
 
-def generate(dataset: Dataset, *, num_series: int, num_steps: int, seed: int) -> pd.DataFrame:
-    """Generate a dataset by its name, as a long table `unique_id`, `ds`, `y`; a sine is one series without chance."""
-    return sine(num_steps) if dataset == "sine" else panel(num_series, num_steps, seed)
+def generate_dataset(dataset: Dataset, *, num_series: int, num_steps: int, seed: int) -> pd.DataFrame:
+    """Generate a dataset by its name, as a long table `unique_id`, `ds`, `y`; a sine has no randomness."""
+    return generate_sine(num_steps) if dataset == "sine" else generate_panel(num_series, num_steps, seed)
 
 
-def sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:
-    """The tutorial's wave on its grid t_i = i * 100/999; beyond its 1,000 points the same grid goes on.
+def generate_sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:
+    """Generate the tutorial's wave on its grid t_i = i * 100/999, which continues beyond its 1,000 points.
 
     Returns:
         Long table `unique_id` ("sine"), `ds` (0, 1, ...), `y`.
@@ -30,10 +30,10 @@ def sine(num_steps: int = TUTORIAL_STEPS) -> pd.DataFrame:
     return pd.DataFrame({"unique_id": "sine", "ds": np.arange(num_steps, dtype=np.int64), "y": wave})
 
 
-def panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -> pd.DataFrame:
-    """An hourly panel: trend, daily and weekly seasonality, noise, level shifts, missing rows, a scale for each series.
+def generate_panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -> pd.DataFrame:
+    """Generate an hourly panel: trend, daily and weekly seasons, noise, level shifts, missing rows, own scales.
 
-    Series i is the same whatever `num_series` is. The first and last rows are never missing.
+    Series i does not depend on `num_series`. The first and last rows are never missing.
 
     Returns:
         Long table `unique_id`, `ds` (hourly, naive), `y` (positive, in units of the series' own scale).
@@ -41,27 +41,27 @@ def panel(num_series: int = 12, num_steps: int = 1440, seed: int = 0) -> pd.Data
     if num_series < 1 or num_steps < 2:
         raise ValueError(f"a panel needs 1 series and 2 steps at least, received {num_series} and {num_steps}")
     hours = np.arange(num_steps)
-    basis = _basis(hours)
+    basis = _make_basis(hours)
     values = np.empty((num_series, num_steps))
     kept = np.ones((num_series, num_steps), dtype=bool)
     for index in range(num_series):
         rng = np.random.default_rng((seed, index))
-        values[index] = _one_series(rng, basis, hours)
-        kept[index] = _rows_kept(rng, num_steps)
+        values[index] = _generate_series(rng, basis, hours)
+        kept[index] = _draw_kept_rows(rng, num_steps)
     ids = pd.array([f"S{index:05d}" for index in range(num_series)], dtype="str")
     series_N, step_N = np.nonzero(kept)
     ds = (FIRST_HOUR + hours.astype("timedelta64[h]")).astype("datetime64[us]")
     return pd.DataFrame({"unique_id": ids.take(series_N), "ds": ds[step_N], "y": values[kept]})
 
 
-def _basis(hours: np.ndarray) -> np.ndarray:
-    """Shape (5, T): two daily harmonics as sine and cosine pairs, and a weekend flag."""
+def _make_basis(hours: np.ndarray) -> np.ndarray:
+    """Return (5, T): two daily harmonics as sine and cosine pairs, and a weekend flag."""
     day = 2 * np.pi * hours / 24
     weekend = ((FIRST_HOUR + hours.astype("timedelta64[h]")).astype("datetime64[D]").astype(np.int64) + 3) % 7 >= 5
     return np.stack([np.sin(day), np.cos(day), np.sin(2 * day), np.cos(2 * day), weekend.astype(float)])
 
 
-def _one_series(rng: np.random.Generator, basis: np.ndarray, hours: np.ndarray) -> np.ndarray:
+def _generate_series(rng: np.random.Generator, basis: np.ndarray, hours: np.ndarray) -> np.ndarray:
     scale = 10 ** rng.uniform(1, 4)
     weights = np.concatenate([rng.normal(0, [0.2, 0.2, 0.08, 0.08]), [-rng.uniform(0.05, 0.25)]])
     shape = np.exp(weights @ basis)  # multiplicative, so that values stay positive
@@ -74,7 +74,7 @@ def _one_series(rng: np.random.Generator, basis: np.ndarray, hours: np.ndarray) 
     return values
 
 
-def _rows_kept(rng: np.random.Generator, num_steps: int) -> np.ndarray:
+def _draw_kept_rows(rng: np.random.Generator, num_steps: int) -> np.ndarray:
     kept = np.ones(num_steps, dtype=bool)
     for _ in range(rng.integers(0, 4)):
         start = int(rng.integers(1, num_steps))

@@ -11,8 +11,8 @@ from lstm_model.compute.process_group import ALONE, World
 from lstm_model.contracts.settings import TrainingSpec, WindowSpec
 from lstm_model.training.sampling import spread
 from lstm_model.training.validation import CALIBRATION_WINDOWS
-from lstm_model.windows.in_memory import Windows, load_newest, load_windows
-from lstm_model.windows.stream import Streamed, bytes_in_memory, open_stream
+from lstm_model.windows.in_memory import Windows, load_refit_validation, load_windows
+from lstm_model.windows.stream import StreamedWindows, estimate_bytes, open_stream
 
 MACHINE_SHARE = 0.5
 """Of the machine's memory: what windows take where nothing else is said."""
@@ -22,9 +22,9 @@ MACHINE_SHARE = 0.5
 class TrainingData:
     """The windows of one training."""
 
-    train: Windows | Streamed
+    train: Windows | StreamedWindows
     validation: Windows
-    newest: Windows | Streamed | None
+    newest: Windows | StreamedWindows | None
     """What a refit trains on beside `train`; None: the validation."""
     covers: tuple[Windows, Windows]
     """What tells which targets the search and the refit see: not more than the ends of the series where streamed."""
@@ -51,8 +51,8 @@ def load_training(
         StreamError: they can be neither held nor streamed within `memory_mib`.
     """
     limit = memory_limit(training)
-    needed = bytes_in_memory(folders, "train", stride=spec.stride)
-    needed += bytes_in_memory(folders, "validation", stride=min(spec.stride, spec.evaluation_stride))
+    needed = estimate_bytes(folders, "train", stride=spec.stride)
+    needed += estimate_bytes(folders, "validation", stride=min(spec.stride, spec.evaluation_stride))
     # Each process, and the one that waits for several, joins train and validation for the refit beside what it has.
     copies = (training.workers + (training.workers > 1)) * (1 + training.refit)
     if needed * copies <= limit:
@@ -67,7 +67,7 @@ def load_training(
 
 def _in_memory(folders: Sequence[Path], spec: WindowSpec, training: TrainingSpec) -> TrainingData:
     train, validation = load_windows(folders, "train"), load_windows(folders, "validation")
-    newest = load_newest(folders, spec) if training.refit else None
+    newest = load_refit_validation(folders, spec) if training.refit else None
     return TrainingData(train, validation, newest, (train, newest or validation))
 
 

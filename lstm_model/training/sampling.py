@@ -12,7 +12,7 @@ from lstm_model.compute.device import DeviceChoice, fits_on_device
 from lstm_model.compute.process_group import World
 from lstm_model.contracts.settings import TrainingSpec
 from lstm_model.windows.in_memory import Batch, Windows
-from lstm_model.windows.stream import Streamed
+from lstm_model.windows.stream import StreamedWindows
 
 LARGE = 20_000_000
 """Above this many windows they are drawn with replacement: a permutation would take gigabytes."""
@@ -48,7 +48,7 @@ def placed(windows: Windows, choice: DeviceChoice) -> Windows:
 
 def gathered(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
     """A batch on the device, wherever the windows lie."""
-    return _moved(windows.batch(index_B), device)
+    return _moved(windows.gather_batch(index_B), device)
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
@@ -58,14 +58,20 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 
 
 def drawn(
-    windows: Windows | Streamed, spec: TrainingSpec, choice: DeviceChoice, world: World, *, first: int, steps: int
+    windows: Windows | StreamedWindows,
+    spec: TrainingSpec,
+    choice: DeviceChoice,
+    world: World,
+    *,
+    first: int,
+    steps: int,
 ) -> Iterator[Batch]:
     """This rank's share of the batches of the steps after `first`, up to `steps`, on the device.
 
     In memory, the ranks share one order of all windows; streamed, each has an order of its own row groups.
     """
-    if isinstance(windows, Streamed):
-        for batch in windows.batches(len(world.places(spec.batch_size)), seed=spec.seed, first=first, steps=steps):
+    if isinstance(windows, StreamedWindows):
+        for batch in windows.read_batches(len(world.places(spec.batch_size)), seed=spec.seed, first=first, steps=steps):
             yield _moved(batch, choice.torch_device)
         return
     resident = placed(windows, choice)

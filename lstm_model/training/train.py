@@ -25,7 +25,7 @@ from lstm_model.compute.threads import Threads, restored_threads
 from lstm_model.contracts.bundle_card import Start
 from lstm_model.contracts.settings import Plan
 from lstm_model.contracts.windows_meta import Scaler
-from lstm_model.forecast.forecaster import Forecaster, shape_of
+from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.training.checkpoint import Checkpoint, State, TrainingStopped
 from lstm_model.training.loop import Loop
@@ -37,7 +37,7 @@ from lstm_model.training.tutorial import train_tutorial
 from lstm_model.training.validation import Validation, calibration, loss_of
 from lstm_model.training.warm_start import Parent, warm_training
 from lstm_model.windows.in_memory import Batch, Windows
-from lstm_model.windows.stream import Streamed, joined
+from lstm_model.windows.stream import StreamedWindows, join_windows
 
 logger = logging.getLogger(__name__)
 
@@ -126,13 +126,13 @@ class _Setting:
 
 
 def fit(
-    train: Windows | Streamed,
+    train: Windows | StreamedWindows,
     validation: Windows | None,
     *,
     plan: Plan,
     scaler: Scaler,
     device: DeviceChoice,
-    newest: Windows | Streamed | None = None,
+    newest: Windows | StreamedWindows | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     parent: Parent | None = None,
     checkpoint: Checkpoint | None = None,
@@ -172,11 +172,11 @@ def fit(
 
 
 def _fit_direct(
-    train: Windows | Streamed,
+    train: Windows | StreamedWindows,
     validation: Windows | None,
     setting: _Setting,
     parent: Parent | None,
-    newest: Windows | Streamed | None,
+    newest: Windows | StreamedWindows | None,
 ) -> Fitted:
     fitted, setting = _search(train, validation, setting, parent)
     if validation is None:
@@ -188,7 +188,7 @@ def _fit_direct(
         fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
-        every = joined(train, validation if newest is None else newest)
+        every = join_windows(train, validation if newest is None else newest)
         refitted = _run(every, None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
@@ -197,7 +197,7 @@ def _fit_direct(
 
 
 def _search(
-    train: Windows | Streamed, validation: Windows | None, setting: _Setting, parent: Parent | None
+    train: Windows | StreamedWindows, validation: Windows | None, setting: _Setting, parent: Parent | None
 ) -> tuple[Fitted, _Setting]:
     """The search that goes on, and the setting that the refit shares with it."""
     if parent is None:
@@ -217,11 +217,16 @@ def _search(
 
 
 def _run(
-    train: Windows | Streamed, validation: Windows | None, setting: _Setting, *, steps: int, stage: Stage = "search"
+    train: Windows | StreamedWindows,
+    validation: Windows | None,
+    setting: _Setting,
+    *,
+    steps: int,
+    stage: Stage = "search",
 ) -> Fitted:
     """One stage, or what the checkpoint kept of it: `steps` steps, or fewer where `validation` no longer improves."""
     spec, model = setting.plan.training, setting.plan.model
-    shape = shape_of(train.outline, season=setting.plan.window.season)
+    shape = find_input_shape(train.outline, season=setting.plan.window.season)
     torch.manual_seed(spec.seed)
     network = build_network(model, shape, setting.scaler).to(setting.device.torch_device)
     if setting.parent is not None:
@@ -252,7 +257,7 @@ def _run(
 
 
 def _train(
-    loop: Loop, train: Windows | Streamed, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage
+    loop: Loop, train: Windows | StreamedWindows, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage
 ) -> None:
     """The loop itself, from wherever `loop` is."""
     spec, world, name = setting.plan.training, setting.world, setting.name(stage)
@@ -290,7 +295,7 @@ def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
     """
     spec, model = setting.plan.training, setting.plan.model
     torch.manual_seed(spec.seed)
-    shape = shape_of(train, season=setting.plan.window.season)
+    shape = find_input_shape(train, season=setting.plan.window.season)
     network = build_network(model, shape).to(setting.device.torch_device)
     assert isinstance(network, LSTMModel)
     losses = train_tutorial(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_model.networks.models import LSTMModel
-from lstm_model.networks.normalise import masked_context
+from lstm_model.networks.normalise import normalise_context
 from lstm_model.training.optimizers import Adam
 from lstm_model.training.progress import Progress, Reporter, checked_mean
 from lstm_model.windows.in_memory import Windows
@@ -56,8 +56,8 @@ def _whole_batch(windows: Windows, normalisation: str) -> tuple[Tensor, Tensor, 
 
     Where every target was observed, the last one is None. Otherwise the targets are the observed ones, in one row.
     """
-    batch = windows.batch(torch.arange(len(windows)))
-    z_WL, _, loc_W1, scale_W1 = masked_context(batch.target_BW[:, : windows.context], normalisation)
+    batch = windows.gather_batch(torch.arange(len(windows)))
+    z_WL, _, loc_W1, scale_W1 = normalise_context(batch.target_BW[:, : windows.context], normalisation)
     y_WH = (batch.target_BW[:, windows.context :] - loc_W1) / scale_W1
     observed_WH = batch.observed_BW[:, windows.context :]
     inputs = z_WL[..., None].contiguous()

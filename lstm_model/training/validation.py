@@ -17,9 +17,9 @@ from lstm_model.compute.process_group import ALONE, World
 from lstm_model.contracts.settings import Plan
 from lstm_model.forecast.calibrate import Calibration, CalibrationWindows, calibrate
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.networks.losses import count_targets, pinball_sum
+from lstm_model.networks.losses import count_targets, sum_pinball
 from lstm_model.networks.models import forecast_batch
-from lstm_model.networks.normalise import transformed
+from lstm_model.networks.normalise import apply_transform
 from lstm_model.training.sampling import gathered, placed, spread
 from lstm_model.windows.in_memory import Batch, Windows
 
@@ -68,7 +68,7 @@ def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[B
     def loss_sum(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=choice.precision == "bf16"):
             forecast = forecast_batch(network, batch, spec=model, context=context)
-        return pinball_sum(forecast, batch, quantiles_Q, season=season, transform=model.transform)
+        return sum_pinball(forecast, batch, quantiles_Q, season=season, transform=model.transform)
 
     return loss_sum
 
@@ -77,8 +77,8 @@ def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibratio
     """What calibrates a forecaster, by windows that it has not been trained on, and a note."""
     part = validation.take(spread(len(validation), CALIBRATION_WINDOWS))
     values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
-    batch = part.batch(torch.arange(len(part)))
-    y_WH = transformed(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
+    batch = part.gather_batch(torch.arange(len(part)))
+    y_WH = apply_transform(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
     return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, seen_in(part))

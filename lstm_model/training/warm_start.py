@@ -23,7 +23,7 @@ from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card,
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
-from lstm_model.forecast.forecaster import Forecaster, shape_of
+from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.store import Store
 from lstm_model.timeline.time_axis import advance
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
@@ -182,7 +182,7 @@ def _changes(
     """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
-    now |= asdict(shape_of(train, season=plan.window.season))
+    now |= asdict(find_input_shape(train, season=plan.window.season))
     was |= {"frequency": card.frequency, **card.covariates.model_dump()}
     now |= {"frequency": meta.frequency, **meta.covariates.model_dump()}
     for name in was:

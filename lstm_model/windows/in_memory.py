@@ -20,19 +20,19 @@ from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.windows_meta import Split, read_common_meta
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.timeline.time_axis import INTEGER, advance
 from lstm_model.windows.layout import Layout, Segment, read_segments
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network sees; covariates in their own units, last dimensions may be 0."""
+    """The input of a network; covariates in their own units, last dimensions may be 0."""
 
     target_BW: Tensor
     """float32, NaN where padded, missing or unknown; the context is [:, :L], the future [:, L:]."""
     observed_BW: Tensor
-    """bool: a real value, which may be trained on and scored when it lies in the horizon."""
+    """bool: a real value, which may be trained on and scored when it is in the horizon."""
     past_BLP: Tensor
     future_BWF: Tensor
     static_BS: Tensor
@@ -49,7 +49,7 @@ class Windows:
     horizon: int
     frequency: str
     lead: int
-    """Steps that lie before each cutoff: the context, or more where a season is longer and baselines need it."""
+    """Steps before each cutoff: the context, or more if a season is longer and baselines need it."""
     unique_ids: list[str]
     values_N: Tensor
     observed_N: Tensor
@@ -60,7 +60,7 @@ class Windows:
     static_KS: Tensor
     """One row for each of `unique_ids`."""
     starts_W: Tensor
-    """int64: where each window's first step lies in the flat arrays."""
+    """int64: the position of each window's first step in the flat arrays."""
     series_W: Tensor
     """int64: index into `unique_ids`."""
     cutoff_W: NDArray[Any]
@@ -75,22 +75,22 @@ class Windows:
 
     @property
     def outline(self) -> Windows:
-        """What tells their geometry and what they cover: the windows themselves, where they are in memory."""
+        """Return windows that show the geometry and the time covered; in memory, these are the windows themselves."""
         return self
 
     def to(self, device: torch.device | str) -> Windows:
         moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
 
-    def batch(self, index_B: Tensor) -> Batch:
+    def gather_batch(self, index_B: Tensor) -> Batch:
         """Gather the windows with these indices, on the device that holds the data.
 
         Where a gap reaches the cutoff, the last real value is held: the value that repaired the gap may have been
-        drawn towards the first one after it, which nobody knew at the cutoff.
+        drawn towards the first one after it, which was not known at the cutoff.
         """
         index_B = index_B.to(self.starts_W.device)
         at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
-        held_BL = self._held(at_BW[:, : self.context])
+        held_BL = self._hold_last_real(at_BW[:, : self.context])
         return Batch(
             target_BW=self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)],
             observed_BW=self.observed_N[at_BW],
@@ -100,7 +100,7 @@ class Windows:
         )
 
     def take(self, index: Tensor) -> Self:
-        """The windows with these indices, over the same data."""
+        """Return the windows with these indices, over the same data."""
         return replace(
             self,
             starts_W=self.starts_W[index],
@@ -108,30 +108,36 @@ class Windows:
             cutoff_W=self.cutoff_W[index.cpu().numpy()],
         )
 
-    def before(self, index_B: Tensor) -> Tensor:
-        """(B, lead) the values before each cutoff, held like a context: what a baseline may see."""
+    def gather_past(self, index_B: Tensor) -> Tensor:
+        """Return (B, lead) the values before each cutoff, held like a context: the input of baselines."""
         index_B = index_B.to(self.starts_W.device)
         steps = torch.arange(self.context - self.lead, self.context, device=self.starts_W.device)
-        return self.values_N[self._held(self.starts_W[index_B, None] + steps)]
+        return self.values_N[self._hold_last_real(self.starts_W[index_B, None] + steps)]
 
-    def _held(self, at_BL: Tensor) -> Tensor:
-        """Positions up to a cutoff, those after the last real value moved back to it."""
+    def _hold_last_real(self, at_BL: Tensor) -> Tensor:
+        """Return positions up to a cutoff, with those after the last real value moved back to it."""
         if not len(self.last_real_N):
             return at_BL
         return torch.minimum(at_BL, self.last_real_N[at_BL[:, -1:]])
 
-    def ds_WH(self) -> NDArray[Any]:
-        """(W, H) the timestamps of each window's horizon."""
+    def compute_ds_WH(self) -> NDArray[Any]:
+        """Return (W, H) the timestamps of each window's horizon."""
         steps = np.tile(np.arange(1, self.horizon + 1), len(self))
         ds = advance(np.repeat(self.cutoff_W, self.horizon), steps, self.frequency)
         return ds.reshape(len(self), self.horizon)
 
     @classmethod
     def from_arrays(cls, target: list[NDArray[Any]], *, context: int, horizon: int, stride: int = 1) -> Self:
-        """Windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
+        """Make windows of plain 1-D arrays, one a series, without covariates; NaN is a missing value."""
         segments = [
             Segment(
-                str(i), 0, 0, np.asarray(y, np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y))
+                str(i),
+                0,
+                0,
+                np.asarray(y, np.float32),
+                np.isfinite(y),
+                make_empty_covariates(len(y)),
+                make_empty_covariates(len(y)),
             )
             for i, y in enumerate(target)
         ]
@@ -142,18 +148,18 @@ class Windows:
     def from_segments(
         cls, segments: list[Segment], layout: Layout, static: dict[str, list[float]], *, scored: bool = True
     ) -> Self:
-        """Concatenate segments and find the windows in them that have something to read and something to score.
+        """Join segments and find the windows in them that have something to read and something to score.
 
-        With `scored` off, windows without any observed target count too: what they forecast has not happened yet.
+        With `scored` off, windows without any observed target count too: their horizon is still to come.
         """
         ids = sorted({segment.unique_id for segment in segments})
         number = {unique_id: k for k, unique_id in enumerate(ids)}
-        values = _concatenate([s.values for s in segments], np.float32)
-        observed = _concatenate([s.observed for s in segments], np.bool_)
-        starts, owners = _window_starts(segments, layout)
-        keep = _readable(starts, observed, layout)
+        values = _join([s.values for s in segments], np.float32)
+        observed = _join([s.observed for s in segments], np.bool_)
+        starts, owners = _find_starts(segments, layout)
+        keep = _are_readable(starts, observed, layout)
         if scored:
-            keep &= _scorable(starts, observed, layout)
+            keep &= _are_scorable(starts, observed, layout)
         starts, owners = starts[keep], owners[keep]
         series = np.array([number[s.unique_id] for s in segments], np.int64)
         return cls(
@@ -164,18 +170,18 @@ class Windows:
             unique_ids=ids,
             values_N=torch.from_numpy(values),
             observed_N=torch.from_numpy(observed),
-            last_real_N=torch.from_numpy(_last_real(observed)),
-            past_NP=torch.from_numpy(_stack([s.past for s in segments])),
-            future_NF=torch.from_numpy(_stack([s.future for s in segments])),
-            static_KS=static_rows(ids, static),
+            last_real_N=torch.from_numpy(_find_last_real(observed)),
+            past_NP=torch.from_numpy(_join_covariates([s.past for s in segments])),
+            future_NF=torch.from_numpy(_join_covariates([s.future for s in segments])),
+            static_KS=gather_static(ids, static),
             starts_W=torch.from_numpy(starts),
             series_W=torch.from_numpy(series[owners] if len(owners) else owners),
-            cutoff_W=_cutoffs(segments, starts, owners, layout),
+            cutoff_W=_find_cutoffs(segments, starts, owners, layout),
         )
 
 
-def concat(a: Windows, b: Windows) -> Windows:
-    """The windows of both, for a refit through validation; both must have one geometry and the same covariates."""
+def concat_windows(a: Windows, b: Windows) -> Windows:
+    """Return the windows of both, which must have one geometry and the same covariates, for a refit."""
     assert (a.context, a.horizon, a.frequency) == (b.context, b.horizon, b.frequency)
     ids = sorted({*a.unique_ids, *b.unique_ids})
     number = {unique_id: k for k, unique_id in enumerate(ids)}
@@ -192,7 +198,7 @@ def concat(a: Windows, b: Windows) -> Windows:
         unique_ids=ids,
         values_N=torch.cat([a.values_N, b.values_N]),
         observed_N=observed,
-        last_real_N=torch.from_numpy(_last_real(observed.numpy())),
+        last_real_N=torch.from_numpy(_find_last_real(observed.numpy())),
         past_NP=torch.cat([a.past_NP, b.past_NP]),
         future_NF=torch.cat([a.future_NF, b.future_NF]),
         static_KS=static,
@@ -205,7 +211,7 @@ def concat(a: Windows, b: Windows) -> Windows:
 def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
     """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
 
-    Several folders are read as one: they have the same geometry and differ in their series alone.
+    Several folders are read as one: they have the same geometry and differ only in their series.
     """
     each = [folders] if isinstance(folders, Path) else folders
     meta = read_common_meta(each)
@@ -213,29 +219,29 @@ def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | 
     return Windows.from_segments(segments, Layout.from_meta(meta, split, stride=stride), meta.static)
 
 
-def load_newest(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
-    """The validation at the stride of the training, for a refit; None where it is scored at that stride anyway."""
+def load_refit_validation(folders: Path | Sequence[Path], spec: WindowSpec) -> Windows | None:
+    """Read the validation at the stride of the training, for a refit; None if it has that stride anyway."""
     if spec.stride == spec.evaluation_stride:
         return None
     return load_windows(folders, "validation", stride=spec.stride)
 
 
-def _concatenate(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+def _join(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
 
 
-def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(parts) if parts else no_covariates(0)
+def _join_covariates(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(parts) if parts else make_empty_covariates(0)
 
 
-def static_rows(ids: list[str], static: dict[str, list[float]]) -> Tensor:
-    """The encoded static covariates of these series, (K, S)."""
+def gather_static(ids: list[str], static: dict[str, list[float]]) -> Tensor:
+    """Return the encoded static covariates of these series, (K, S)."""
     width = len(next(iter(static.values()), []))
     return torch.tensor([static[i] for i in ids] if width else [], dtype=torch.float32).reshape(len(ids), width)
 
 
-def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where windows begin in the concatenated arrays, and the segment of each.
+def _find_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first position of each window in the joined arrays, and its segment.
 
     Strides count back from the end of a segment, so that the freshest window is always there.
     """
@@ -249,32 +255,34 @@ def _window_starts(segments: list[Segment], layout: Layout) -> tuple[NDArray[np.
     return starts + layout.lead - layout.context, owners
 
 
-def _readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
-    """Windows with enough real values to read."""
-    return _count(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
+def _are_readable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Return a mask of the windows with enough real values to read."""
+    return _count_observed(observed, starts, starts + layout.context) >= min(layout.min_context, layout.context)
 
 
-def _scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
-    """Windows with at least one real value to score."""
+def _are_scorable(starts: NDArray[np.int64], observed: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
+    """Return a mask of the windows with at least one real value to score."""
     cutoffs = starts + layout.context
-    return _count(observed, cutoffs, cutoffs + layout.horizon) > 0
+    return _count_observed(observed, cutoffs, cutoffs + layout.horizon) > 0
 
 
-def _count(observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_observed(
+    observed: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.int64]:
     real = np.concatenate([[0], np.cumsum(observed)])
     return np.asarray(real[last] - real[first])
 
 
-def _last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _find_last_real(observed: NDArray[np.bool_]) -> NDArray[np.int64]:
     if observed.all():
         return np.empty(0, np.int64)
     return np.maximum.accumulate(np.where(observed, np.arange(len(observed)), 0))
 
 
-def _cutoffs(
+def _find_cutoffs(
     segments: list[Segment], starts: NDArray[np.int64], owners: NDArray[np.int64], layout: Layout
 ) -> NDArray[Any]:
-    """The `ds` of the last step of each context."""
+    """Return the `ds` of the last step of each context."""
     lengths = np.array([len(s.values) for s in segments], np.int64)
     zero = np.cumsum(lengths) - lengths + np.array([s.padding for s in segments], np.int64)
     integer = layout.frequency == INTEGER

@@ -1,4 +1,4 @@
-"""Describe and read segments: the rows of a windows dataset on disk, and where the windows are in them.
+"""Describe and read segments: the rows of a windows dataset on disk, and the windows in them.
 
 A *segment* is a stretch of one series that holds every window fitting into it. Rows are self-contained: long series
 are cut into segments that overlap by context + horizon - 1, and a training row physically contains no value after its
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lstm_model.compute.prefetch import prefetch
 from lstm_model.contracts.settings import MIN_CONTEXT
 from lstm_model.contracts.windows_meta import Split, WindowsMeta, read_windows_meta
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.timeline.time_axis import advance
 
 
@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Steps of a segment that holds one window."""
+        """Return the number of steps of a segment that holds one window."""
         return self.lead + self.horizon
 
 
@@ -68,8 +68,8 @@ class Segment:
     past: NDArray[np.float32]
     future: NDArray[np.float32]
 
-    def part(self, first: int, last: int, frequency: str) -> Segment:
-        """The steps [first, last), with the start moved along."""
+    def cut(self, first: int, last: int, frequency: str) -> Segment:
+        """Return the steps [first, last), with the start moved along."""
         skipped = max(0, first - self.padding)
         start = self.start
         if skipped:
@@ -86,24 +86,24 @@ class Segment:
         )
 
     def copy(self) -> Segment:
-        """The same in memory of its own: a cut is a view, which would keep its whole series."""
+        """Return a copy with its own memory: a cut is a view, which would keep its whole series."""
         arrays = (self.values.copy(), self.observed.copy(), self.past.copy(), self.future.copy())
         return Segment(self.unique_id, self.start, self.padding, *arrays)
 
 
 def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
-    """The segments of one split, as they lie on disk."""
+    """Yield the segments of one split in the order of the files."""
     meta = read_windows_meta(folder)
-    for batch in prefetch(_batches(folder / f"split={split}")):
-        yield from segments_of(batch, meta)
+    for batch in prefetch(_read_batches(folder / f"split={split}")):
+        yield from parse_segments(batch, meta)
 
 
-def segments_of(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment]:
+def parse_segments(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment]:
     """Yield the segments of some rows of a windows dataset."""
     columns = {name: batch.column(name) for name in batch.schema.names}
-    values, observed = _pieces(columns["values"]), _pieces(columns["observed"])
-    past = [_pieces(columns[f"past:{name}"]) for name in meta.past]
-    future = [_pieces(columns[f"future:{name}"]) for name in meta.future]
+    values, observed = _split_lists(columns["values"]), _split_lists(columns["observed"])
+    past = [_split_lists(columns[f"past:{name}"]) for name in meta.past]
+    future = [_split_lists(columns[f"future:{name}"]) for name in meta.future]
     starts = columns["start"].to_numpy(zero_copy_only=False)
     for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
         yield Segment(
@@ -112,24 +112,24 @@ def segments_of(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment]:
             padding=columns["padding"][row].as_py(),
             values=values[row],
             observed=observed[row],
-            past=_columns([c[row] for c in past], len(values[row])),
-            future=_columns([c[row] for c in future], len(values[row])),
+            past=_stack_columns([c[row] for c in past], len(values[row])),
+            future=_stack_columns([c[row] for c in future], len(values[row])),
         )
 
 
-def _batches(folder: Path) -> Iterator[pa.RecordBatch]:
+def _read_batches(folder: Path) -> Iterator[pa.RecordBatch]:
     for path in sorted(folder.glob("*.parquet")):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             yield from file.read_row_group(group).to_batches()
 
 
-def _pieces(column: pa.Array) -> list[NDArray[Any]]:
-    """A list column as one array a row."""
+def _split_lists(column: pa.Array) -> list[NDArray[Any]]:
+    """Return a list column as one array a row."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
     bounds = np.cumsum([0, *column.value_lengths().to_pylist()])
     return [flat[a:b] for a, b in pairwise(bounds)]
 
 
-def _columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
-    return np.stack(parts, axis=1) if parts else no_covariates(num_steps)
+def _stack_columns(parts: list[NDArray[np.float32]], num_steps: int) -> NDArray[np.float32]:
+    return np.stack(parts, axis=1) if parts else make_empty_covariates(num_steps)

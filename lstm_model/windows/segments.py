@@ -29,14 +29,14 @@ from lstm_model.contracts.windows_meta import (
     read_windows_meta,
     write_windows_meta,
 )
-from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, last_observed, read_series
+from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
 from lstm_model.windows.layout import Layout, Segment
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
 ROW_GROUP_STEPS = 1 << 20
-"""Steps buffered before a row group is written: what bounds the memory."""
+"""Steps buffered before a row group is written, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Cutoffs:
 
 @dataclass
 class Moments:
-    """Running mean and deviation of one covariate over training steps, so that scaling never sees the future."""
+    """Running sums of one covariate over training steps, so that scaling never sees the future."""
 
     count: float = 0.0
     total: float = 0.0
@@ -62,12 +62,12 @@ class Moments:
         self.total += float(known.sum())
         self.squares += float((known**2).sum())
 
-    def state(self) -> list[float]:
-        """[count, total, squares], which of several add up."""
+    def to_list(self) -> list[float]:
+        """Return [count, total, squares]; the lists of several moments add up."""
         return [self.count, self.total, self.squares]
 
-    def scale(self) -> list[float]:
-        """[mean, deviation]; a constant covariate has deviation 1."""
+    def to_scale(self) -> list[float]:
+        """Return [mean, deviation]; a constant covariate has deviation 1."""
         if not self.count:
             return [0.0, 1.0]
         mean = self.total / self.count
@@ -76,7 +76,7 @@ class Moments:
 
 
 def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
-    """Cutoffs counted back from `end`, the last observed `ds`; fold k lies k test spans earlier.
+    """Return cutoffs counted back from `end`, the last observed `ds`; fold k is k test spans earlier.
 
     Args:
         end: datetime64 or int.
@@ -84,14 +84,14 @@ def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
         fold: 0 is the latest.
     """
 
-    def back(steps: int) -> Any:
+    def step_back(steps: int) -> Any:
         return advance(np.array([end]), np.array([-steps]), spec.frequency)[0]
 
     test = fold * spec.test_steps
     return Cutoffs(
-        train=back(test + spec.test_steps + spec.validation_steps),
-        validation=back(test + spec.test_steps),
-        test=back(test),
+        train=step_back(test + spec.test_steps + spec.validation_steps),
+        validation=step_back(test + spec.test_steps),
+        test=step_back(test),
     )
 
 
@@ -106,13 +106,13 @@ def write_windows(
         spec: the geometry and the sizes of the splits.
         covariates: the declared covariate columns of the table.
         fold: which cutoffs, see `plan_cutoffs`.
-        frame: of the whole panel, where the table is a shard of it.
+        frame: of the whole panel, if the table is a shard of it.
 
     Returns:
         The number of training windows, before those without any real target are left out.
     """
     static = encode_static(table, covariates.static, known=frame.categories if frame else None)
-    end = parse_ds(frame.end, frame.frequency) if frame else last_observed(table)
+    end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
     common = plan_cutoffs(end, spec, fold=fold)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
@@ -125,38 +125,38 @@ def write_windows(
             for split, segment in split_series(series, spec, own):
                 counts[split] += writers[split].add(segment)
                 if split == "train":
-                    _observe(moments, segment, covariates)
-    write_windows_meta(folder, _describe(spec, covariates, common, moments, static, counts))
+                    _update_moments(moments, segment, covariates)
+    write_windows_meta(folder, _make_meta(spec, covariates, common, moments, static, counts))
     return counts["train"]
 
 
 def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
-    """The stretch of one series that belongs to each split; a split in which it has no step gives none."""
+    """Yield the part of one series that belongs to each split in which it has a step."""
     ends = {split: int(np.searchsorted(series.ds, getattr(cutoffs, split), side="right")) for split in SPLITS}
     train_end = ends["train"]
     if train_end:
         begin = max(0, train_end - spec.train_steps) if spec.train_steps else 0
         short = not begin and spec.pad_short and train_end < 2 * spec.context + spec.horizon
-        yield "train", _segment(series, MIN_CONTEXT - spec.context if short else begin, train_end)
+        yield "train", _cut_segment(series, MIN_CONTEXT - spec.context if short else begin, train_end)
     first = train_end
     for split in SPLITS[1:]:
         last = ends[split]
         if last > first:
-            lead = _lead(spec, split)
-            short_by = _steps_short_of(series.ds[last - 1], getattr(cutoffs, split), spec)
-            yield split, _segment(series, first - lead, last, unknown=short_by)
+            lead = _find_lead(spec, split)
+            short_by = _count_steps_short(series.ds[last - 1], getattr(cutoffs, split), spec)
+            yield split, _cut_segment(series, first - lead, last, unknown=short_by)
         first = last
 
 
-def upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
-    """The stretch of a series with one window: the steps after its last real value are what it forecasts."""
+def cut_upcoming(series: SeriesRows, *, context: int, horizon: int) -> Segment:
+    """Cut the part of a series that holds one window, whose horizon follows the last real value."""
     cut = int(np.flatnonzero(series.observed)[-1]) + 1
     last = min(cut + horizon, len(series.ds))
-    return _segment(series, cut - context, last, unknown=cut + horizon - last).copy()
+    return _cut_segment(series, cut - context, last, unknown=cut + horizon - last).copy()
 
 
-def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
-    """How many steps a series ends before a split does; the split has no more steps than that."""
+def _count_steps_short(last: Any, cutoff: Any, spec: WindowSpec) -> int:
+    """Return how many steps a series ends before a split does, at most the steps of the split."""
     if last == cutoff:
         return 0
     most = max(spec.test_steps, spec.validation_steps)
@@ -164,12 +164,12 @@ def _steps_short_of(last: Any, cutoff: Any, spec: WindowSpec) -> int:
     return int(np.searchsorted(axis, cutoff, side="right"))
 
 
-def _segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
-    """Steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
+def _cut_segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
+    """Cut steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
     padding = max(0, -first)
     cut = slice(max(0, first), last)
 
-    def padded(array: NDArray[Any], fill: Any) -> NDArray[Any]:
+    def pad(array: NDArray[Any], fill: Any) -> NDArray[Any]:
         if not padding and not unknown:
             return array[cut]
         # np.pad takes ten times as long, and there is a call for every series, split and column.
@@ -182,10 +182,10 @@ def _segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> 
         unique_id=series.unique_id,
         start=series.ds[max(0, first)],
         padding=padding,
-        values=padded(_hold_last(series.y, series.observed, last), np.nan),
-        observed=padded(series.observed, False),
-        past=padded(series.past, np.nan),
-        future=padded(series.future, np.nan),
+        values=pad(_hold_last(series.y, series.observed, last), np.nan),
+        observed=pad(series.observed, False),
+        past=pad(series.past, np.nan),
+        future=pad(series.future, np.nan),
     )
 
 
@@ -203,7 +203,7 @@ def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -
 
 @dataclass
 class SplitWriter:
-    """Buffers segments of one split and writes them as row groups."""
+    """A writer that buffers segments of one split and writes them as row groups."""
 
     folder: Path
     split: Split
@@ -213,11 +213,11 @@ class SplitWriter:
     _steps: int = 0
 
     def __enter__(self) -> SplitWriter:
-        self._layout = layout_of(self.spec, self.split)
+        self._layout = make_layout(self.spec, self.split)
         path = self.folder / f"split={self.split}" / "part-0.parquet"
         path.parent.mkdir(parents=True)
         integer = self.spec.frequency == INTEGER
-        self._schema = _schema(self.covariates, pa.int64() if integer else pa.timestamp("us"))
+        self._schema = _make_schema(self.covariates, pa.int64() if integer else pa.timestamp("us"))
         # Neighbouring steps share exponents: splitting the bytes into streams lets zstd find that.
         self._writer = pq.ParquetWriter(
             path,
@@ -227,7 +227,7 @@ class SplitWriter:
             use_dictionary=["unique_id"],
             # Nobody asks a row group for its least value; finding it would cost a pass over all of them.
             write_statistics=["unique_id", "start"],
-            use_byte_stream_split=[f"{n}.list.element" for n in _list_columns(self.covariates) if n != "observed"],
+            use_byte_stream_split=[f"{n}.list.element" for n in _name_list_columns(self.covariates) if n != "observed"],
         )
         return self
 
@@ -236,7 +236,7 @@ class SplitWriter:
         self._writer.close()
 
     def add(self, segment: Segment) -> int:
-        """Write a stretch, cut into segments of a bounded number of windows; returns how many windows it holds."""
+        """Write a part of a series in segments of bounded size; return the number of its windows."""
         layout = self._layout
         count = max(0, len(segment.values) - layout.width + 1)
         most = max(1, SEGMENT_WINDOWS // layout.stride) * layout.stride
@@ -245,7 +245,7 @@ class SplitWriter:
             piece = (
                 segment
                 if count <= most
-                else segment.part(max(0, stop - most), stop + layout.width - 1, layout.frequency)
+                else segment.cut(max(0, stop - most), stop + layout.width - 1, layout.frequency)
             )
             self._rows.append(piece.copy())
             self._steps += len(piece.values)
@@ -261,39 +261,39 @@ class SplitWriter:
             "unique_id": pa.array([s.unique_id for s in rows], pa.string()),
             "start": pa.array([s.start for s in rows], self._schema.field("start").type),
             "padding": pa.array([s.padding for s in rows], pa.int32()),
-            "values": _lists([s.values for s in rows], pa.float32()),
-            "observed": _lists([s.observed for s in rows], pa.bool_()),
+            "values": _make_lists([s.values for s in rows], pa.float32()),
+            "observed": _make_lists([s.observed for s in rows], pa.bool_()),
         }
         for kind, names in (("past", self.covariates.past), ("future", self.covariates.future)):
             for i, name in enumerate(names):
-                columns[f"{kind}:{name}"] = _lists([getattr(s, kind)[:, i] for s in rows], pa.float32())
+                columns[f"{kind}:{name}"] = _make_lists([getattr(s, kind)[:, i] for s in rows], pa.float32())
         self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=len(rows))
         self._rows, self._steps = [], 0
 
 
-def layout_of(spec: WindowSpec, split: Split) -> Layout:
-    """The geometry of one split: evaluation has its own stride."""
+def make_layout(spec: WindowSpec, split: Split) -> Layout:
+    """Return the geometry of one split: evaluation has its own stride."""
     stride = spec.stride if split == "train" else spec.evaluation_stride
     return Layout(
         context=spec.context,
         horizon=spec.horizon,
         stride=stride,
         frequency=spec.frequency,
-        lead=_lead(spec, split),
+        lead=_find_lead(spec, split),
         min_context=spec.min_context if split == "train" else MIN_CONTEXT,
     )
 
 
-def _lead(spec: WindowSpec, split: Split) -> int:
-    """Steps before the first target: in an evaluation, enough for the baselines too."""
+def _find_lead(spec: WindowSpec, split: Split) -> int:
+    """Return the steps before the first target: in an evaluation, enough for the baselines too."""
     return spec.context if split == "train" else max(spec.context, spec.season)
 
 
-def rows_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:
-    """The rows of a series table that lie before the test: what error scales may be measured on.
+def select_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:
+    """Return the rows of a series table before the test, on which error scales may be measured.
 
     Rows without a real value stay: without them, values that stand one season apart would no longer be. `frame` is
-    that of the whole panel, where the table is a shard of it.
+    that of the whole panel, if the table is a shard of it.
     """
     real = table[table["observed"]]
     if spec.align == "calendar":
@@ -306,13 +306,13 @@ def rows_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | No
     return before
 
 
-def _observe(moments: dict[str, Moments], segment: Segment, covariates: Covariates) -> None:
+def _update_moments(moments: dict[str, Moments], segment: Segment, covariates: Covariates) -> None:
     for names, values in ((covariates.past, segment.past), (covariates.future, segment.future)):
         for i, name in enumerate(names):
             moments[name].add(values[:, i])
 
 
-def _describe(
+def _make_meta(
     spec: WindowSpec,
     covariates: Covariates,
     cutoffs: Cutoffs,
@@ -321,11 +321,11 @@ def _describe(
     counts: dict[Split, int],
 ) -> WindowsMeta:
     """Return all that a reader needs beside the rows."""
-    layouts = {split: layout_of(spec, split) for split in SPLITS}
+    layouts = {split: make_layout(spec, split) for split in SPLITS}
     states: dict[CovariateKind, list[list[float]]] = {
-        "past": [moments[name].state() for name in covariates.past],
-        "future": [moments[name].state() for name in covariates.future],
-        "static": [moment.state() for moment in _static_moments(static)],
+        "past": [moments[name].to_list() for name in covariates.past],
+        "future": [moments[name].to_list() for name in covariates.future],
+        "static": [moment.to_list() for moment in _measure_static(static)],
     }
     return WindowsMeta(
         context=spec.context,
@@ -344,11 +344,11 @@ def _describe(
         static_categories=static.categories,
         static=static.rows,
         moments=states,
-        scaler=_scaler(states),
+        scaler=_make_scaler(states),
     )
 
 
-def _static_moments(static: EncodedStatic) -> list[Moments]:
+def _measure_static(static: EncodedStatic) -> list[Moments]:
     rows = np.array(list(static.rows.values()), dtype=np.float64).reshape(len(static.rows), len(static.columns))
     moments = [Moments() for _ in static.columns]
     for i, moment in enumerate(moments):
@@ -367,29 +367,29 @@ def merge_windows(shards: Sequence[Path], folder: Path) -> int:
     moments: dict[CovariateKind, list[list[float]]] = {
         kind: np.sum([meta.moments[kind] for meta in metas], axis=0).tolist() for kind in metas[0].moments
     }
-    changes = {"static": {}, "windows": windows, "moments": moments, "scaler": _scaler(moments)}
+    changes = {"static": {}, "windows": windows, "moments": moments, "scaler": _make_scaler(moments)}
     write_windows_meta(folder, metas[0].model_copy(update=changes))
     return windows["train"]
 
 
-def _scaler(moments: dict[CovariateKind, list[list[float]]]) -> Scaler:
-    return {kind: [Moments(*state).scale() for state in states] for kind, states in moments.items()}
+def _make_scaler(moments: dict[CovariateKind, list[list[float]]]) -> Scaler:
+    return {kind: [Moments(*state).to_scale() for state in states] for kind, states in moments.items()}
 
 
-def _list_columns(covariates: Covariates) -> list[str]:
+def _name_list_columns(covariates: Covariates) -> list[str]:
     past = [f"past:{name}" for name in covariates.past]
     return ["values", "observed", *past, *(f"future:{name}" for name in covariates.future)]
 
 
-def _schema(covariates: Covariates, ds_type: pa.DataType) -> pa.Schema:
+def _make_schema(covariates: Covariates, ds_type: pa.DataType) -> pa.Schema:
     fixed = [pa.field("unique_id", pa.string()), pa.field("start", ds_type), pa.field("padding", pa.int32())]
     lists = [
         pa.field(name, pa.list_(pa.bool_() if name == "observed" else pa.float32()))
-        for name in _list_columns(covariates)
+        for name in _name_list_columns(covariates)
     ]
     return pa.schema([*fixed, *lists])
 
 
-def _lists(parts: list[NDArray[Any]], item: pa.DataType) -> pa.Array:
+def _make_lists(parts: list[NDArray[Any]], item: pa.DataType) -> pa.Array:
     offsets = np.cumsum([0, *(len(p) for p in parts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(parts), item))

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
-from lstm_model.evaluation.backtest import TrainingSpan, fold_spec
+from lstm_model.evaluation.backtest import TrainingSpan, make_fold_spec
 from lstm_model.lifecycle.retention import remember
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, profile_of
 from lstm_model.storage.store import Store
@@ -51,7 +51,7 @@ def plan_folds(plan: Plan, series: Artifact, number: int, refit: bool, training:
         ValueError: the history is too short for so many; the message says how many fit.
     """
     length = profile_of(series, store).length_median
-    window = fold_spec(plan.window, length=length, folds=number, training=training)
+    window = make_fold_spec(plan.window, length=length, folds=number, training=training)
     return Folds(number=number, refit=refit, training=training, plan=plan.model_copy(update={"window": window}))
 
 

@@ -17,7 +17,7 @@ from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.issuing import Issue, deliver_missing, issue_forecasts
 from lstm_model.lifecycle.retention import clean_up, remember
 from lstm_model.lifecycle.stage_outputs import FORECASTS, series_of, target_of
-from lstm_model.reporting.fan_chart import largest, plot_upcoming
+from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
@@ -99,7 +99,7 @@ def show(
 
 
 def _picture(latest: pa.Table, series: Artifact, store: Store) -> Picture:
-    chosen = largest(latest)
+    chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
     figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))
     return Picture("forecasts", "", to_png(figure))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from lstm_model.contracts.settings import Source
-from lstm_model.sources.fingerprint import fingerprint
+from lstm_model.sources.fingerprint import hash_source
 from tasks.runtime.passwords import password_of
 from tasks.runtime.retries import IO_RETRIES
 
@@ -13,4 +13,4 @@ from tasks.runtime.retries import IO_RETRIES
 @task(name="look at source", task_run_name="look at {source.kind.value}", **IO_RETRIES)
 def look(source: Source) -> str:
     """The sha256 of the source's bytes, whatever was seen before: files are read, a query is run."""
-    return fingerprint(source, password=password_of(source))
+    return hash_source(source, password=password_of(source))

@@ -19,7 +19,7 @@ from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.drift import RECORD, is_known, look_for_drift
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.monitor_page import render_monitor
-from lstm_model.reporting.monitor_plots import plot_watch
+from lstm_model.reporting.monitor_plots import plot_drift
 from lstm_model.storage.store import Store
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.notify import tell
@@ -41,7 +41,7 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
         look = look_for_drift(series, config, store)
     if look.check is None or look.usual is None or look.check.periods.empty:
         return look.found
-    store.home.write(PLOT, to_png(plot_watch(look.check, look.usual)))
+    store.home.write(PLOT, to_png(plot_drift(look.check, look.usual)))
     return look.found.model_copy(update={"plot": store.home.shown(PLOT)})
 
 

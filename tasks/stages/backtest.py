@@ -11,12 +11,12 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.settings import Plan
 from lstm_model.contracts.stage_meta import BacktestMeta, SeriesMeta
-from lstm_model.evaluation.backtest import TrainingSpan, pooled, scores_by_fold
+from lstm_model.evaluation.backtest import TrainingSpan, pool_folds, tabulate_folds
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
 from lstm_model.reporting.figures import to_png
-from lstm_model.reporting.fold_table import fold_table
+from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
 from lstm_model.storage.store import Store
@@ -55,13 +55,13 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
                 "holds no whole window, or no series reaches it. Set a longer advanced.window.test_steps"
             )
     tables, scale = [forecasts_of(one, store) for one in scores], scales_of(scores[0], store)
-    by_fold, everything = scores_by_fold(tables, scale=scale), pooled(tables)
+    by_fold, everything = tabulate_folds(tables, scale=scale), pool_folds(tables)
     usual = envelope(everything, scales=scale, spec=folds.plan.window)
     facts = store.read_meta(series, SeriesMeta)
     content = Report(
         name=f"{name}, backtest",
         scores=score(everything, scale=scale),
-        tables=[fold_table(by_fold)],
+        tables=[make_fold_table(by_fold)],
         pictures=[Picture("Scores by fold", CAPTION, to_png(plot_folds(by_fold)))],
         num_values=facts.profile.num_observed + facts.repaired,
         num_repaired=facts.repaired,

@@ -49,7 +49,7 @@ def bundle(
         config=config.model_dump(mode="json"),
         plan=plan.model_dump(mode="json"),
         decision=decided,
-        scores=found.records() if found else [],
+        scores=found.to_records() if found else [],
         envelope=envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
         if found
         else None,

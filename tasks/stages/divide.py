@@ -14,12 +14,12 @@ from tasks.runtime.caching import STAGE_POLICY
 @task(name="divide", task_run_name="divide {shard}", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def divide(series: Artifact, shard: int, of: int, store: Store) -> Artifact:
     """One of `of` shards, with about as many rows as each other one."""
-    from lstm_model.series.series_table import row_counts, write_range
-    from lstm_model.series.sharding import divide as ranges
+    from lstm_model.series.series_table import count_rows, write_range
+    from lstm_model.series.sharding import plan_shards as ranges
 
     table = store.path(series) / TABLE
     with store.create("series") as draft:
-        only = ranges(row_counts(table), shards=of, shard_rows=None)[shard]
+        only = ranges(count_rows(table), shards=of, shard_rows=None)[shard]
         draft.num_rows = write_range(table, draft.folder / TABLE, only)
     return draft.artifact
 

@@ -53,20 +53,20 @@ def _forecast(
     series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, *, store: Store, frame: Frame | None
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Every test forecast, and what its errors are measured against; None where there is no test window."""
-    from lstm_model.evaluation.error_scales import no_scales, scales
-    from lstm_model.evaluation.evaluate import forecast_table
+    from lstm_model.evaluation.error_scales import make_empty_scales, measure_scales
+    from lstm_model.evaluation.evaluate import tabulate_forecasts
     from lstm_model.forecast.bundle import load_bundle
     from lstm_model.windows.in_memory import load_windows
-    from lstm_model.windows.segments import rows_before_test
+    from lstm_model.windows.segments import select_before_test
 
     test = _as_trained(load_windows(store.path(windows), "test"), series, model, store)
     if not len(test):
         return None
-    table = forecast_table(load_bundle(store.path(model)), test, season=spec.season)
-    before = rows_before_test(series_of(series, store), spec, frame=frame)
+    table = tabulate_forecasts(load_bundle(store.path(model)), test, season=spec.season)
+    before = select_before_test(series_of(series, store), spec, frame=frame)
     if frame is not None and before.empty:  # series that begin in the test: with the rest they are not scored
-        return table, no_scales()
-    return table, scales(before, season=spec.season)
+        return table, make_empty_scales()
+    return table, measure_scales(before, season=spec.season)
 
 
 def _save(table: pd.DataFrame, scale: pd.DataFrame, draft: Draft) -> None:
@@ -82,8 +82,8 @@ def _as_trained(windows: Windows, series: Artifact, model: Artifact, store: Stor
     if not names or not len(windows):
         return windows
     from lstm_model.series.series_table import encode_static
-    from lstm_model.windows.in_memory import static_rows
+    from lstm_model.windows.in_memory import gather_static
 
     known = card.covariates.static_categories
     rows = encode_static(store.path(series) / TABLE, names, known=known).rows
-    return replace(windows, static_KS=static_rows(windows.unique_ids, rows))
+    return replace(windows, static_KS=gather_static(windows.unique_ids, rows))

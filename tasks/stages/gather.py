@@ -74,7 +74,7 @@ def score_shards(shards: list[Artifact], store: Store) -> Artifact:
 
 def _merged(shards: list[Artifact], filled: list[Artifact], store: Store) -> SeriesMeta:
     """The meta of one table with the rows of all shards; what was left out is told of the empty ones too."""
-    from lstm_model.series.profiling import Facts, merged_profile
+    from lstm_model.series.profiling import SeriesFacts, merge_profiles
     from lstm_model.series.sharding import check_alike, merge_findings
 
     metas = [store.read_meta(shard, SeriesMeta) for shard in filled]
@@ -86,9 +86,9 @@ def _merged(shards: list[Artifact], filled: list[Artifact], store: Store) -> Ser
         "set what differs in source",
     )
     folders = [store.path(shard) for shard in filled]
-    facts = [Facts.load(folder / FACTS) for folder in folders]
+    facts = [SeriesFacts.load(folder / FACTS) for folder in folders]
     return SeriesMeta(
-        profile=merged_profile(facts, [folder / TABLE for folder in folders], frequencies[0]),
+        profile=merge_profiles(facts, [folder / TABLE for folder in folders], frequencies[0]),
         findings=merge_findings([store.read_meta(shard, ExaminedMeta).findings for shard in shards]),
         reasons=metas[0].reasons,
         source=metas[0].source,

@@ -25,7 +25,7 @@ def generate(dataset: Dataset, num_series: int, num_steps: int, seed: int, store
     from lstm_model.sources import synthetic
 
     with store.create("generated") as draft:
-        table = synthetic.generate(dataset, num_series=num_series, num_steps=num_steps, seed=seed)
+        table = synthetic.generate_dataset(dataset, num_series=num_series, num_steps=num_steps, seed=seed)
         table.to_parquet(draft.folder / GENERATED, index=False)
         draft.num_rows = len(table)
     return draft.artifact

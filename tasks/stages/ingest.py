@@ -30,7 +30,7 @@ def ingest(
     """The series table as an Artifact; its meta holds the profile, the findings and how roles were inferred.
 
     Args:
-        request: the data section of the config (`data_section`), so that other settings do not count.
+        request: the data section of the config (`select_data_settings`), so that other settings do not count.
         fingerprint: sha256 of the source's bytes, for the cache key only; None where `generated` says it.
         store: where the artifact goes.
         only: the series of one shard; `request` is then what the survey settled. No row is left of a shard whose
@@ -40,7 +40,7 @@ def ingest(
     import pyarrow as pa
 
     from lstm_model.quality.doctor import examine
-    from lstm_model.series.profiling import find_facts, merged_profile
+    from lstm_model.series.profiling import measure_facts, merge_profiles
     from lstm_model.series.series_table import write_table
     from lstm_model.sources.raw_series import read_source
 
@@ -60,11 +60,11 @@ def ingest(
         table = pa.Table.from_pandas(examined.table, preserve_index=False)
         write_table(table, draft.folder / TABLE)
         draft.num_rows = table.num_rows
-        facts = find_facts(draft.folder / TABLE)
+        facts = measure_facts(draft.folder / TABLE)
         if only is not None:
             facts.save(draft.folder / FACTS)
         meta = SeriesMeta(
-            profile=merged_profile([facts], [draft.folder / TABLE], examined.frequency),
+            profile=merge_profiles([facts], [draft.folder / TABLE], examined.frequency),
             findings=examined.findings,
             reasons=raw.reasons | examined.reasons,
             source=raw.source,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def plot(about: Subject, store: Store) -> Artifact:
     """One PNG a plot; `num_rows` counts them."""
     from lstm_model.forecast.bundle import load_bundle
-    from lstm_model.reporting.figures import save
-    from lstm_model.reporting.gallery import EXACT, Training, draw
+    from lstm_model.reporting.figures import save_figure
+    from lstm_model.reporting.gallery import EXACT, Training, draw_plots
     from lstm_model.training.trained_model import HISTORY
     from lstm_model.windows.in_memory import load_windows
 
@@ -44,8 +44,8 @@ def plot(about: Subject, store: Store) -> Artifact:
     )
     with store.create("plots") as draft:
         names = []
-        for name, figure in draw(training, _evaluation(about, store), target=target_of(about.series, store)):
-            save(figure, draft.folder / f"{name}.png", exact=name in EXACT)
+        for name, figure in draw_plots(training, _evaluation(about, store), target=target_of(about.series, store)):
+            save_figure(figure, draft.folder / f"{name}.png", exact=name in EXACT)
             names.append(name)
         draft.num_rows = len(names)
         draft.meta = PlotsMeta(order=names).to_json()

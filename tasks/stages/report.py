@@ -18,7 +18,7 @@ from tasks.runtime.caching import STAGE_POLICY
 @task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
 def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
-    from lstm_model.reporting.report import Report, Setting, picture, render_html, render_markdown
+    from lstm_model.reporting.report import Report, Setting, make_picture, render_html, render_markdown
 
     facts, trained = store.read_meta(about.series, SeriesMeta), store.read_meta(about.model, ModelMeta)
     cut = read_windows_meta(store.path(about.windows))
@@ -30,7 +30,9 @@ def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decisi
         num_values=facts.profile.num_observed + facts.repaired,
         num_repaired=facts.repaired,
         findings=facts.findings,
-        pictures=[picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)],
+        pictures=[
+            make_picture(name, (store.path(plots) / f"{name}.png").read_bytes()) for name in _order(plots, store)
+        ],
         run=[
             ("device", f"{trained.device}, {trained.precision}"),
             ("training windows", f"{about.model.num_rows:,}"),

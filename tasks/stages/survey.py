@@ -33,14 +33,14 @@ def survey(
         store: where the artifact goes.
         generated: as of ingest.
     """
-    from lstm_model.series.sharding import divide
+    from lstm_model.series.sharding import plan_shards
     from lstm_model.sources import parquet
 
-    found = parquet.survey(as_files(request.source, generated, store), request.covariates)
+    found = parquet.survey_parquet(as_files(request.source, generated, store), request.covariates)
     with store.create("survey") as draft:
         if found is not None:
             source, rows = found if generated is None else (request.source, found[1])
-            ranges = divide(rows, shards=shards, shard_rows=shard_rows)
+            ranges = plan_shards(rows, shards=shards, shard_rows=shard_rows)
             draft.num_rows = len(ranges)
             settled = request.model_copy(update={"source": source})
             draft.meta = SurveyMeta(request=settled, ranges=ranges).to_json()

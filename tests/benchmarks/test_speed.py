@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import m4, throughput, time_to_accuracy, tutorial
-from lstm_model.forecast.forecaster import shape_of
+from lstm_model.forecast.forecaster import find_input_shape
 from lstm_model.networks.models import build_network
 
 PLAIN = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -29,7 +29,7 @@ def test_ours_and_the_bare_loop_train_one_architecture(monkeypatch, tmp_path, on
         runs.append({"contender": name, "threads": 1, "round": 0, **row})
     ours = throughput.plan(1)
     network = throughput.Plain()
-    built = build_network(ours.model, shape_of(windows, season=24))
+    built = build_network(ours.model, find_input_shape(windows, season=24))
     assert [p.shape for p in built.parameters()] == [p.shape for p in network.parameters()]
     assert "| 1 | ours |" in throughput.table(throughput.rows_of(runs))
 

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline
-from deployments.register import flow_of
+from deployments.register import import_flow
 from lstm_model.contracts.settings import PipelineConfig
 
 
@@ -38,12 +38,12 @@ JOBS = [job for pipeline in read_catalog() for job in pipeline.jobs]
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.full_name)
 def test_the_parameters_are_those_of_the_flow_without_schedules(job):
-    accepted = set(signature(flow_of(job).fn).parameters)
+    accepted = set(signature(import_flow(job).fn).parameters)
     assert set(job.parameters) <= accepted and "store" in accepted
     if "config" in job.parameters:
         config = PipelineConfig.model_validate(job.parameters["config"])
         assert config.schedule is config.forecasting.schedule is config.monitoring.schedule is None
-        assert config.modelling_section() == job.pipeline.config.modelling_section()
+        assert config.select_modelling_settings() == job.pipeline.config.select_modelling_settings()
     assert "schedule" not in str(job.parameters)
     assert job.name in job.tags
     assert job.description.count(". ") >= (job.flow != "retrain")
@@ -57,7 +57,7 @@ def test_each_flow_has_its_own_schedule(tmp_path):
         monitoring: {schedule: {interval_seconds: 3600}, retrain: false}
         """
     jobs = jobs_of(read_pipeline(write(tmp_path, "a.yaml", dedent(text))))
-    assert {flow: job.when for flow, job in jobs.items()} == {
+    assert {flow: job.schedule_text for flow, job in jobs.items()} == {
         "retrain": "15 3 * * 1 UTC",
         "forecast": "0 6 * * * Europe/Berlin",
         "monitor": "every 3600 s",
@@ -79,7 +79,7 @@ def test_an_interval_counts_from_a_fixed_date(tmp_path):
     file = write(tmp_path, "a.yaml", "name: a\nschedule: {interval_seconds: 90}")
     job = jobs_of(read_pipeline(file))["retrain"]
     assert (job.schedule.interval, job.schedule.anchor_date) == (timedelta(seconds=90), ANCHOR)
-    assert job.when == "every 90 s"
+    assert job.schedule_text == "every 90 s"
 
 
 def test_one_name_in_two_files_names_both(tmp_path):

@@ -23,7 +23,7 @@ def test_a_file_out_of_step_is_noticed(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def entries():
-    document = yaml.safe_load(generate.render(read_catalog()))
+    document = yaml.safe_load(generate.render_yaml(read_catalog()))
     return {f"{entry['entrypoint'].split(':')[1]}/{entry['name']}": entry for entry in document["deployments"]}
 
 
@@ -41,7 +41,7 @@ def test_an_entry_has_all_that_prefect_needs(entries):
 
 
 def test_nothing_names_this_machine_or_undoes_a_pause(entries):
-    text = generate.render(read_catalog())
+    text = generate.render_yaml(read_catalog())
     assert str(generate.ROOT) not in text
     path = entries["retrain/shop_sales"]["parameters"]["config"]["source"]["path"]
     assert path == "deployments/pipelines/data/shop_sales.csv"
@@ -51,7 +51,7 @@ def test_nothing_names_this_machine_or_undoes_a_pause(entries):
 def test_a_source_elsewhere_keeps_its_path(tmp_path):
     file = tmp_path / "far.yaml"
     file.write_text("name: far\nsource: {kind: files, path: far.csv}\nschedule: {interval_seconds: 3600}")
-    entry, *_ = yaml.safe_load(generate.render([read_pipeline(file)]))["deployments"]
+    entry, *_ = yaml.safe_load(generate.render_yaml([read_pipeline(file)]))["deployments"]
     assert entry["parameters"]["config"]["source"]["path"] == str(tmp_path / "far.csv")
     assert entry["schedules"][0]["interval"] == 3600
     assert entry["schedules"][0]["anchor_date"].startswith("2000-01-01")

@@ -23,8 +23,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running, Scheduled
 
 from deployments import serve
-from deployments.runs import running_ids
-from deployments.server import ServerError, is_taken, running_server
+from deployments.runs import find_running_ids
+from deployments.server import ServerError, is_taken, use_server
 
 DAILY = "schedule: {interval_seconds: 86400}"
 
@@ -59,7 +59,7 @@ def test_a_server_elsewhere_that_does_not_answer_is_not_replaced():
     with (
         temporary_settings({PREFECT_API_URL: "http://prefect.invalid:4200/api"}),
         pytest.raises(ServerError, match=r"PREFECT_API_URL is http://prefect\.invalid:4200/api, but no Prefect server"),
-        running_server(None),
+        use_server(None),
     ):
         pass
 
@@ -77,13 +77,13 @@ def test_ports_that_only_linger_are_free():
 def test_processes_of_runs_are_found(wait_for):
     environment = {**os.environ, "PREFECT__FLOW_RUN_ID": "6f2b0a3c"}
     with subprocess.Popen(["sleep", "60"], env=environment) as process:
-        wait_for("the process", lambda: "6f2b0a3c" in running_ids())
+        wait_for("the process", lambda: "6f2b0a3c" in find_running_ids())
         process.kill()
-    assert "6f2b0a3c" not in running_ids()
+    assert "6f2b0a3c" not in find_running_ids()
 
 
 def test_no_process_table_means_no_verdict(tmp_path):
-    assert running_ids(tmp_path) is None
+    assert find_running_ids(tmp_path) is None
 
 
 def miss(client, deployment, *, count):

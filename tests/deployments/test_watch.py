@@ -14,8 +14,8 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Pending, Running, Scheduled
 
-from deployments.runs import last_heartbeat
-from deployments.watch import ATTEMPTS, count_crashes, move
+from deployments.runs import find_last_heartbeat
+from deployments.watch import ATTEMPTS, count_crashes, set_state
 
 ENDLESS = {
     "model": {"hidden_dim": 8, "layer_dim": 1},
@@ -60,7 +60,7 @@ def test_two_who_see_one_crash_start_one_run(server, client):
     async def twice():
         async with get_client() as both:
             for _ in range(2):
-                await move(both, seen, AwaitingRetry(scheduled_time=later))
+                await set_state(both, seen, AwaitingRetry(scheduled_time=later))
 
     asyncio.run(twice())
     names = [state.name for state in client.read_flow_run_states(run.id)]
@@ -70,7 +70,7 @@ def test_two_who_see_one_crash_start_one_run(server, client):
 def heard(run):
     async def ask():
         async with get_client() as client:
-            return await last_heartbeat(client, run=run, since=datetime.now(UTC) - timedelta(hours=1))
+            return await find_last_heartbeat(client, run=run, since=datetime.now(UTC) - timedelta(hours=1))
 
     return asyncio.run(ask())
 

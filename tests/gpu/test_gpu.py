@@ -38,7 +38,7 @@ def windows() -> tuple[Windows, Windows, Windows]:
 
 
 def error(forecast: np.ndarray, test: Windows) -> tuple[float, float]:
-    target = test.batch(torch.arange(len(test))).target_BW.numpy()
+    target = test.gather_batch(torch.arange(len(test))).target_BW.numpy()
     middle = forecast.shape[-1] // 2
     return (
         float(np.abs(forecast[..., middle] - target[:, 48:]).mean()),

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from deployments.server import SERVER_SETTINGS
 from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.bundle_card import read_bundle_card
-from lstm_model.evaluation.error_scales import scales
+from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
@@ -169,7 +169,7 @@ class World:
     def errors(self):
         """The ledger's mean scaled error by the day of the cutoff."""
         history = self.truth[self.truth["time"] < START + pd.Timedelta(days=HISTORY_DAYS)]
-        scale = scales({i: g["kwh"].to_numpy() for i, g in history.groupby("meter")}, season=24)
+        scale = measure_scales({i: g["kwh"].to_numpy() for i, g in history.groupby("meter")}, season=24)
         forecasts = Ledger(self.store).read().merge(
             self.truth, left_on=["unique_id", "ds"], right_on=["meter", "time"]
         ).merge(scale, on="unique_id")  # fmt: skip

@@ -8,17 +8,23 @@ import pytest
 import torch
 
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.evaluation.backtest import fold_spec, how_many_fit, pooled, same_problem, scores_by_fold
-from lstm_model.evaluation.baselines import seasonal_naive
-from lstm_model.evaluation.error_scales import scales
-from lstm_model.evaluation.evaluate import forecast_table
+from lstm_model.evaluation.backtest import (
+    count_fitting_folds,
+    is_same_problem,
+    make_fold_spec,
+    pool_folds,
+    tabulate_folds,
+)
+from lstm_model.evaluation.baselines import forecast_seasonal_naive
+from lstm_model.evaluation.error_scales import measure_scales
+from lstm_model.evaluation.evaluate import tabulate_forecasts
 from lstm_model.lifecycle.envelope import envelope
-from lstm_model.reporting.fold_table import fold_table
+from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Report, render_html, render_markdown
 from lstm_model.windows.in_memory import load_windows
 from lstm_model.windows.layout import read_segments
-from lstm_model.windows.segments import rows_before_test, write_windows
+from lstm_model.windows.segments import select_before_test, write_windows
 
 SPEC = WindowSpec(
     context=24, horizon=6, season=24, frequency="h", stride=1, evaluation_stride=1, test_steps=48, validation_steps=48,
@@ -33,8 +39,8 @@ class Naive:
     quantiles = (0.1, 0.5, 0.9)
 
     def predict(self, windows):
-        before = windows.before(torch.arange(len(windows))).numpy()
-        middle = seasonal_naive(before, horizon=windows.horizon, season=24)
+        before = windows.gather_past(torch.arange(len(windows))).numpy()
+        middle = forecast_seasonal_naive(before, horizon=windows.horizon, season=24)
         return np.stack([middle - 0.5, middle, middle + 0.5], axis=-1).astype(np.float32)
 
 
@@ -60,7 +66,7 @@ def cut(table, folder, spec, fold):
 
 def test_an_expanding_fold_trains_on_all_before_it_and_a_rolling_one_on_a_fixed_span(table, tmp_path):
     for training, lengths in (("expanding", [384, 336, 288]), ("rolling", [288, 288, 288])):
-        spec = fold_spec(SPEC, length=LENGTH, folds=3, training=training)
+        spec = make_fold_spec(SPEC, length=LENGTH, folds=3, training=training)
         for fold, length in enumerate(lengths):
             folder = cut(table, tmp_path / f"{training}-{fold}", spec, fold)
             trained = list(read_segments(folder, "train"))
@@ -68,38 +74,40 @@ def test_an_expanding_fold_trains_on_all_before_it_and_a_rolling_one_on_a_fixed_
             ends = [s.start + np.timedelta64(len(s.values) - s.padding - 1, "h") for s in trained]
             assert len(set(ends)) == 1 and ends[0] == np.datetime64("2024-01-01") + np.timedelta64(383 - 48 * fold, "h")
             assert len(load_windows(folder, "test")) == 2 * (48 - 6 + 1)
-    assert fold_spec(SPEC, length=LENGTH, folds=3, training="expanding") == SPEC, "the same key as a retraining has"
+    assert make_fold_spec(SPEC, length=LENGTH, folds=3, training="expanding") == SPEC, (
+        "the same key as a retraining has"
+    )
 
 
 def test_too_many_folds_are_refused_with_the_number_that_fits():
-    assert how_many_fit(SPEC, length=LENGTH, training="expanding") == 8
-    assert how_many_fit(SPEC, length=LENGTH, training="rolling") == 8
+    assert count_fitting_folds(SPEC, length=LENGTH, training="expanding") == 8
+    assert count_fitting_folds(SPEC, length=LENGTH, training="rolling") == 8
     short = SPEC.model_copy(update={"pad_short": False, "context": 96})
-    assert how_many_fit(short, length=LENGTH, training="expanding") == 6
-    fold_spec(SPEC, length=LENGTH, folds=8, training="expanding")
+    assert count_fitting_folds(short, length=LENGTH, training="expanding") == 6
+    make_fold_spec(SPEC, length=LENGTH, folds=8, training="expanding")
     with pytest.raises(
         ValueError, match=r"9 folds of 48 test steps .* history of 480: .* at most 8 fit; ask for fewer"
     ):
-        fold_spec(SPEC, length=LENGTH, folds=9, training="expanding")
+        make_fold_spec(SPEC, length=LENGTH, folds=9, training="expanding")
     with pytest.raises(ValueError, match="none fits"):
-        fold_spec(SPEC, length=60, folds=1, training="expanding")
+        make_fold_spec(SPEC, length=60, folds=1, training="expanding")
     with pytest.raises(ValueError, match="1 fold at least, received folds=0"):
-        fold_spec(SPEC, length=LENGTH, folds=0, training="expanding")
+        make_fold_spec(SPEC, length=LENGTH, folds=0, training="expanding")
 
 
 def test_folds_are_scored_drawn_and_make_one_long_envelope(table, tmp_path):
     tables = [
-        forecast_table(Naive(), load_windows(cut(table, tmp_path / f"{fold}", SPEC, fold), "test"), season=24)
+        tabulate_forecasts(Naive(), load_windows(cut(table, tmp_path / f"{fold}", SPEC, fold), "test"), season=24)
         for fold in range(3)
     ]
-    scale = scales(rows_before_test(pd.read_parquet(table), SPEC), season=24)
-    folds = scores_by_fold(tables, scale=scale)
+    scale = measure_scales(select_before_test(pd.read_parquet(table), SPEC), season=24)
+    folds = tabulate_folds(tables, scale=scale)
     assert folds["cutoff"].is_monotonic_decreasing and len(folds) == 3
     np.testing.assert_allclose(folds["lstm"], folds["seasonal_naive"])
-    shown = fold_table(folds)
+    shown = make_fold_table(folds)
     assert [row[4] for row in shown.rows] == ["+0%"] * 3
     assert shown.head[-1] == "inside 80%" and shown.rows[-1][0] == "2024-01-18 23:00:00"
-    usual = envelope(pooled(tables), scales=scale, spec=SPEC)
+    usual = envelope(pool_folds(tables), scales=scale, spec=SPEC)
     assert usual.period_steps == 24 and usual.num_periods == 6, "three tests of two days each"
     assert usual.error == pytest.approx(folds["lstm"].mean(), rel=0.05)
     assert plot_folds(folds).axes[0].get_ylabel() == "MASE"
@@ -118,6 +126,6 @@ def test_the_same_problem_may_be_tested_on_other_spans():
     )  # fmt: skip
     plan = Plan(window=SPEC, model=model, training=training)
     after_drift = plan.model_copy(update={"window": SPEC.model_copy(update={"test_steps": 6, "validation_steps": 6})})
-    assert same_problem(plan, after_drift)
-    assert not same_problem(plan, plan.model_copy(update={"model": model.model_copy(update={"hidden_dim": 8})}))
-    assert not same_problem(plan, plan.model_copy(update={"window": SPEC.model_copy(update={"context": 48})}))
+    assert is_same_problem(plan, after_drift)
+    assert not is_same_problem(plan, plan.model_copy(update={"model": model.model_copy(update={"hidden_dim": 8})}))
+    assert not is_same_problem(plan, plan.model_copy(update={"window": SPEC.model_copy(update={"context": 48})}))

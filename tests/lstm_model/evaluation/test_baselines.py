@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
-from lstm_model.evaluation.evaluate import forecast_table
+from lstm_model.evaluation.evaluate import tabulate_forecasts
 from lstm_model.windows.in_memory import Windows
 
 NAN = np.nan
@@ -96,7 +96,7 @@ def test_the_future_never_matters() -> None:
     tables = []
     for series in (values, other):
         windows = Windows.from_arrays([series], context=12, horizon=4, stride=4)
-        tables.append(forecast_table(_Silent(), windows, season=5).groupby("cutoff").tail(4).tail(4))
+        tables.append(tabulate_forecasts(_Silent(), windows, season=5).groupby("cutoff").tail(4).tail(4))
     first, second = tables
     assert (first["y"].to_numpy() != second["y"].to_numpy()).all()
     for name in BASELINES:

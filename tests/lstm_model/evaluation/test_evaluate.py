@@ -11,8 +11,8 @@ import torch
 from utilsforecast import losses
 
 from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
-from lstm_model.evaluation.error_scales import scales
-from lstm_model.evaluation.evaluate import forecast_table, score
+from lstm_model.evaluation.error_scales import measure_scales
+from lstm_model.evaluation.evaluate import score, tabulate_forecasts
 from lstm_model.evaluation.scores import MODELS, Scores
 from lstm_model.windows.in_memory import Windows
 
@@ -29,7 +29,7 @@ class Rule:
         self.name, self.season, self.shift, self.spread = name, season, shift, spread
 
     def predict(self, windows: Windows) -> np.ndarray:
-        context = windows.batch(np_index(windows)).target_BW[:, : windows.context].numpy()
+        context = windows.gather_batch(np_index(windows)).target_BW[:, : windows.context].numpy()
         middle = forecast_baselines(context, horizon=windows.horizon, season=self.season)[self.name] + self.shift
         offsets = self.spread * np.array([-2.0, -1.3, 0.0, 1.3, 2.0])
         return (middle[..., None] + offsets).astype(np.float32)
@@ -47,8 +47,8 @@ def panel(num_series: int = 3, steps: int = 120, seed: int = 0) -> list[np.ndarr
 
 def evaluated(series: list[np.ndarray], rule: Rule, season: int = 12, horizon: int = 6) -> tuple[pd.DataFrame, Scores]:
     windows = Windows.from_arrays([y[-(36 + 5 * horizon) :] for y in series], context=36, horizon=horizon, stride=2)
-    table = forecast_table(rule, windows, season=season)
-    scale = scales({str(i): y[: -5 * horizon] for i, y in enumerate(series)}, season=season)
+    table = tabulate_forecasts(rule, windows, season=season)
+    scale = measure_scales({str(i): y[: -5 * horizon] for i, y in enumerate(series)}, season=season)
     return table, score(table, scale=scale)
 
 
@@ -66,7 +66,7 @@ def test_the_forecast_table_has_the_contract_columns() -> None:
 def test_rows_hold_the_truth_of_their_own_time() -> None:
     series = [1000.0 * k + np.arange(60.0) for k in range(3)]
     windows = Windows.from_arrays(series, context=10, horizon=4, stride=3)
-    table = forecast_table(Rule("naive", 1), windows, season=1)
+    table = tabulate_forecasts(Rule("naive", 1), windows, season=1)
     expected = 1000 * table["unique_id"].astype(int) + table["ds"]
     np.testing.assert_array_equal(table["y"], expected)
     np.testing.assert_array_equal(table["naive"], expected - table["step"])
@@ -145,7 +145,7 @@ def test_repaired_values_feed_contexts_but_are_no_truth() -> None:
     windows = Windows.from_arrays([np.arange(30.0)], context=5, horizon=2)
     repaired = windows.observed_N.clone()
     repaired[10] = False  # its value stays: the doctor put one in
-    table = forecast_table(Rule("naive", 1), replace(windows, observed_N=repaired), season=1)
+    table = tabulate_forecasts(Rule("naive", 1), replace(windows, observed_N=repaired), season=1)
     assert table.loc[table["ds"] == 10, "y"].isna().all()
     assert table["y"].isna().sum() == 2
     assert table.loc[table["cutoff"] == 10, "naive"].tolist() == [10, 10]
@@ -159,7 +159,7 @@ def test_targets_that_were_not_observed_are_not_scored() -> None:
     assert table["y"].isna().sum() > 0
     poisoned = table.copy()
     poisoned.loc[poisoned["y"].isna(), list(MODELS)] = 1e6
-    again = score(poisoned, scale=scales({str(i): y[:-30] for i, y in enumerate(series)}, season=12))
+    again = score(poisoned, scale=measure_scales({str(i): y[:-30] for i, y in enumerate(series)}, season=12))
     pd.testing.assert_frame_equal(again.total, scores.total)
     assert scores.total["count"].tolist() == [int(table["y"].notna().sum())] * len(MODELS)
 
@@ -167,7 +167,7 @@ def test_targets_that_were_not_observed_are_not_scored() -> None:
 def test_all_models_are_scored_on_the_same_points() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
     table.loc[:9, "drift"] = np.nan
-    scores = score(table, scale=scales({"0": np.arange(40.0), "1": np.arange(40.0)}, season=1))
+    scores = score(table, scale=measure_scales({"0": np.arange(40.0), "1": np.arange(40.0)}, season=1))
     assert set(scores.total["count"]) == {len(table) - 10}
     assert any("10 targets" in note for note in scores.notes)
 
@@ -175,7 +175,7 @@ def test_all_models_are_scored_on_the_same_points() -> None:
 def test_a_series_without_targets_is_named_not_averaged() -> None:
     table, _ = evaluated(panel(3), Rule("naive", 12))
     table.loc[table["unique_id"] == "1", "y"] = np.nan
-    scores = score(table, scale=scales({str(i): np.arange(40.0) for i in range(3)}, season=1))
+    scores = score(table, scale=measure_scales({str(i): np.arange(40.0) for i in range(3)}, season=1))
     assert set(scores.per_series["unique_id"]) == {"0", "2"}
     assert scores.headline.num_series == 2
     assert any(
@@ -186,12 +186,12 @@ def test_a_series_without_targets_is_named_not_averaged() -> None:
 def test_nothing_observed_is_an_error() -> None:
     table, _ = evaluated(panel(1), Rule("naive", 12))
     with pytest.raises(ValueError, match="nothing to score"):
-        score(table.assign(y=np.nan), scale=scales({"0": np.arange(9.0)}, season=1))
+        score(table.assign(y=np.nan), scale=measure_scales({"0": np.arange(9.0)}, season=1))
 
 
 def test_a_series_without_history_before_the_test_is_named_not_scored() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
-    scores = score(table, scale=scales({"0": np.arange(9.0)}, season=1))
+    scores = score(table, scale=measure_scales({"0": np.arange(9.0)}, season=1))
     assert set(scores.per_series["unique_id"]) == {"0"}
     assert "1 series begin after the training data, and are not scored: 1." in scores.notes
 
@@ -199,9 +199,9 @@ def test_a_series_without_history_before_the_test_is_named_not_scored() -> None:
 def test_a_missing_level_is_named() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
     with pytest.raises(ValueError, match="lo_50"):
-        score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[0.5])
+        score(table, scale=measure_scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[0.5])
     with pytest.raises(ValueError, match="received 80"):
-        score(table, scale=scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[80])
+        score(table, scale=measure_scales({"0": np.arange(9.0), "1": np.arange(9.0)}, season=1), levels=[80])
 
 
 class Broken(Rule):
@@ -218,7 +218,7 @@ def test_a_forecast_of_nan_is_an_error_that_names_the_series() -> None:
 
 def test_the_order_of_series_and_rows_does_not_matter() -> None:
     table, scores = evaluated(panel(3), Rule("naive", 12))
-    scale = scales({str(i): y[:-30] for i, y in enumerate(panel(3))}, season=12)
+    scale = measure_scales({str(i): y[:-30] for i, y in enumerate(panel(3))}, season=12)
     shuffled = score(table.sample(frac=1, random_state=0), scale=scale.iloc[::-1])
     pd.testing.assert_frame_equal(shuffled.per_series, scores.per_series)
     pd.testing.assert_frame_equal(shuffled.total, scores.total)
@@ -227,7 +227,7 @@ def test_the_order_of_series_and_rows_does_not_matter() -> None:
 def test_a_series_weighs_the_same_whatever_its_number_of_windows() -> None:
     table, _ = evaluated(panel(2), Rule("naive", 12))
     few = table[(table["unique_id"] == "0") | (table["cutoff"] == table["cutoff"].max())]
-    scores = score(few, scale=scales({str(i): y[:-30] for i, y in enumerate(panel(2))}, season=12))
+    scores = score(few, scale=measure_scales({str(i): y[:-30] for i, y in enumerate(panel(2))}, season=12))
     lstm = scores.per_series[scores.per_series["model"] == "lstm"]
     assert lstm["count"].nunique() == 2
     assert scores.total["mase"][0] == pytest.approx(lstm["mase"].mean())
@@ -258,14 +258,14 @@ def test_a_point_forecaster_without_intervals() -> None:
 
 class TestScales:
     def test_by_hand(self) -> None:
-        scale = scales({"a": np.array([1.0, 2.0, 4.0, 5.0, 9.0])}, season=2)
+        scale = measure_scales({"a": np.array([1.0, 2.0, 4.0, 5.0, 9.0])}, season=2)
         errors = np.array([3.0, 3.0, 5.0])
         assert scale["mase_scale"][0] == pytest.approx(errors.mean())
         assert scale["rmsse_scale"][0] == pytest.approx(np.sqrt((errors**2).mean()))
         assert scale["basis"][0] == "seasonal naive"
 
     def test_differences_never_cross_from_one_series_to_the_next(self) -> None:
-        scale = scales({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([100.0, 101.0, 102.0])}, season=1)
+        scale = measure_scales({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([100.0, 101.0, 102.0])}, season=1)
         assert scale["mase_scale"].tolist() == [1, 1]
 
     def test_fallbacks_and_what_they_are_called(self) -> None:
@@ -276,7 +276,7 @@ class TestScales:
             "zero": np.zeros(16),
             "empty": np.full(3, np.nan),
         }
-        scale = scales(train, season=4).set_index("unique_id")
+        scale = measure_scales(train, season=4).set_index("unique_id")
         assert scale["basis"].to_dict() == {
             "short": "naive",
             "periodic": "naive",
@@ -290,22 +290,22 @@ class TestScales:
 
     def test_fallbacks_are_noted_in_the_scores(self) -> None:
         table, _ = evaluated(panel(2), Rule("naive", 12))
-        scores = score(table, scale=scales({"0": np.ones(30), "1": np.arange(30.0)}, season=1))
+        scores = score(table, scale=measure_scales({"0": np.ones(30), "1": np.arange(30.0)}, season=1))
         assert any("1 series are scaled by mean size" in note and note.endswith(": 0.") for note in scores.notes)
 
     def test_repaired_values_do_not_count(self) -> None:
         frame = pd.DataFrame(
             {"unique_id": "a", "y": [1.0, 2.0, 50.0, 4.0, 5.0], "observed": [True, True, False, True, True]}
         )
-        assert scales(frame, season=1)["mase_scale"][0] == 1
+        assert measure_scales(frame, season=1)["mase_scale"][0] == 1
 
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match="sort the table"):
-            scales(pd.DataFrame({"unique_id": ["a", "b", "a"], "y": 1.0}), season=1)
+            measure_scales(pd.DataFrame({"unique_id": ["a", "b", "a"], "y": 1.0}), season=1)
         with pytest.raises(ValueError, match="no rows"):
-            scales(pd.DataFrame({"unique_id": [], "y": []}), season=1)
+            measure_scales(pd.DataFrame({"unique_id": [], "y": []}), season=1)
         with pytest.raises(ValueError, match="received 0"):
-            scales({"a": np.ones(3)}, season=0)
+            measure_scales({"a": np.ones(3)}, season=0)
 
 
 class TestHeadline:
@@ -324,7 +324,7 @@ class TestHeadline:
     def test_winning_over_all(self) -> None:
         class Oracle(Rule):
             def predict(self, windows: Windows) -> np.ndarray:
-                truth = windows.batch(np_index(windows)).target_BW[:, windows.context :].numpy()
+                truth = windows.gather_batch(np_index(windows)).target_BW[:, windows.context :].numpy()
                 return truth[..., None] + np.array([-2, -1, 0.01, 1, 2], np.float32)
 
         _, scores = evaluated(panel(), Oracle("naive", 12))
@@ -367,8 +367,8 @@ def test_seasonal_naive_on_m4_hourly_gives_the_competition_figures() -> None:
     history = [row[np.isfinite(row)] for row in train.to_numpy(float)]
     last = [np.concatenate([y[-168:], future]) for y, future in zip(history, test.to_numpy(float), strict=True)]
     windows = Windows.from_arrays(last, context=168, horizon=48)
-    table = forecast_table(Rule("seasonal_naive", 24), windows, season=24)
-    scores = score(table, scale=scales({str(i): y for i, y in enumerate(history)}, season=24))
+    table = tabulate_forecasts(Rule("seasonal_naive", 24), windows, season=24)
+    scores = score(table, scale=measure_scales({str(i): y for i, y in enumerate(history)}, season=24))
     seasonal = scores.total.set_index("model").loc["seasonal_naive"]
     assert len(table) == 414 * 48
     assert round(seasonal["smape"], 3) == 13.912

@@ -13,8 +13,8 @@ from lstm_model.forecast.calibrate import (
     CalibrationWindows,
     apply_offsets,
     calibrate,
-    conformal_offsets,
-    relative_widths,
+    find_conformal_offsets,
+    measure_relative_widths,
 )
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.models import build_network
@@ -144,7 +144,7 @@ def test_conformal_intervals_cover_fresh_data_at_every_step():
     forecast = np.tile(np.array([-1.0, -0.5, 0.0, 0.5, 1.0], np.float32), (4000, 3, 1))
     observed = np.ones((2000, 3), bool)
     quantiles = (0.025, 0.1, 0.5, 0.9, 0.975)
-    offsets, note = conformal_offsets(forecast[:2000], noise[:2000], observed, quantiles)
+    offsets, note = find_conformal_offsets(forecast[:2000], noise[:2000], observed, quantiles)
     moved, fresh = apply_offsets(forecast[2000:], offsets), noise[2000:]
     wide = ((fresh >= moved[..., 0]) & (fresh <= moved[..., 4])).mean(axis=0)
     narrow = ((fresh >= moved[..., 1]) & (fresh <= moved[..., 3])).mean(axis=0)
@@ -155,7 +155,7 @@ def test_conformal_intervals_cover_fresh_data_at_every_step():
 
 def test_intervals_that_are_too_wide_are_narrowed_to_the_median_at_most():
     forecast = np.tile(np.array([-9.0, 0.0, 9.0], np.float32), (50, 1, 1))
-    offsets, _ = conformal_offsets(forecast, np.zeros((50, 1)), np.ones((50, 1), bool), (0.1, 0.5, 0.9))
+    offsets, _ = find_conformal_offsets(forecast, np.zeros((50, 1)), np.ones((50, 1), bool), (0.1, 0.5, 0.9))
     assert apply_offsets(forecast, offsets + 0).tolist() == [[[0.0, 0.0, 0.0]]] * 50
 
 
@@ -164,12 +164,12 @@ def test_series_that_err_more_get_wider_intervals_the_more_they_were_seen():
     y, observed = np.tile(error_K[:, None], (1, 2)), np.ones((5, 2), bool)
     observed[2], observed[3, 1] = False, False
     seen = CalibrationWindows(list("abcde"), np.arange(5), np.full(5, 4, np.float32))
-    widths = relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, seen)
+    widths = measure_relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, seen)
     typical = 5.0  # the median of 1, 2, 8 and 1e9
     expected = [(4 + 4 / typical) / 8, (4 + 8 / typical) / 8, 1, (4 + 2 * 8 / typical) / 6, (4 + 4 * WIDEST) / 8]
     np.testing.assert_allclose(widths, expected, rtol=1e-6)
     one = CalibrationWindows(["a"], np.zeros(5, int), np.full(1, 20, np.float32))
-    assert relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, one).tolist() == [1.0]
+    assert measure_relative_widths(np.tile(quantiles, (5, 2, 1)), y, observed, one).tolist() == [1.0]
 
 
 def test_quiet_and_noisy_series_are_both_covered():
@@ -198,17 +198,17 @@ def test_few_windows_pool_over_steps_and_fewer_still_are_not_calibrated():
     rng = np.random.default_rng(0)
     forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (5, 8, 1))
     y, observed = rng.normal(size=(5, 8)), np.ones((5, 8), bool)
-    offsets, note = conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
+    offsets, note = find_conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
     assert len(set(offsets[0].tolist())) == 1 and "take all steps together" in note
     observed[2:] = False
-    offsets, note = conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
+    offsets, note = find_conformal_offsets(forecast, y, observed, (0.025, 0.5, 0.975))
     assert offsets is None and "too few" in note
 
 
 def test_unobserved_points_do_not_calibrate():
     forecast = np.tile(np.array([-1.0, 0.0, 1.0], np.float32), (60, 2, 1))
     y, observed = np.zeros((60, 2)), np.ones((60, 2), bool)
-    clean, _ = conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
+    clean, _ = find_conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
     y[:30, 1], observed[:30, 1] = 1e6, False
-    masked, _ = conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
+    masked, _ = find_conformal_offsets(forecast, y, observed, (0.1, 0.5, 0.9))
     np.testing.assert_array_equal(masked, clean)

@@ -8,8 +8,8 @@ import torch
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import ModelSpec, Plan, Promotion, TrainingSpec, WindowSpec
-from lstm_model.evaluation.error_scales import scales
-from lstm_model.evaluation.evaluate import forecast_table
+from lstm_model.evaluation.error_scales import measure_scales
+from lstm_model.evaluation.evaluate import tabulate_forecasts
 from lstm_model.lifecycle.promotion import Gate, LeakError, common_targets, decide
 from lstm_model.training.leakage import Seen
 from lstm_model.training.train import fit
@@ -39,7 +39,7 @@ def series(num_steps=400):
 
 SERIES = series()
 RULES = Gate(
-    scale=scales({str(i): y[:-TEST] for i, y in enumerate(SERIES)}, season=12),
+    scale=measure_scales({str(i): y[:-TEST] for i, y in enumerate(SERIES)}, season=12),
     horizon=HORIZON,
     stride=1,
     own_ends=False,
@@ -58,7 +58,7 @@ def trained(train, validation, **training):
     device = DeviceChoice("cpu", "fp32", 1, "a test")
     fitted = fit(train, validation, plan=plan, scaler={}, device=device)
     card = Seen.in_windows(train, validation, by_series=False).card()
-    table = forecast_table(fitted.forecaster, cut(len(SERIES[0]) - TEST, len(SERIES[0])), season=12)
+    table = tabulate_forecasts(fitted.forecaster, cut(len(SERIES[0]) - TEST, len(SERIES[0])), season=12)
     return table, Seen.on_card(card, by_series=False)
 
 

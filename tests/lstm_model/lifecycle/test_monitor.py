@@ -6,7 +6,7 @@ import pytest
 from scipy.signal import lfilter
 
 from lstm_model.contracts.settings import Monitoring, WindowSpec
-from lstm_model.evaluation.error_scales import scales
+from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.lifecycle.cusum import CORRELATION, WIDER, Scale, run_chart, threshold
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.monitor import Piece, origin_of, watch
@@ -40,7 +40,7 @@ class World:
         shape_KT = np.exp(0.4 * np.sin(2 * np.pi * steps / DAY + phase_K1 + changed_T))
         self.y_KT = 10 ** rng.uniform(0, 3, (num_series, 1)) * shape_KT * np.exp(noise_KT) * quiet_T
         before_K = {name: y[: BEGIN - test_days * DAY] for name, y in zip(self.ids, self.y_KT, strict=True)}
-        self.scales = scales(before_K, season=DAY)
+        self.scales = measure_scales(before_K, season=DAY)
         self.usual = envelope(self._tested(test_days), scales=self.scales, spec=SPEC)
 
     def forecasts(self, cutoffs, version="a"):

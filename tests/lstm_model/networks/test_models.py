@@ -4,14 +4,14 @@ import torch
 
 from benchmarks import tutorial_script
 from lstm_model.contracts.settings import ModelSpec
-from lstm_model.networks.losses import MEDIAN, RELATIVE, error_scale, pinball_sum
+from lstm_model.networks.losses import MEDIAN_SHARE, RELATIVE_WEIGHT, measure_error_scale, sum_pinball
 from lstm_model.networks.mixture import MixtureForecaster
 from lstm_model.networks.models import LSTMModel, build_network
-from lstm_model.networks.normalise import masked_context, restored
-from lstm_model.networks.repeated_seasons import last_season, repeated_seasons
-from lstm_model.networks.seasonality import seasonality
+from lstm_model.networks.normalise import invert_transform, normalise_context
+from lstm_model.networks.repeated_seasons import repeat_last_season, repeat_seasons
+from lstm_model.networks.seasonality import find_seasonality
 from lstm_model.networks.segmented import InputShape, NormalisedForecast, SegmentedLSTM
-from lstm_model.networks.smoothing import smoothed_forecasts
+from lstm_model.networks.smoothing import smooth_forecasts
 from lstm_model.windows.in_memory import Batch, Windows
 
 
@@ -105,18 +105,18 @@ def test_scaler_is_applied_and_checked():
 
 def test_missing_values_are_masked_not_read():
     context = torch.tensor([[float("nan"), 1.0, 3.0, float("nan"), 5.0]])
-    z, mask, loc, scale = masked_context(context, "mean_std")
+    z, mask, loc, scale = normalise_context(context, "mean_std")
     assert mask.tolist() == [[0, 1, 1, 0, 1]]
     assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
     assert z[0, [0, 3]].tolist() == [0, 0]
-    assert masked_context(context, "last")[2].item() == 5
-    assert masked_context(context, "last")[3].item() == 2, "only neighbouring steps count"
+    assert normalise_context(context, "last")[2].item() == 5
+    assert normalise_context(context, "last")[3].item() == 2, "only neighbouring steps count"
 
 
 @pytest.mark.parametrize("normalisation", ["mean_std", "last"])
 @pytest.mark.parametrize("level", [0.0, 7.0, 1e6])
 def test_a_flat_context_has_a_finite_scale(normalisation, level):
-    z, _, loc, scale = masked_context(torch.full((2, 6), level), normalisation)
+    z, _, loc, scale = normalise_context(torch.full((2, 6), level), normalisation)
     assert torch.isfinite(z).all() and (z.abs() < 1e-3).all()
     assert (scale == (level or 1.0)).all() and (loc == level).all()
 
@@ -124,7 +124,7 @@ def test_a_flat_context_has_a_finite_scale(normalisation, level):
 @pytest.mark.parametrize("normalisation", ["mean_std", "last"])
 def test_a_flat_context_of_logarithms_has_the_scale_of_no_unit(normalisation):
     flat = torch.tensor([[2.0] * 6, [1e6] * 6]).log()
-    z, _, _, scale = masked_context(flat, normalisation, "log")
+    z, _, _, scale = normalise_context(flat, normalisation, "log")
     assert (z.abs() < 1e-3).all() and scale[0] == scale[1] <= 1
 
 
@@ -140,16 +140,16 @@ def test_units_do_not_matter(normalisation, transform):
     batch = a_batch()
     batch.target_BW[0, :10] = 5.0
     cents = Batch(**{**vars(batch), "target_BW": batch.target_BW * 100})
-    euros = restored(original(network(batch)), transform)
-    torch.testing.assert_close(100 * euros, restored(original(network(cents)), transform), rtol=1e-3, atol=1e-1)
+    euros = invert_transform(original(network(batch)), transform)
+    torch.testing.assert_close(100 * euros, invert_transform(original(network(cents)), transform), rtol=1e-3, atol=1e-1)
 
 
 def test_untrained_mixture_is_the_mean_of_all_simple_forecasts():
     batch = a_batch(context=42)
-    z, mask, _, _ = masked_context(batch.target_BW[:, :42], "mean_std")
-    season = seasonality(z, mask, season=3, horizon=7)
-    smoothed = smoothed_forecasts(z - season.context_BL, mask, horizon=7) + season.horizon_BH[..., None]
-    simple = torch.cat([smoothed, repeated_seasons(z, mask, season=3, horizon=7)], dim=-1)
+    z, mask, _, _ = normalise_context(batch.target_BW[:, :42], "mean_std")
+    season = find_seasonality(z, mask, season=3, horizon=7)
+    smoothed = smooth_forecasts(z - season.context_BL, mask, horizon=7) + season.horizon_BH[..., None]
+    simple = torch.cat([smoothed, repeat_seasons(z, mask, season=3, horizon=7)], dim=-1)
     assert simple.shape[-1] == 14
     network = MixtureForecaster(spec(linear_skip=True), InputShape(42, 7, 3)).eval()
     torch.testing.assert_close(network(batch).values_BHQ[..., 2], simple.mean(-1), rtol=1e-4, atol=1e-4)
@@ -162,33 +162,35 @@ def test_a_network_of_logarithms_reads_zeros_as_missing_and_forecasts_positive_v
     zero[:, [3, 9]], missing[:, [3, 9]] = 0.0, float("nan")
     results = [network(Batch(**{**vars(batch), "target_BW": target})) for target in (zero, missing)]
     torch.testing.assert_close(results[0].values_BHQ, results[1].values_BHQ)
-    assert (restored(original(results[0]), "log") > 0).all()
+    assert (invert_transform(original(results[0]), "log") > 0).all()
     nothing = network(Batch(**{**vars(batch), "target_BW": torch.zeros_like(zero)}))
-    assert torch.isfinite(restored(original(nothing), "log")).all()
-    assert torch.isfinite(restored(torch.tensor([1e9]), "log")).all()
+    assert torch.isfinite(invert_transform(original(nothing), "log")).all()
+    assert torch.isfinite(invert_transform(torch.tensor([1e9]), "log")).all()
 
 
 def test_last_season_takes_the_newest_value_of_each_phase():
     z = torch.tensor([[0.0, 1, 2, 3, 4, 5, 6]])
     mask = torch.tensor([[1.0, 1, 1, 1, 1, 0, 1]])
-    assert last_season(z, mask, season=3, horizon=5).tolist() == [[4, 2, 6, 4, 2]]
+    assert repeat_last_season(z, mask, season=3, horizon=5).tolist() == [[4, 2, 6, 4, 2]]
     padded = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1]])
-    assert last_season(z, padded, season=3, horizon=3).tolist() == [[6, 6, 6]], "no value of a phase: the last value"
+    assert repeat_last_season(z, padded, season=3, horizon=3).tolist() == [[6, 6, 6]], (
+        "no value of a phase: the last value"
+    )
 
 
 def test_repeated_seasons_of_a_trend_with_a_season():
     t = torch.arange(6.0)
     z = torch.cat([torch.zeros(2), 2 * t + torch.tensor([0.0, 1, 0, 1, 0, 1])])[None]
     mask = torch.tensor([[0.0, 0, 1, 1, 1, 1, 1, 1]])
-    season, mean_season = repeated_seasons(z, mask, season=2, horizon=3)[0].T
+    season, mean_season = repeat_seasons(z, mask, season=2, horizon=3)[0].T
     assert season.tolist() == [8, 11, 8]
     torch.testing.assert_close(mean_season, torch.tensor([8.0, 11, 8]))
 
 
 def test_the_errors_unit_is_that_of_repeating_the_season():
     context = torch.tensor([[1.0, 5, 2, 7, float("nan"), 8]])
-    assert error_scale(context, season=2).item() == pytest.approx((1 + 2 + 1) / 3)
-    assert error_scale(context[:, :2], season=2).item() == 4, "no whole season twice: neighbouring steps"
+    assert measure_error_scale(context, season=2).item() == pytest.approx((1 + 2 + 1) / 3)
+    assert measure_error_scale(context[:, :2], season=2).item() == 4, "no whole season twice: neighbouring steps"
 
 
 def test_pinball_counts_observed_targets_only():
@@ -197,18 +199,20 @@ def test_pinball_counts_observed_targets_only():
     batch.observed_BW[0, 3:] = False
     forecast = NormalisedForecast(torch.zeros(1, 3, 3), torch.zeros(1, 1), torch.ones(1, 1))
     quantiles = torch.tensor([0.1, 0.5, 0.9])
-    loss = pinball_sum(forecast, batch, quantiles, season=1)
+    loss = sum_pinball(forecast, batch, quantiles, season=1)
     median, mean = 2 * 0.5, 2 * (0.1 + 0.5 + 0.9) / 3
-    assert loss.item() == pytest.approx((MEDIAN * median + (1 - MEDIAN) * mean) / 0.5)
+    assert loss.item() == pytest.approx((MEDIAN_SHARE * median + (1 - MEDIAN_SHARE) * mean) / 0.5)
 
 
 def test_of_logarithms_the_relative_error_of_smape_counts_too():
     batch = a_batch(context=2, horizon=2, rows=1)
     batch.target_BW[0] = torch.tensor([1.0, 2.0, 6.0, 0.0])
     forecast = NormalisedForecast(torch.full((1, 2, 1), 3.0).log(), torch.zeros(1, 1), torch.ones(1, 1))
-    loss = pinball_sum(forecast, batch, torch.tensor([0.5]), season=1, transform="log")
+    loss = sum_pinball(forecast, batch, torch.tensor([0.5]), season=1, transform="log")
     scaled, relative = np.log(6 / 3) / np.log(2 / 1), 2 * abs(6 - 3) / (6 + 3)
-    assert loss.item() == pytest.approx(scaled + RELATIVE * relative), "a target without a logarithm does not count"
+    assert loss.item() == pytest.approx(scaled + RELATIVE_WEIGHT * relative), (
+        "a target without a logarithm does not count"
+    )
 
 
 def test_the_tutorials_network_refuses_covariates():
@@ -219,6 +223,6 @@ def test_the_tutorials_network_refuses_covariates():
 def test_padded_windows_are_read():
     windows = Windows.from_arrays([np.r_[[np.nan] * 6, np.arange(12.0)]], context=10, horizon=7)
     result = trained_a_little(MixtureForecaster(spec(), InputShape(10, 7, 3)))(
-        windows.batch(torch.arange(len(windows)))
+        windows.gather_batch(torch.arange(len(windows)))
     )
     assert torch.isfinite(result.values_BHQ).all()

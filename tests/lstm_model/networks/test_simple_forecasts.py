@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from lstm_model.networks.repeated_seasons import count_repeated_seasons, repeated_seasons
-from lstm_model.networks.seasonality import seasonality
-from lstm_model.networks.smoothing import COUNT, DAMPED, LEVELS, THETAS, smoothed_forecasts
+from lstm_model.networks.repeated_seasons import count_repeated_seasons, repeat_seasons
+from lstm_model.networks.seasonality import find_seasonality
+from lstm_model.networks.smoothing import DAMPED, LEVELS, NUM_SMOOTHED, THETAS, smooth_forecasts
 
 RNG = np.random.default_rng(0)
 
@@ -26,7 +26,7 @@ def test_a_season_on_a_trend_is_found_whole(season):
     shape -= shape.mean()
     steps = np.arange(6 * season + 1)
     z = row(0.5 * steps + shape[steps % season])
-    found = seasonality(z, ones(z), season=season, horizon=2 * season)
+    found = find_seasonality(z, ones(z), season=season, horizon=2 * season)
     torch.testing.assert_close(found.context_BL, row(shape[steps % season]))
     ahead = np.arange(len(steps), len(steps) + 2 * season)
     torch.testing.assert_close(found.horizon_BH, row(shape[ahead % season]))
@@ -35,13 +35,13 @@ def test_a_season_on_a_trend_is_found_whole(season):
 
 def test_a_season_in_noise_is_shrunk_and_a_short_context_has_none():
     noise = torch.tensor(RNG.normal(size=(200, 60)))
-    shares = seasonality(noise, ones(noise), season=12, horizon=12).share_B1
+    shares = find_seasonality(noise, ones(noise), season=12, horizon=12).share_B1
     assert shares.mean() < 0.3
     clear = noise + 5 * torch.sin(torch.arange(60) * 2 * torch.pi / 12)
-    assert seasonality(clear, ones(clear), season=12, horizon=12).share_B1.min() > 0.9
+    assert find_seasonality(clear, ones(clear), season=12, horizon=12).share_B1.min() > 0.9
     for season, length in ((12, 23), (1, 60)):
         short = noise[:, :length]
-        found = seasonality(short, ones(short), season=season, horizon=5)
+        found = find_seasonality(short, ones(short), season=season, horizon=5)
         assert not any(part.any() for part in found)
 
 
@@ -50,7 +50,7 @@ def test_padding_and_gaps_do_not_change_a_clear_season():
     z = row(np.r_[np.zeros(7), np.tile(shape, 8)])
     mask = row(np.r_[np.zeros(7), np.ones(32)])
     mask[0, 20] = z[0, 20] = 0
-    found = seasonality(z, mask, season=4, horizon=4)
+    found = find_seasonality(z, mask, season=4, horizon=4)
     torch.testing.assert_close(found.horizon_BH, row(shape))
     assert not found.context_BL[mask == 0].any(), "no season where there is no value"
 
@@ -59,8 +59,8 @@ def test_levels_are_pandas_exponentially_weighted_means():
     y = RNG.normal(size=30).cumsum()
     y[[4, 11]] = np.nan
     mask = row(np.isfinite(y))
-    forecasts = smoothed_forecasts(row(np.nan_to_num(y)), mask, horizon=3)[0]
-    assert forecasts.shape == (3, COUNT)
+    forecasts = smooth_forecasts(row(np.nan_to_num(y)), mask, horizon=3)[0]
+    assert forecasts.shape == (3, NUM_SMOOTHED)
     for k, alpha in enumerate(LEVELS):
         expected = pd.Series(y).ewm(alpha=alpha).mean().iloc[-1] if alpha < 1 else y[-1]
         torch.testing.assert_close(forecasts[:, k], torch.full((3,), expected, dtype=torch.float64))
@@ -69,7 +69,7 @@ def test_levels_are_pandas_exponentially_weighted_means():
 def test_trends_are_numpys_least_squares():
     y = RNG.normal(size=30).cumsum() + np.arange(30)
     age, ahead = np.arange(29, -1, -1), np.arange(1, 5)
-    forecasts = smoothed_forecasts(row(y), ones(row(y)), horizon=4)[0].numpy()
+    forecasts = smooth_forecasts(row(y), ones(row(y)), horizon=4)[0].numpy()
     slope = np.polyfit(np.arange(30), y, 1)[0]
     theta = pd.Series(y).ewm(alpha=THETAS[0]).mean().iloc[-1] + slope / 2 * ahead
     np.testing.assert_allclose(forecasts[:, len(LEVELS)], theta)
@@ -86,7 +86,7 @@ def test_few_values_long_ago_give_finite_forecasts(values):
     """In single precision the weight of a value 400 steps ago is zero: the last value serves."""
     z, mask = torch.zeros(1, 410), torch.zeros(1, 410)
     z[0, : len(values)], mask[0, : len(values)] = torch.tensor(values), 1.0
-    forecasts = smoothed_forecasts(z, mask, horizon=6)
+    forecasts = smooth_forecasts(z, mask, horizon=6)
     assert torch.isfinite(forecasts).all()
     assert (forecasts[0, :, 1] == (values[-1] if values else 0.0)).all()
 
@@ -94,7 +94,7 @@ def test_few_values_long_ago_give_finite_forecasts(values):
 @pytest.mark.parametrize(("season", "context", "count"), [(1, 9, 0), (3, 9, 2), (3, 21, 3), (3, 42, 4), (10, 9, 0)])
 def test_repeated_seasons_fit_the_context(season, context, count):
     z = torch.randn(2, context)
-    assert repeated_seasons(z, ones(z), season=season, horizon=5).shape == (2, 5, count)
+    assert repeat_seasons(z, ones(z), season=season, horizon=5).shape == (2, 5, count)
     assert count_repeated_seasons(season=season, context=context) == count
     nothing = torch.zeros(1, context)
-    assert not repeated_seasons(nothing, nothing, season=season, horizon=5).any()
+    assert not repeat_seasons(nothing, nothing, season=season, horizon=5).any()

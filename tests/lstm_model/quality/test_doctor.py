@@ -10,7 +10,7 @@ import pytest
 from lstm_model.contracts.settings import Columns, Covariates, PipelineConfig, Source
 from lstm_model.quality.doctor import DataError, examine
 from lstm_model.sources.raw_series import RawSeries, read_source
-from lstm_model.sources.synthetic import panel
+from lstm_model.sources.synthetic import generate_panel
 
 DATA = Path(os.environ.get("FORECAST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"no real data in {DATA}; set FORECAST_DATA")
@@ -51,7 +51,7 @@ def test_clean_data_passes_unchanged():
 
 @pytest.mark.parametrize("policy", ["interpolate", "seasonal"])
 def test_shuffled_rows_give_the_same_table(policy):
-    table = panel(8, 400, seed=3)
+    table = generate_panel(8, 400, seed=3)
     table.loc[table.sample(50, random_state=0).index, "y"] = np.nan
     first = look(table, missing=policy)
     for seed in range(3):
@@ -317,7 +317,7 @@ def test_leading_and_trailing_gaps_are_trimmed_not_filled():
 
 
 def test_findings_are_one_a_kind_however_many_series():
-    table = panel(300, 300)
+    table = generate_panel(300, 300)
     assert [(f.code, f.severity) for f in look(table).findings] == [("missing", "repair")]
 
 
@@ -454,7 +454,7 @@ def test_the_real_gaps_of_gefcom_are_filled_and_marked(tmp_path):
 
 
 def test_a_million_rows_take_a_second_or_two():
-    table = panel(1000, 1000)
+    table = generate_panel(1000, 1000)
     start = time.perf_counter()
     assert len(look(table).table) == 1_000_000
     assert time.perf_counter() - start < 20

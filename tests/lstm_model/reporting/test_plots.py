@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lstm_model.contracts.forecast_columns import name_bounds
-from lstm_model.evaluation.error_scales import scales
+from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score
 from lstm_model.evaluation.scores import MODELS, Scores
 from lstm_model.reporting.evaluation_plots import (
@@ -22,7 +22,7 @@ from lstm_model.reporting.evaluation_plots import (
     plot_forecasts,
     plot_residuals,
 )
-from lstm_model.reporting.figures import save, to_png
+from lstm_model.reporting.figures import save_figure, to_png
 from lstm_model.reporting.model_plots import GATES, MAX_STEPS, plot_further_points, plot_gates, plot_loss, plot_units
 from lstm_model.timeline.time_axis import advance
 
@@ -52,7 +52,7 @@ def make(
                 part[low], part[high] = part["lstm"] - width * magnitude, part["lstm"] + width * magnitude
             parts.append(part)
     table, history = pd.concat(parts, ignore_index=True), pd.concat(series, ignore_index=True)
-    scale = scales(history.groupby("unique_id").head(60), season=4)
+    scale = measure_scales(history.groupby("unique_id").head(60), season=4)
     return table, score(table, scale=scale), history, scale
 
 
@@ -264,7 +264,7 @@ def test_wrong_gates_are_named() -> None:
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         table, _, _, scale = make(["a", "b"], "D")
-        save(plot_residuals(table, scale=scale), tmp_path / name)
+        save_figure(plot_residuals(table, scale=scale), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert not Image.open(tmp_path / "a.png").info.keys() & {"Software", "Creation Time", "date"}
 

@@ -20,9 +20,9 @@ from lstm_model.reporting.report import (
     Picture,
     Report,
     Setting,
-    digits,
     escape_markdown,
-    picture,
+    format_number,
+    make_picture,
     render_html,
     render_markdown,
 )
@@ -223,12 +223,21 @@ def test_notes_on_what_was_left_out_are_shown() -> None:
 
 def test_every_plot_has_a_caption() -> None:
     for name, (title, caption) in CAPTIONS.items():
-        assert picture(name, b"x").title == title
+        assert make_picture(name, b"x").title == title
         assert len(caption) < 300
     with pytest.raises(ValueError, match="'pie'"):
-        picture("pie", b"x")
+        make_picture("pie", b"x")
 
 
 def test_numbers_to_read() -> None:
     values = [float("nan"), 0.0, 0.12345, 12.0, 123.456, 1234.5, 4.2e9, 3e-6]
-    assert [digits(v) for v in values] == ["–", "0.000", "0.123", "12.00", "123.5", "1,234", "4.200e+09", "3.000e-06"]
+    assert [format_number(v) for v in values] == [
+        "–",
+        "0.000",
+        "0.123",
+        "12.00",
+        "123.5",
+        "1,234",
+        "4.200e+09",
+        "3.000e-06",
+    ]

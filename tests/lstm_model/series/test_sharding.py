@@ -11,9 +11,9 @@ import pytest
 from lstm_model.contracts.findings import DataError, Finding
 from lstm_model.contracts.settings import Covariates, Scaling, Source
 from lstm_model.contracts.shard import Frame, IdRange
-from lstm_model.series.profiling import Facts, find_facts, merged_profile, profile
-from lstm_model.series.series_table import last_observed, row_counts, write_range
-from lstm_model.series.sharding import check_alike, divide, merge_categories, merge_findings
+from lstm_model.series.profiling import SeriesFacts, measure_facts, measure_profile, merge_profiles
+from lstm_model.series.series_table import count_rows, find_last_observed, write_range
+from lstm_model.series.sharding import check_alike, merge_categories, merge_findings, plan_shards
 from lstm_model.sources import parquet
 from lstm_model.sources.raw_series import read_source
 from lstm_model.timeline.time_axis import parse_ds
@@ -39,7 +39,7 @@ def write_panel(path, *, integer=False, row_group_size=40, **columns):
 @pytest.mark.parametrize("shards", [1, 2, 5, 12, 40])
 def test_ranges_cover_every_series_once(shards):
     rows = {name: 10**i % 997 + 1 for i, name in enumerate(IDS)}
-    ranges = divide(rows, shards=shards, shard_rows=None)
+    ranges = plan_shards(rows, shards=shards, shard_rows=None)
     assert len(ranges) == min(shards, len(IDS))
     assert [sum(one.holds(name) for one in ranges) for name in IDS] == [1] * len(IDS)
     assert all(any(one.holds(name) for name in IDS) for one in ranges)
@@ -48,13 +48,13 @@ def test_ranges_cover_every_series_once(shards):
 
 def test_ranges_have_about_as_many_rows_each():
     rows = {f"{i:04}": 1 + i % 7 for i in range(1000)}
-    sizes = [sum(rows[n] for n in rows if one.holds(n)) for one in divide(rows, shards=None, shard_rows=500)]
+    sizes = [sum(rows[n] for n in rows if one.holds(n)) for one in plan_shards(rows, shards=None, shard_rows=500)]
     assert len(sizes) == 8 and max(sizes) - min(sizes) <= 8
 
 
 def test_one_huge_series_leaves_no_range_empty():
     rows = {"a": 1, "b": 10_000, "c": 1, "d": 1}
-    ranges = divide(rows, shards=3, shard_rows=None)
+    ranges = plan_shards(rows, shards=3, shard_rows=None)
     assert all(any(one.holds(name) for name in rows) for one in ranges)
 
 
@@ -62,17 +62,17 @@ def test_one_huge_series_leaves_no_range_empty():
 def test_the_profile_of_shards_is_that_of_the_table(tmp_path, integer):
     write_panel(tmp_path / "whole.parquet", integer=integer)
     frequency = "1" if integer else "D"
-    expected = profile(tmp_path / "whole.parquet", frequency)
+    expected = measure_profile(tmp_path / "whole.parquet", frequency)
     tables, facts = [], []
-    for k, one in enumerate(divide(row_counts(tmp_path / "whole.parquet"), shards=4, shard_rows=None)):
+    for k, one in enumerate(plan_shards(count_rows(tmp_path / "whole.parquet"), shards=4, shard_rows=None)):
         tables.append(tmp_path / f"{k}.parquet")
         write_range(tmp_path / "whole.parquet", tables[-1], one)
-        find_facts(tables[-1]).save(tmp_path / f"facts-{k}")
-        facts.append(Facts.load(tmp_path / f"facts-{k}"))
-    assert merged_profile(facts, tables, frequency) == expected
+        measure_facts(tables[-1]).save(tmp_path / f"facts-{k}")
+        facts.append(SeriesFacts.load(tmp_path / f"facts-{k}"))
+    assert merge_profiles(facts, tables, frequency) == expected
     assert expected.found_season == (6 if integer else None)
     frame = Frame(end=expected.end, frequency=frequency)
-    assert parse_ds(frame.end, frame.frequency) == last_observed(tmp_path / "whole.parquet")
+    assert parse_ds(frame.end, frame.frequency) == find_last_observed(tmp_path / "whole.parquet")
 
 
 def test_shards_of_a_parquet_source_are_its_rows(tmp_path):
@@ -85,9 +85,9 @@ def test_shards_of_a_parquet_source_are_its_rows(tmp_path):
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path, row_group_size=50)
         source = Source(kind="files", path=str(path))
         whole = read_source(source, covariates=Covariates()).table
-        settled, rows = parquet.survey(source, Covariates())
+        settled, rows = parquet.survey_parquet(source, Covariates())
         assert rows == whole["unique_id"].value_counts().to_dict(), name
-        ranges = divide(rows, shards=3, shard_rows=None)
+        ranges = plan_shards(rows, shards=3, shard_rows=None)
         parts = [read_source(settled, covariates=Covariates(), only=one).table for one in ranges]
         assert [len(part) for part in parts] == [sum(rows[n] for n in rows if one.holds(n)) for one in ranges]
         together = pd.concat(parts, ignore_index=True).sort_values(["unique_id", "ds"], ignore_index=True)
@@ -112,8 +112,8 @@ def test_other_sources_are_read_as_a_whole(tmp_path):
     one = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=9), "y": 1.0})
     one.to_parquet(tmp_path / "one.parquet")
     for name in ("wide.parquet", "long.csv", "one.parquet"):
-        assert parquet.survey(Source(kind="files", path=str(tmp_path / name)), Covariates()) is None, name
-    assert parquet.survey(Source(), Covariates()) is None
+        assert parquet.survey_parquet(Source(kind="files", path=str(tmp_path / name)), Covariates()) is None, name
+    assert parquet.survey_parquet(Source(), Covariates()) is None
 
 
 def test_rows_without_a_name_are_an_error(tmp_path):
@@ -121,7 +121,7 @@ def test_rows_without_a_name_are_an_error(tmp_path):
     frame.loc[7, "unique_id"] = None
     frame.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"unique_id.*is empty in 1 rows"):
-        parquet.survey(Source(kind="files", path=str(tmp_path / "a.parquet")), Covariates())
+        parquet.survey_parquet(Source(kind="files", path=str(tmp_path / "a.parquet")), Covariates())
 
 
 def test_findings_of_shards_are_told_once():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lstm_model.contracts.settings import Columns, Covariates, Source
-from lstm_model.sources.fingerprint import fingerprint
+from lstm_model.sources.fingerprint import hash_source
 from lstm_model.sources.raw_series import DataError, read_source
 
 DATA = Path(os.environ.get("FORECAST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
@@ -406,7 +406,7 @@ def test_parts_of_dates_in_columns_of_their_own_are_an_error_that_says_so(tmp_pa
 
 def test_fingerprint_follows_bytes_and_names_not_the_folder(tmp_path):
     def of(folder):
-        return fingerprint(Source(kind="files", path=f"{folder}/*.csv"))
+        return hash_source(Source(kind="files", path=f"{folder}/*.csv"))
 
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from lstm_model.contracts.settings import Columns, Covariates, PipelineConfig, Source
 from lstm_model.quality.doctor import examine
-from lstm_model.sources.fingerprint import fingerprint
+from lstm_model.sources.fingerprint import hash_source
 from lstm_model.sources.raw_series import DataError, read_source
 
 PASSWORD = "p@ss/w:rd%41#ß"  # that of the fixture postgres
@@ -78,7 +78,7 @@ def test_queries_that_give_nothing(sqlite, query, message):
 
 def test_sql_fingerprint_follows_the_rows_not_their_order(sqlite):
     def of(query):
-        return fingerprint(Source(kind="sql", url=sqlite, query=query))
+        return hash_source(Source(kind="sql", url=sqlite, query=query))
 
     first = of("select * from loads order by at")
     assert of("select * from loads order by kwh desc") == first
@@ -106,7 +106,7 @@ def test_postgres_dates_and_percent_signs(loads):
 
 def test_postgres_fingerprint_uses_the_password(loads):
     source = Source(kind="sql", url=loads, query="select * from loads")
-    assert fingerprint(source, password=PASSWORD) == fingerprint(source, password=PASSWORD)
+    assert hash_source(source, password=PASSWORD) == hash_source(source, password=PASSWORD)
 
 
 @pytest.mark.parametrize(

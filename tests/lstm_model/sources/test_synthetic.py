@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_model.sources.synthetic import panel, sine
+from lstm_model.sources.synthetic import generate_panel, generate_sine
 
 
 def test_sine_is_the_tutorials_wave():
-    table = sine(1000)
+    table = generate_sine(1000)
     assert np.array_equal(table["y"], np.sin(np.linspace(0, 100, 1000)))
     assert table["ds"].tolist() == list(range(1000))
     assert table["ds"].dtype == np.int64
@@ -16,20 +16,20 @@ def test_sine_is_the_tutorials_wave():
 
 @pytest.mark.parametrize("num_steps", [20, 999, 1001, 1200, 5000])
 def test_sine_goes_on_along_the_same_grid(num_steps):
-    y = sine(num_steps)["y"].to_numpy()
+    y = generate_sine(num_steps)["y"].to_numpy()
     shared = min(num_steps, 1000)
     assert np.array_equal(y[:shared], np.sin(np.linspace(0, 100, 1000))[:shared])
     np.testing.assert_allclose(y, np.sin(np.arange(num_steps) * 100 / 999), atol=1e-11)
 
 
 def test_panel_is_reproducible_and_a_series_is_the_same_in_any_panel():
-    few, many = panel(3, 500, seed=7), panel(40, 500, seed=7)
+    few, many = generate_panel(3, 500, seed=7), generate_panel(40, 500, seed=7)
     pd.testing.assert_frame_equal(few, many[many["unique_id"].isin(few["unique_id"])])
-    assert not few.equals(panel(3, 500, seed=8))
+    assert not few.equals(generate_panel(3, 500, seed=8))
 
 
 def test_panel_has_what_real_data_has():
-    table = panel(60, 24 * 7 * 8)
+    table = generate_panel(60, 24 * 7 * 8)
     sizes = table.groupby("unique_id").size()
     assert (sizes < 24 * 7 * 8).any(), "some series have gaps"
     assert (sizes > 0.9 * 24 * 7 * 8).all()
@@ -46,12 +46,12 @@ def test_panel_has_what_real_data_has():
 
 def test_ten_thousand_series_take_seconds():
     start = time.perf_counter()
-    assert panel(10_000, 100)["unique_id"].nunique() == 10_000
+    assert generate_panel(10_000, 100)["unique_id"].nunique() == 10_000
     assert time.perf_counter() - start < 30
 
 
 def test_sizes_are_checked():
     with pytest.raises(ValueError, match="at least 1"):
-        sine(0)
+        generate_sine(0)
     with pytest.raises(ValueError, match="1 series and 2 steps"):
-        panel(0)
+        generate_panel(0)

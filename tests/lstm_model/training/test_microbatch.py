@@ -19,7 +19,7 @@ def gradient(windows, workspace, monkeypatch):
         out_BH = network(batch.target_BW[:, :20, None])
         return (out_BH - batch.target_BW[:, 20:]).square().sum()
 
-    batch = windows.batch(torch.arange(30))
+    batch = windows.gather_batch(torch.arange(30))
     loss = MicroBatches(network, loss_sum, horizon=4).backward(batch)
     return parts, loss, [p.grad.clone() for p in network.parameters()]
 
@@ -41,4 +41,4 @@ def test_the_usual_shapes_are_not_cut():
     network = torch.nn.LSTM(128, 128, 2)
     network.reads = 14
     batches = MicroBatches(network, lambda batch: batch.target_BW.sum(), horizon=48)
-    assert batches._fast_size(windows.batch(torch.arange(512))) == 512
+    assert batches._fast_size(windows.gather_batch(torch.arange(512))) == 512

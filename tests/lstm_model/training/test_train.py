@@ -85,7 +85,7 @@ def test_training_beats_seasonal_naive_and_calibrates():
     train, validation, test = splits(seasonal())
     fitted = fit(train, validation, plan=plan(max_steps=300), scaler={}, device=CPU)
     forecast = fitted.forecaster.predict(test)
-    target = test.batch(torch.arange(len(test))).target_BW.numpy()
+    target = test.gather_batch(torch.arange(len(test))).target_BW.numpy()
     y, naive = target[:, CONTEXT:], target[:, CONTEXT - SEASON : CONTEXT]
     error, naive_error = np.abs(forecast[..., 1] - y).mean(), np.abs(naive - y).mean()
     assert error < 0.6 * naive_error
@@ -217,7 +217,7 @@ def test_targets_without_a_logarithm_do_not_count():
     logarithms = plan(max_steps=4, model={"transform": "log"})
     fitted = fit(train, validation, plan=logarithms, scaler={}, device=CPU)
     assert fitted.best_step == 4 and fitted.best_loss == np.inf
-    batch = train.batch(torch.arange(3))
+    batch = train.gather_batch(torch.arange(3))
     batch.target_BW[:, -1] = 0.0
     assert count_targets(batch, HORIZON) - count_targets(batch, HORIZON, transform="log") == 3
 

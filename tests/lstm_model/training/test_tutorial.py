@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks import tutorial_script
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.reporting.figures import save
+from lstm_model.reporting.figures import save_figure
 from lstm_model.reporting.gallery import EXACT
 from lstm_model.reporting.model_plots import plot_tutorial
 from lstm_model.training.train import fit
@@ -74,7 +74,7 @@ CPU = DeviceChoice("cpu", "fp32", 1, "a test")
 def test_the_windows_are_those_of_create_sequences():
     x, y = tutorial_script.create_sequences(tutorial_script.WAVE, CONTEXT)
     ours = windows(sine(TRAINED))
-    target = ours.batch(torch.arange(len(ours))).target_BW.numpy()
+    target = ours.gather_batch(torch.arange(len(ours))).target_BW.numpy()
     np.testing.assert_array_equal(target[:, :CONTEXT], x.astype(np.float32))
     np.testing.assert_array_equal(target[:, CONTEXT], y.astype(np.float32))
 
@@ -113,7 +113,7 @@ def test_the_plot_is_the_scripts_to_the_last_pixel(tmp_path):
     predicted = tutorial_script.WAVE[CONTEXT:, None] + 0.01
     steps = np.arange(CONTEXT, TRAINED)
     ours = plot_tutorial(steps, tutorial_script.WAVE[CONTEXT:], predicted[:, 0])
-    save(ours, tmp_path / "ours.png", exact="tutorial" in EXACT)
+    save_figure(ours, tmp_path / "ours.png", exact="tutorial" in EXACT)
     tutorial_script.draw(predicted).savefig(tmp_path / "theirs.png")
     ours, theirs = (Image.open(tmp_path / f"{whose}.png").convert("RGB") for whose in ("ours", "theirs"))
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))

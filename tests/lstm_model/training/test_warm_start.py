@@ -11,7 +11,7 @@ from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.bundle_card import LastTargets, SeenRecord
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.forecast.bundle import save_bundle
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.storage.store import Store
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.training.leakage import Seen
@@ -57,7 +57,15 @@ def cut(ends, *, stretch=2 * HORIZON):
     def windows(first, last):
         parts = [(f"S{k}", max(first + end, 0), y[max(first + end, 0) : last + end]) for k, (y, end) in ended.items()]
         segments = [
-            Segment(k, at, 0, y.astype(np.float32), np.isfinite(y), no_covariates(len(y)), no_covariates(len(y)))
+            Segment(
+                k,
+                at,
+                0,
+                y.astype(np.float32),
+                np.isfinite(y),
+                make_empty_covariates(len(y)),
+                make_empty_covariates(len(y)),
+            )
             for k, at, y in parts
         ]
         return Windows.from_segments(segments, layout, {})

@@ -13,7 +13,7 @@ from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import World
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.contracts.windows_meta import write_windows_meta
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.training.checkpoint import Checkpoint
 from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
@@ -21,8 +21,8 @@ from lstm_model.training.validation import seen_in
 from lstm_model.windows import segments, stream
 from lstm_model.windows.in_memory import Windows, load_windows
 from lstm_model.windows.layout import Segment
-from lstm_model.windows.segments import SplitWriter, layout_of
-from lstm_model.windows.stream import Streamed, StreamError, open_stream
+from lstm_model.windows.segments import SplitWriter, make_layout
+from lstm_model.windows.stream import StreamedWindows, StreamError, open_stream
 from tests.factories import windows_meta
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
@@ -57,7 +57,7 @@ def write(folder: Path, series: dict[str, np.ndarray], row_group_steps: int, mon
                 v.add(segment(name, len(y) - 24 - CONTEXT, y[-24 - CONTEXT :]))
     finally:
         segments.ROW_GROUP_STEPS = before
-    layouts = {split: layout_of(spec(), split) for split in ("train", "validation")}
+    layouts = {split: make_layout(spec(), split) for split in ("train", "validation")}
     by_split = {name: {s: getattr(at, name) for s, at in layouts.items()} for name in ("stride", "lead", "min_context")}
     geometry = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1"}
     write_windows_meta(folder, windows_meta(**geometry, **by_split))
@@ -66,7 +66,9 @@ def write(folder: Path, series: dict[str, np.ndarray], row_group_steps: int, mon
 
 def segment(name: str, start: int, y: np.ndarray) -> Segment:
     values = np.asarray(y, np.float32)
-    return Segment(name, start, 0, values, np.isfinite(values), no_covariates(len(y)), no_covariates(len(y)))
+    return Segment(
+        name, start, 0, values, np.isfinite(values), make_empty_covariates(len(y)), make_empty_covariates(len(y))
+    )
 
 
 def seasonal(count=12, steps=200, seed=0) -> dict[str, np.ndarray]:
@@ -86,7 +88,7 @@ def names(batches) -> list[float]:
     return torch.cat([batch.target_BW[:, -1] for batch in batches]).tolist()
 
 
-def small(folder: Path, **options) -> Streamed:
+def small(folder: Path, **options) -> StreamedWindows:
     """Of three row groups in memory at once."""
     largest = max(group.nbytes for group in open_stream([folder], "train", limit=2**30).groups)
     return open_stream([folder], "train", limit=stream.BLOCK_SHARE * 3 * largest, **options)
@@ -95,20 +97,22 @@ def small(folder: Path, **options) -> Streamed:
 def test_each_window_comes_once_an_epoch_and_the_seed_says_when(tmp_path):
     folder = distinct(tmp_path)
     windows, every = small(folder), load_windows(folder, "train")
-    assert len(windows.groups) >= 6 and len(list(zip(range(3), windows.order(0), strict=False))) == 3
+    assert len(windows.groups) >= 6 and len(list(zip(range(3), windows.plan_order(0), strict=False))) == 3
     assert len(windows) == len(every)
     size, epoch = 37, len(windows)
-    drawn = names(windows.batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
+    drawn = names(windows.read_batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
     assert (
-        sorted(drawn[:epoch]) == sorted(drawn[epoch : 2 * epoch]) == sorted(names([every.batch(torch.arange(epoch))]))
+        sorted(drawn[:epoch])
+        == sorted(drawn[epoch : 2 * epoch])
+        == sorted(names([every.gather_batch(torch.arange(epoch))]))
     )
     assert drawn[:epoch] != drawn[epoch : 2 * epoch], "another order in the next epoch"
-    assert drawn == names(small(folder).batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
-    assert drawn[:epoch] != names(windows.batches(size, seed=1, first=0, steps=epoch // size + 1))[:epoch]
+    assert drawn == names(small(folder).read_batches(size, seed=0, first=0, steps=2 * epoch // size + 1))
+    assert drawn[:epoch] != names(windows.read_batches(size, seed=1, first=0, steps=epoch // size + 1))[:epoch]
 
 
 def test_the_windows_are_mixed_beyond_their_row_group(tmp_path):
-    drawn = names(small(distinct(tmp_path)).batches(32, seed=0, first=0, steps=10))
+    drawn = names(small(distinct(tmp_path)).read_batches(32, seed=0, first=0, steps=10))
     groups = [{int(name // 1000) for name in drawn[i : i + 32]} for i in range(0, 320, 32)]
     assert min(map(len, groups)) >= 3, "each batch has windows of all row groups in memory"
 
@@ -116,11 +120,11 @@ def test_the_windows_are_mixed_beyond_their_row_group(tmp_path):
 @pytest.mark.parametrize("first", [1, 40, 130])
 def test_what_was_drawn_is_skipped_without_being_read(first, tmp_path, monkeypatch):
     windows = small(distinct(tmp_path))
-    whole = names(windows.batches(32, seed=0, first=0, steps=140))
+    whole = names(windows.read_batches(32, seed=0, first=0, steps=140))
     read = []
-    one = Streamed._read
-    monkeypatch.setattr(Streamed, "_read", lambda self, groups: read.append(len(groups)) or one(self, groups))
-    assert names(windows.batches(32, seed=0, first=first, steps=140)) == whole[32 * first :]
+    one = StreamedWindows._read
+    monkeypatch.setattr(StreamedWindows, "_read", lambda self, groups: read.append(len(groups)) or one(self, groups))
+    assert names(windows.read_batches(32, seed=0, first=first, steps=140)) == whole[32 * first :]
     left = (140 - first) * 32 / (len(windows) / len(windows.groups))
     assert sum(read) <= left + 4 * 3, "the block it was in, the next, and what is read ahead"
 
@@ -128,9 +132,9 @@ def test_what_was_drawn_is_skipped_without_being_read(first, tmp_path, monkeypat
 def test_processes_share_the_row_groups(tmp_path):
     folder = distinct(tmp_path)
     shares = [small(folder, world=World(rank, 2)) for rank in range(2)]
-    drawn = [names(w.batches(len(w), seed=0, first=0, steps=1)) for w in shares]
+    drawn = [names(w.read_batches(len(w), seed=0, first=0, steps=1)) for w in shares]
     every = load_windows(folder, "train")
-    assert sorted(drawn[0] + drawn[1]) == sorted(names([every.batch(torch.arange(len(every)))]))
+    assert sorted(drawn[0] + drawn[1]) == sorted(names([every.gather_batch(torch.arange(len(every)))]))
     with pytest.raises(StreamError, match="cannot be shared by 99 processes"):
         open_stream([folder], "train", limit=2**30, world=World(0, 99))
 
@@ -148,8 +152,8 @@ def test_a_sample_is_the_windows_themselves_without_the_steps_between(tmp_path):
     every, streamed = load_windows(folder, "train"), open_stream([folder], "train", limit=2**30)
     index = torch.arange(0, len(every), 29)
     sample, expected = streamed.take(index), every.take(index)
-    for name, tensor in vars(sample.batch(torch.arange(len(index)))).items():
-        assert torch.equal(tensor.nan_to_num(-1), getattr(every.batch(index), name).nan_to_num(-1)), name
+    for name, tensor in vars(sample.gather_batch(torch.arange(len(index)))).items():
+        assert torch.equal(tensor.nan_to_num(-1), getattr(every.gather_batch(index), name).nan_to_num(-1)), name
     np.testing.assert_array_equal(sample.cutoff_W, expected.cutoff_W)
     np.testing.assert_array_equal(seen_in(sample).horizons_K, seen_in(expected).horizons_K)
 
@@ -170,8 +174,8 @@ def test_several_folders_are_one_data_set(tmp_path):
     whole = load_windows(write(tmp_path / "whole", series, row_group_steps=400), "train")
     assert load_windows(folders, "train").unique_ids == whole.unique_ids
     streamed = open_stream(folders, "train", limit=2**30)
-    drawn = names(streamed.batches(len(whole), seed=0, first=0, steps=1))
-    assert sorted(drawn) == sorted(names([whole.batch(torch.arange(len(whole)))]))
+    drawn = names(streamed.read_batches(len(whole), seed=0, first=0, steps=1))
+    assert sorted(drawn) == sorted(names([whole.gather_batch(torch.arange(len(whole)))]))
 
 
 def test_a_streamed_training_learns_as_well_as_one_in_memory(tmp_path, monkeypatch):
@@ -180,7 +184,7 @@ def test_a_streamed_training_learns_as_well_as_one_in_memory(tmp_path, monkeypat
     memory = load_training([folder], settings.window, settings.training)
     limited = settings.training.model_copy(update={"memory_mib": 1})
     streamed = load_training([folder], settings.window, limited)
-    assert isinstance(memory.train, Windows) and isinstance(streamed.train, Streamed)
+    assert isinstance(memory.train, Windows) and isinstance(streamed.train, StreamedWindows)
     assert any("streamed from disk" in note for note in streamed.notes)
     fitted = [
         fit(d.train, d.validation, newest=d.newest, plan=settings, scaler={}, device=CPU) for d in (memory, streamed)
@@ -199,7 +203,7 @@ rank, folder = int(sys.argv[1]), here.Path(sys.argv[2])
 torch.distributed.init_process_group("gloo", init_method=f"file://{{folder}}/meet", rank=rank, world_size=2)
 world, settings = here.World(rank, 2), here.plan(memory_mib=2, workers=2)
 data = here.load_training([folder], settings.window, settings.training, world=world)
-assert isinstance(data.train, here.Streamed) and bool(len(data.newest)) == world.leads
+assert isinstance(data.train, here.StreamedWindows) and bool(len(data.newest)) == world.leads
 checkpoint = here.Checkpoint(folder / "a.safetensors", "a", writes=world.leads)
 given = {{"checkpoint": checkpoint, "world": world, "device": here.CPU, "newest": data.newest}}
 here.fit(data.train, data.validation, plan=settings, scaler={{}}, **given)
@@ -237,9 +241,9 @@ folder, mib = here.Path(sys.argv[1]), int(sys.argv[2])
 settings = here.plan(max_steps=60, memory_mib=mib, batch_size=1024, refit=True)
 data = here.load_training([folder], settings.window, settings.training)
 windows = len(data.train)
-if isinstance(data.train, here.Streamed):
+if isinstance(data.train, here.StreamedWindows):
     steps = windows // 4096
-    for _ in data.train.batches(4096, seed=0, first=0, steps=steps):
+    for _ in data.train.read_batches(4096, seed=0, first=0, steps=steps):
         pass
 here.fit(data.train, data.validation, newest=data.newest, plan=settings, scaler={{}}, device=here.CPU)
 # Not ru_maxrss: a child begins with that of the process that started it.
@@ -270,7 +274,7 @@ def test_memory_stays_under_the_limit_while_rows_grow_a_hundredfold(tmp_path):
         sizes[count] = peak(write(tmp_path / str(count), walks, row_group_steps=1 << 17), limit)
     base = peak(write(tmp_path / "tiny", {"a": np.arange(200.0)}, row_group_steps=1 << 17), limit)[2]
     print(base, sizes)
-    assert [sizes[n][0] for n in (100, 1000)] == ["Streamed", "Streamed"]
+    assert [sizes[n][0] for n in (100, 1000)] == ["StreamedWindows", "StreamedWindows"]
     assert sizes[1000][1] > 99 * sizes[10][1] > 10**7
     for _, _, peak_mib in sizes.values():
         assert peak_mib - base < limit + CONSTANT_MIB

@@ -12,10 +12,10 @@ import torch
 
 from lstm_model.contracts.settings import Covariates, WindowSpec
 from lstm_model.contracts.windows_meta import SPLITS
-from lstm_model.evaluation.error_scales import scales
-from lstm_model.series.series_table import last_observed, no_covariates, read_series
+from lstm_model.evaluation.error_scales import measure_scales
+from lstm_model.series.series_table import find_last_observed, make_empty_covariates, read_series
 from lstm_model.windows import segments
-from lstm_model.windows.in_memory import Windows, concat, load_newest, load_windows
+from lstm_model.windows.in_memory import Windows, concat_windows, load_refit_validation, load_windows
 from lstm_model.windows.layout import Segment, read_segments
 from lstm_model.windows.segments import plan_cutoffs, write_windows
 
@@ -65,7 +65,7 @@ def write(frame, folder, *, covariates=COVARIATES, fold=0, **changes):
 
 
 def everything(windows):
-    return windows.batch(torch.arange(len(windows)))
+    return windows.gather_batch(torch.arange(len(windows)))
 
 
 def create_sequences(data, seq_length):
@@ -104,7 +104,7 @@ def test_windows_are_what_slicing_gives(tmp_path):
             known = rows.y[max(0, cut - 12) : cut].to_numpy(np.float32)
             np.testing.assert_array_equal(batch.target_BW[w, 12 - len(known) : 12], known)
             np.testing.assert_array_equal(batch.target_BW[w, 12:], rows.y[cut : cut + 4].to_numpy(np.float32))
-            np.testing.assert_array_equal(windows.ds_WH()[w], rows.ds[cut : cut + 4].to_numpy())
+            np.testing.assert_array_equal(windows.compute_ds_WH()[w], rows.ds[cut : cut + 4].to_numpy())
             assert torch.isnan(batch.target_BW[w, : 12 - len(known)]).all()
             np.testing.assert_array_equal(batch.future_BWF[w, 12:, 0], rows.holiday[cut : cut + 4])
             np.testing.assert_array_equal(
@@ -119,7 +119,7 @@ def test_evaluation_covers_every_step_after_the_cutoff(tmp_path):
     assert len(windows) == 3 * (8 - 4 + 1)
     cutoffs = plan_cutoffs(np.datetime64("2024-03-01", "us"), spec())
     assert windows.cutoff_W.min() == cutoffs.validation
-    assert windows.ds_WH().max() == cutoffs.test == np.datetime64("2024-03-01")
+    assert windows.compute_ds_WH().max() == cutoffs.test == np.datetime64("2024-03-01")
 
 
 def test_no_training_row_holds_a_value_after_its_cutoff(tmp_path):
@@ -173,24 +173,24 @@ def test_long_series_are_cut_into_rows_without_losing_or_repeating_a_window(tmp_
 def test_a_refit_reads_every_window_of_a_validation_that_is_scored_at_a_stride(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT_WINDOWS", 10)
     wide = {"validation_steps": 40, "evaluation_stride": 7}
-    newest = load_newest(write(panel(), tmp_path / "a", **wide), spec(**wide))
+    newest = load_refit_validation(write(panel(), tmp_path / "a", **wide), spec(**wide))
     every = load_windows(write(panel(), tmp_path / "b", **{**wide, "evaluation_stride": 1}), "validation")
     assert newest is not None and len(newest) == len(every) > 7 * 3
     assert sorted(newest.cutoff_W) == sorted(every.cutoff_W)
-    assert load_newest(tmp_path / "b", spec()) is None, "nothing is read twice"
+    assert load_refit_validation(tmp_path / "b", spec()) is None, "nothing is read twice"
 
 
 def test_the_freshest_window_is_there_whatever_the_stride(tmp_path):
     for stride in (1, 3, 5):
         windows = load_windows(write(panel(), tmp_path / str(stride), stride=stride, evaluation_stride=stride), "train")
-        assert windows.ds_WH()[:, -1].max() == plan_cutoffs(np.datetime64("2024-03-01", "us"), spec()).train
+        assert windows.compute_ds_WH()[:, -1].max() == plan_cutoffs(np.datetime64("2024-03-01", "us"), spec()).train
 
 
 def test_short_histories_are_padded_and_masked_down_to_two_values(tmp_path):
     frame = panel(lengths=(100, 16 + 6))
     windows = load_windows(write(frame, tmp_path), "train")
     short = windows.series_W == windows.unique_ids.index("s1")
-    batch = windows.batch(torch.arange(len(windows))[short])
+    batch = windows.gather_batch(torch.arange(len(windows))[short])
     assert torch.isfinite(batch.target_BW).sum(1).tolist() == [6]
     none = load_windows(write(frame, tmp_path / "none", pad_short=False), "train")
     assert "s1" not in {none.unique_ids[i] for i in none.series_W.tolist()}
@@ -216,7 +216,7 @@ def test_a_series_that_ends_early_is_still_tested_up_to_its_end(tmp_path):
 def test_baselines_see_a_whole_season_where_the_context_is_shorter(tmp_path):
     frame = panel(lengths=(200,))
     windows = load_windows(write(frame, tmp_path, context=6, season=24, test_steps=10), "test")
-    before = windows.before(torch.arange(len(windows)))
+    before = windows.gather_past(torch.arange(len(windows)))
     assert before.shape == (len(windows), 24)
     y = frame.y.to_numpy(np.float32)
     np.testing.assert_array_equal(before[-1].numpy(), y[-4 - 24 : -4])
@@ -233,27 +233,27 @@ def test_error_scales_pair_values_one_season_apart_across_gaps(align):
     frame.loc[99, "observed"] = True
     known = np.where(frame.observed, y, np.nan)[:92]
     expected = np.nanmean(np.abs(known[4:] - known[:-4]))
-    before = segments.rows_before_test(frame, spec(frequency="1", align=align))
-    assert scales(before, season=4).mase_scale[0] == pytest.approx(expected)
+    before = segments.select_before_test(frame, spec(frequency="1", align=align))
+    assert measure_scales(before, season=4).mase_scale[0] == pytest.approx(expected)
 
 
 def test_folds_move_all_cutoffs_back(tmp_path):
     latest, earlier = (load_windows(write(panel(), tmp_path / str(k), fold=k), "test") for k in (0, 1))
-    assert earlier.ds_WH().max() < latest.ds_WH().min()
+    assert earlier.compute_ds_WH().max() < latest.compute_ds_WH().min()
 
 
 @pytest.mark.parametrize("frequency", ["h", "D", "B", "W-SUN", "MS", "ME", "QS", "YS", "15min", "1"])
 def test_every_calendar_round_trips(tmp_path, frequency):
     frame = panel(lengths=(50,), frequency=frequency) if frequency != "1" else panel(lengths=(50,), frequency="1")
     windows = load_windows(write(frame, tmp_path, frequency=frequency), "test")
-    np.testing.assert_array_equal(windows.ds_WH()[-1], frame.ds.to_numpy()[-4:])
+    np.testing.assert_array_equal(windows.compute_ds_WH()[-1], frame.ds.to_numpy()[-4:])
 
 
 def test_future_rows_carry_covariates_but_no_window_scores_them(tmp_path):
     frame = panel(lengths=(100,))
     frame.loc[frame.index[-4:], ["y", "observed"]] = [np.nan, False]
     windows = load_windows(write(frame, tmp_path), "test")
-    assert windows.ds_WH().max() == frame.ds.iloc[-5]
+    assert windows.compute_ds_WH().max() == frame.ds.iloc[-5]
 
 
 @pytest.mark.parametrize("statistics", [True, False])
@@ -266,7 +266,7 @@ def test_the_end_of_the_panel_is_found_among_rows_that_only_carry_covariates(tmp
     table = tmp_path / "series.parquet"
     rows = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(rows, table, row_group_size=23, write_statistics=statistics)
-    assert last_observed(table) == latest[2]
+    assert find_last_observed(table) == latest[2]
 
 
 def test_a_series_that_several_blocks_hold_comes_whole(tmp_path):
@@ -284,7 +284,13 @@ def test_what_waits_to_be_written_keeps_no_series_alive(tmp_path):
     with segments.SplitWriter(tmp_path / "w", "validation", spec(), Covariates()) as writer:
         y = np.zeros(10_000, np.float32)
         part = Segment(
-            "a", np.datetime64("2024-01-01", "us"), 0, y[-20:], y[-20:] == 0, no_covariates(20), no_covariates(20)
+            "a",
+            np.datetime64("2024-01-01", "us"),
+            0,
+            y[-20:],
+            y[-20:] == 0,
+            make_empty_covariates(20),
+            make_empty_covariates(20),
         )
         writer.add(part)
         assert writer._rows[0].values.base is None
@@ -293,9 +299,9 @@ def test_what_waits_to_be_written_keeps_no_series_alive(tmp_path):
 def test_concat_keeps_every_window(tmp_path):
     folder = write(panel(), tmp_path)
     a, b = load_windows(folder, "train"), load_windows(folder, "validation")
-    both = concat(a, b)
+    both = concat_windows(a, b)
     assert len(both) == len(a) + len(b)
-    tail = both.batch(torch.arange(len(a), len(both)))
+    tail = both.gather_batch(torch.arange(len(a), len(both)))
     for x, y in zip(vars(tail).values(), vars(everything(b)).values(), strict=True):
         assert torch.equal(torch.nan_to_num(x.float()), torch.nan_to_num(y.float()))
 

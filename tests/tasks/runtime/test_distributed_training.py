@@ -12,7 +12,7 @@ import pytest
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.contracts.windows_meta import write_windows_meta
-from lstm_model.series.series_table import no_covariates
+from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped
 from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
@@ -46,9 +46,9 @@ def job(folder: Path, **training) -> SharedTraining:
         for name in "abcd":
             y = np.asarray(10 * np.sin(t / 2) + rng.normal(size=200), np.float32)
             for writer, first, last in ((train, 0, 176), (validation, 152, 200)):
-                part, none = y[first:last], no_covariates(last - first)
+                part, none = y[first:last], make_empty_covariates(last - first)
                 writer.add(Segment(name, first, 0, part, np.isfinite(part), none, none))
-    each = {split: segments.layout_of(plan().window, split) for split in ("train", "validation")}
+    each = {split: segments.make_layout(plan().window, split) for split in ("train", "validation")}
     by_split = {name: {s: getattr(at, name) for s, at in each.items()} for name in ("stride", "lead", "min_context")}
     geometry = {"context": CONTEXT, "horizon": HORIZON, "frequency": "1"}
     write_windows_meta(folder, windows_meta(**geometry, **by_split))
