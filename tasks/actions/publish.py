@@ -106,12 +106,12 @@ def open_store(root: str, name: str) -> Store:
 
 def _open_shared(url: str, name: str) -> Store:
     """A store in a bucket, with its folder among the caches of this machine."""
-    from lstm_model.storage.bucket import ObjectHome
+    from lstm_model.storage.bucket_backend import BucketBackend
 
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evergreen"
     readable = re.sub("[^A-Za-z0-9]+", "-", url)[:60]
     root = caches / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:8]}" / name
-    return Store(root, ObjectHome(f"{url}/{name}", root))
+    return Store(root, BucketBackend(f"{url}/{name}", root))
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)

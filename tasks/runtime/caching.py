@@ -28,8 +28,9 @@ from pydantic_core import to_jsonable_python
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Scaling
-from lstm_model.storage.backend import write_atomically
-from lstm_model.storage.store import DamagedArtifactError, Store
+from lstm_model.storage.drafts import write_atomically
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 from tasks.runtime.code_hash import closure_hash
 from tasks.runtime.executors import submitting
 from tasks.runtime.worker_processes import end_workers, one_server

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.storage.store import DamagedArtifactError, Store
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 from tasks.runtime.caching import StageRecord, StageRunner
 
 KEEP_SECONDS = 24 * 3600.0
