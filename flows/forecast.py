@@ -12,9 +12,9 @@ from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.issue import Issued, deliver, issue, require_champion, show
 from tasks.actions.publish import open_store
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import keep, recall
+from tasks.runtime.runner import StageRunner
 
 DEFAULT = PipelineConfig()
 

@@ -12,8 +12,8 @@ from flows.shards import ingest_source
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.monitor import Monitored, respond, watch_forecasts
 from tasks.actions.publish import open_store
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
+from tasks.runtime.runner import StageRunner
 
 DEFAULT = PipelineConfig()
 

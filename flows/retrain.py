@@ -16,9 +16,9 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import Pin, keep, recall
+from tasks.runtime.runner import StageRunner
 from tasks.stages.bundle import bundle, unchanged
 from tasks.stages.evaluate import evaluate
 from tasks.stages.gate import gate, rivalry

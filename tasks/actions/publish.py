@@ -21,8 +21,8 @@ from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
-from tasks.runtime.caching import StageRecord, together
 from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.records import StageRecord, summarise_records
 from tasks.runtime.resume import drop
 from tasks.stages.stage_outputs import verdict_of
 
@@ -81,7 +81,9 @@ class Outcome(BaseModel):
             self.decision.summary,
             *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
         ]
-        computed = [f"{one.name} {one.seconds:.1f} s" for one in together(self.stages) if one.outcome != "cached"]
+        computed = [
+            f"{one.name} {one.seconds:.1f} s" for one in summarise_records(self.stages) if one.outcome != "cached"
+        ]
         lines += [
             "",
             f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
@@ -198,7 +200,7 @@ def from_here(path: str) -> str:
 
 def stage_table(records: list[StageRecord]) -> str:
     """What was computed and what came from the cache, as a Markdown table."""
-    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in together(records)]
+    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in summarise_records(records)]
     return "\n".join(
         ["## This run", "", "| stage | outcome | seconds | artifact |", "| --- | --- | --- | --- |", *rows]
     )

@@ -7,7 +7,7 @@ from prefect import task
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Scaling
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import TABLE, profile_of
 
 

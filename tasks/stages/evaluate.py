@@ -12,7 +12,7 @@ from lstm_model.contracts.bundle_card import name_covariates, read_model_card
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.storage.store import Draft, Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import FORECASTS, SCALES, TABLE, series_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card, 
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Plan, Promotion, WindowSpec
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import DECISION, forecasts_of, scales_of
 
 

@@ -9,7 +9,7 @@ from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.stage_meta import ExaminedMeta, GatheredMeta, PanelMeta, SeriesMeta
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import FACTS, FORECASTS, SCALES, TABLE
 
 

@@ -10,7 +10,7 @@ from prefect import task
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import (
     HISTORY,
     Subject,

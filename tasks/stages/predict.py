@@ -8,7 +8,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.stages.stage_outputs import FORECASTS, TABLE
 
 

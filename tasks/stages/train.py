@@ -27,7 +27,7 @@ from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY, stage_key
+from tasks.runtime.cache_key import STAGE_POLICY, stage_key
 from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.progress import shown_progress
