@@ -159,7 +159,7 @@ def config_of(folder: Path, source: str = "source.parquet") -> Any:
 def run_of(folder: Path) -> Any:
     """The stage runner of a flow."""
     from lstm_model.storage.store import Store
-    from tasks.runtime.caching import StageRunner
+    from tasks.runtime.runner import StageRunner
 
     return StageRunner(Store(folder / "store"), config_of(folder).scaling)
 

@@ -14,8 +14,8 @@ from lstm_model.evaluation.backtest import TrainingSpan
 from tasks.actions.backtest import BacktestOutcome, plan_folds, publish_backtest
 from tasks.actions.publish import open_store
 from tasks.actions.resolve import resolve
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.resume import keep, recall
+from tasks.runtime.runner import StageRunner
 from tasks.runtime.worker_processes import side_by_side
 from tasks.stages.backtest import summarise
 from tasks.stages.train import train

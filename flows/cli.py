@@ -176,11 +176,11 @@ def _read_config(path: str) -> PipelineConfig:
     """Read a config from a file, or from an object store, where each run leaves its pipeline.yaml."""
     if not is_url(path):
         return load_config(Path(path))
-    from lstm_model.storage.bucket import ObjectHome
+    from lstm_model.storage.bucket import Bucket
 
     url, _, name = path.rpartition("/")
     with TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(ObjectHome(url, Path(folder)).read(name))
+        (Path(folder) / name).write_bytes(Bucket(url).read(name))
         return load_config(Path(folder) / name)
 
 

@@ -13,9 +13,9 @@ from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.issuing import require_champion
 from tasks.actions.issue import Issued, deliver, issue, show
 from tasks.actions.publish import open_store
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import keep, recall
+from tasks.runtime.runner import StageRunner
 
 DEFAULT = PipelineConfig()
 

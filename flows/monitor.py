@@ -13,8 +13,8 @@ from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.monitor import respond, watch_forecasts
 from tasks.actions.publish import open_store
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
+from tasks.runtime.runner import StageRunner
 
 DEFAULT = PipelineConfig()
 

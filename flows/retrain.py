@@ -18,9 +18,9 @@ from lstm_model.lifecycle.stage_outputs import Subject, decision_of
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
-from tasks.runtime.caching import StageRunner
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import Pin, keep, recall
+from tasks.runtime.runner import StageRunner
 from tasks.stages.bundle import bundle
 from tasks.stages.evaluate import evaluate
 from tasks.stages.gate import gate

@@ -10,7 +10,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
 from lstm_model.lifecycle.stage_outputs import frame_of
 from tasks.actions.look import look
-from tasks.runtime.caching import StageRunner
+from tasks.runtime.runner import StageRunner
 from tasks.stages.divide import count_shards, divide
 from tasks.stages.evaluate import evaluate, evaluate_shard
 from tasks.stages.gather import gather_series, gather_windows, score_shards

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.storage.backend import flush
+from lstm_model.storage.drafts import flush
 from lstm_model.storage.store import Store
 
 Alias = Literal["champion", "challenger", "previous"]
@@ -101,7 +101,7 @@ class Registry:
 
     def bundles(self) -> list[Artifact]:
         """Every bundle in the store, newest first."""
-        whole = [(kept.made, kept.sha256) for kept in self._store.artifacts(BUNDLE) if kept.made is not None]
+        whole = [(kept.made, kept.sha256) for kept in self._store.home.artifacts(BUNDLE) if kept.made is not None]
         return [
             Artifact(kind=BUNDLE, sha256=sha256, num_rows=self._num_rows(sha256))
             for _, sha256 in sorted(whole, reverse=True)

@@ -17,8 +17,9 @@ from filelock import FileLock, Timeout
 
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
-from lstm_model.storage.backend import Entry
-from lstm_model.storage.store import DamagedArtifactError, Kept, Store
+from lstm_model.storage.backend import Entry, Kept
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +65,13 @@ def _forget(store: Store, grace_seconds: float) -> int:
     def is_needed(kind: str, sha256: str) -> bool:
         return sha256 in (needed_bulky if kind in BULKY else needed)
 
-    unused = [kept for kept in store.artifacts() if not is_needed(kept.kind, kept.sha256)]
+    unused = [kept for kept in store.home.artifacts() if not is_needed(kept.kind, kept.sha256)]
     if any(kept.kind == BUNDLE and kept.last_use < youngest for kept in unused):
         issued = _issued(store)
         unused = [kept for kept in unused if kept.kind != BUNDLE or kept.sha256[:VERSION_DIGITS] not in issued]
-    gone = {kept.sha256 for kept in unused if _is_old(kept, youngest) and store.take_away(kept, youngest=youngest)}
+    gone = {kept.sha256 for kept in unused if _is_old(kept, youngest) and store.home.take_away(kept, youngest=youngest)}
     _drop_records(store, gone)
-    store.drop_copies(is_needed, youngest=youngest)
+    store.home.drop_copies(is_needed, youngest=youngest)
     _drop_locks(store, youngest)
     return len(gone)
 

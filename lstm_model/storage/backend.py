@@ -1,23 +1,21 @@
-"""Keep the files that the runs of a problem share: in a folder of this machine, or in an object store.
+"""Say what a store asks of the place that keeps its bytes, and which place an address means.
 
-Names are relative to the store, with slashes. What only this machine needs (drafts, locks, checkpoints) is no concern
-of a home.
+- `Backend`: the protocol. Names are relative to the store, with slashes. What only this machine needs (drafts, locks,
+  checkpoints) is no concern of a backend.
+  - `folder_backend.FolderBackend`: a folder of this machine.
+  - `bucket_backend.BucketBackend`: an object store, read through copies in such a folder.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import re
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-HOST = re.sub("[^A-Za-z0-9]", "_", platform.node())
-"""In the names of drafts: only the machine that wrote one can tell whether its writer lives."""
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.manifest import Manifest
 
 Change = Callable[[bytes | None], bytes | None]
 """From the present content (None: there is no such file) to the new one; None leaves it as it is."""
@@ -25,18 +23,29 @@ Change = Callable[[bytes | None], bytes | None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a home, as it was when it was listed."""
+    """A file of a backend, as it was when it was listed."""
 
     name: str
     modified: float
-    """Seconds since 1970, by the clock of the home."""
+    """Seconds since 1970, by the clock of the backend."""
     size: int
     tag: str = ""
-    """Changes with the content; empty where the home is a folder."""
+    """Changes with the content; empty in a folder."""
 
 
-class Home(Protocol):
-    """What a store asks of the place where its files live."""
+@dataclass(frozen=True)
+class Kept:
+    """An artifact that a store holds, by what can be told from outside."""
+
+    kind: str
+    sha256: str
+    made: float | None
+    """None if there is no manifest."""
+    last_use: float
+
+
+class Backend(Protocol):
+    """What a store asks of the place that keeps its files and artifacts."""
 
     is_shared: bool
     """Whether other machines write there too: locks of this machine are not enough then."""
@@ -46,88 +55,66 @@ class Home(Protocol):
     """What a person gives as --store."""
 
     def shown(self, name: str) -> str:
-        """Where a person finds it: a path or a URL."""
+        """Return where a person finds it: a path or a URL."""
 
     def read(self, name: str) -> bytes:
-        """The content; FileNotFoundError where there is none."""
+        """Return the content; FileNotFoundError if there is none."""
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
-        """Readers see the old content or the new one; `durable`: after a power cut too."""
+        """Write so that readers see the old content or the new one; `durable`: after a power cut too."""
 
     def add(self, name: str, content: bytes) -> Entry | None:
-        """Write a file that is not there yet; None where there is one of that name."""
+        """Write a file that is not there yet; None if there is one of that name."""
 
     def change(self, name: str, change: Change) -> bool:
         """Replace the content by what `change` makes of it, unless another writer came between; whether it changed."""
 
     def entries(self, folder: str) -> list[Entry]:
-        """All files below a folder, in order of name; none where there is no such folder."""
+        """List all files below a folder, in order of name; none if there is no such folder."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
     def local(self, entry: Entry) -> Path:
-        """A file of this machine with the entry's very content; FileNotFoundError where that is gone."""
+        """Return a file of this machine with the entry's very content; FileNotFoundError if that is gone."""
+
+    def publish(self, draft: Path, artifact: Artifact) -> None:
+        """Make a finished folder the artifact's: nobody sees it before all of it is there."""
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Return the artifact's folder on this machine; DamagedArtifactError if it does not arrive there whole."""
+
+    def read_manifest(self, artifact: Artifact) -> Manifest:
+        """Return the artifact's manifest; DamagedArtifactError if it is gone or another."""
+
+    def verify(self, artifact: Artifact) -> None:
+        """Check that every file is there as it was written; DamagedArtifactError names the one that is not."""
+
+    def touch(self, artifact: Artifact) -> None:
+        """Mark it as in use now, so that the clean-up leaves it alone for a while; nothing if it is gone."""
+
+    def artifacts(self, kind: str = "*") -> list[Kept]:
+        """List all artifacts, or those of one kind."""
+
+    def take_away(self, kept: Kept, *, youngest: float) -> bool:
+        """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks."""
+
+    def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
+        """Remove the copies on this machine, if the backend makes any, that are not `needed` (kind and sha256)."""
 
 
-class Folder:
-    """A home on this machine. Writers of one file hold a lock of the store."""
-
-    is_shared = False
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.name, self.parent = root.name, str(root.parent)
-
-    def shown(self, name: str) -> str:
-        return str(self.root / name)
-
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
-
-    def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
-        write_atomically(self.root / name, content, durable=durable)
-
-    def add(self, name: str, content: bytes) -> Entry | None:
-        self.write(name, content, durable=True)
-        return self._entry(self.root / name)
-
-    def change(self, name: str, change: Change) -> bool:
-        try:
-            before = self.read(name)
-        except FileNotFoundError:
-            before = None
-        after = change(before)
-        if after is not None:
-            self.write(name, after, durable=True)
-        return after is not None
-
-    def entries(self, folder: str) -> list[Entry]:
-        files = sorted(f for f in (self.root / folder).rglob("*") if not f.name.startswith(".") and f.is_file())
-        found = []
-        for file in files:
-            with suppress(FileNotFoundError):
-                found.append(self._entry(file))
-        return found
-
-    def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
-
-    def local(self, entry: Entry) -> Path:
-        return self.root / entry.name
-
-    def _entry(self, file: Path) -> Entry:
-        facts = file.stat()
-        return Entry(file.relative_to(self.root).as_posix(), facts.st_mtime, facts.st_size)
+def name_folder(artifact: Artifact | Kept) -> str:
+    """Return the name of an artifact's folder."""
+    return f"artifacts/{artifact.kind}/{artifact.sha256}"
 
 
 def is_url(root: str) -> bool:
-    """Whether a store's root is an object store's address rather than a folder."""
+    """Tell whether a store's root is an object store's address rather than a folder."""
     return "://" in root
 
 
 def whole_root(root: str) -> str:
-    """A store's root as it means the same from every folder: an absolute path, or the URL.
+    """Return a store's root as it means the same from every folder: an absolute path, or the URL.
 
     Raises:
         ValueError: the URL has a password in it, which would be stored and logged.
@@ -143,29 +130,5 @@ def whole_root(root: str) -> str:
 
 
 def redact(path: str) -> str:
-    """A URL without its user part, which may hold credentials."""
+    """Return a URL without its user part, which may hold credentials."""
     return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)
-
-
-def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Readers see the old content or the new one, never half of it; `durable`: after a power cut too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        if durable:
-            flush(draft)
-        draft.replace(path)
-        if durable:
-            flush(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def flush(path: Path) -> None:
-    """Wait until the disk holds a file's bytes, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

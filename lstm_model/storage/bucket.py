@@ -6,8 +6,6 @@ that its content is still what was read, and the store refuses all but one; one 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import random
 import time
 import uuid
@@ -20,6 +18,7 @@ from typing import Any
 
 from lstm_model.storage.backend import Change, Entry
 from lstm_model.storage.bucket_errors import CONDITION_ERRORS, shorten_error, translate_error
+from lstm_model.storage.drafts import write_draft
 
 TRIES = 60
 """Of a change, before it is given up: each failure is somebody else's success."""
@@ -30,15 +29,14 @@ _PROBED: set[str] = set()
 """Stores that this process has seen refuse what they must."""
 
 
-class ObjectHome:
-    """A folder below a bucket.
+class Bucket:
+    """The files of a folder below a bucket.
 
     Args:
         url: such as s3://bucket/prefix/name; credentials, region and endpoint come from the environment.
-        cache: folder of this machine for copies of what was read.
         timeout_seconds: for one request.
 
-    Raises (all methods, beside what `Home` says):
+    Raises (all methods, beside what `Backend` says):
         ConnectionError: the store cannot be reached, or answers that it cannot serve now.
         TimeoutError: it does not answer in time.
         PermissionError: no credentials, or they do not suffice.
@@ -47,8 +45,8 @@ class ObjectHome:
 
     is_shared = True
 
-    def __init__(self, url: str, cache: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self.url, self.cache, self.timeout_seconds = url.rstrip("/"), cache, timeout_seconds
+    def __init__(self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self.url, self.timeout_seconds = url.rstrip("/"), timeout_seconds
         self.parent, _, self.name = self.url.rpartition("/")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,14 +99,6 @@ class ObjectHome:
         with suppress(FileNotFoundError), self._translate_errors(name):  # S3 does not say so, others do
             self._store.delete(name)
 
-    def local(self, entry: Entry) -> Path:
-        """Kept under name and tag: a name may be used again."""
-        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
-        path = self.cache / "fetched" / key / Path(entry.name).name
-        if not path.exists():
-            self.download(entry, path)
-        return path
-
     def upload(self, name: str, file: Path) -> None:
         """Write a file of any size; it is there once all of it has arrived."""
         with self._translate_errors(name):
@@ -118,19 +108,14 @@ class ObjectHome:
         """Write the entry's very content to a file of this machine, whole or not at all."""
         import obstore.exceptions
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
         same: Any = {"if_match": entry.tag} if entry.tag else {}
         try:
-            with self._translate_errors(entry.name), draft.open("wb") as file:
+            with write_draft(path) as draft, self._translate_errors(entry.name), draft.open("wb") as file:
                 for start in range(0, entry.size, PIECE_BYTES):
                     piece = (start, min(start + PIECE_BYTES, entry.size))
                     file.write(self._store.get(entry.name, options={**same, "range": piece}).bytes())
-            draft.replace(path)
         except obstore.exceptions.PreconditionError:
             raise FileNotFoundError(f"{self.shown(entry.name)} is another one by now") from None
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _read(self, name: str) -> tuple[bytes, Any]:
         """The content, and the condition that it is still that."""

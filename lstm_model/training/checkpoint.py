@@ -23,8 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.compute.device import DeviceChoice
-from lstm_model.storage.backend import HOST, write_atomically
-from lstm_model.storage.store import is_alive
+from lstm_model.storage.drafts import HOST, is_alive, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from lstm_model.lifecycle.retention import remember
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, profile_of
 from lstm_model.storage.store import Store
 from tasks.actions.publish import stage_table
-from tasks.runtime.caching import StageRecord
 from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.records import StageRecord
 from tasks.runtime.resume import drop
 from tasks.stages.backtest import FOLDS, Folds
 

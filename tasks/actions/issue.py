@@ -23,10 +23,10 @@ from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
 from lstm_model.storage.store import Store
 from tasks.actions.publish import from_here
-from tasks.runtime.caching import StageRecord
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.passwords import read_password
 from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.records import StageRecord
 from tasks.runtime.resume import drop
 from tasks.runtime.retries import IO_RETRIES
 

@@ -21,9 +21,9 @@ from lstm_model.lifecycle.stage_outputs import verdict_of
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
-from tasks.runtime.caching import StageRecord, together
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.prefect_ui import show_markdown
+from tasks.runtime.records import StageRecord, summarise_records
 from tasks.runtime.resume import drop
 
 
@@ -81,7 +81,9 @@ class Outcome(BaseModel):
             self.decision.summary,
             *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
         ]
-        computed = [f"{one.name} {one.seconds:.1f} s" for one in together(self.stages) if one.outcome != "cached"]
+        computed = [
+            f"{one.name} {one.seconds:.1f} s" for one in summarise_records(self.stages) if one.outcome != "cached"
+        ]
         lines += [
             "",
             f"stages    {', '.join(computed) if computed else 'unchanged: all came from the cache'}",
@@ -106,12 +108,12 @@ def open_store(root: str, name: str) -> Store:
 
 def _open_shared(url: str, name: str) -> Store:
     """A store in a bucket, with its folder among the caches of this machine."""
-    from lstm_model.storage.bucket import ObjectHome
+    from lstm_model.storage.bucket_backend import BucketBackend
 
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evergreen"
     readable = re.sub("[^A-Za-z0-9]+", "-", url)[:60]
     root = caches / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:8]}" / name
-    return Store(root, ObjectHome(f"{url}/{name}", root))
+    return Store(root, BucketBackend(f"{url}/{name}", root))
 
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
@@ -191,7 +193,7 @@ def from_here(path: str) -> str:
 
 def stage_table(records: list[StageRecord]) -> str:
     """What was computed and what came from the cache, as a Markdown table."""
-    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in together(records)]
+    rows = [f"| {r.name} | {r.outcome} | {r.seconds:.1f} | `{r.artifact}` |" for r in summarise_records(records)]
     return "\n".join(
         ["## This run", "", "| stage | outcome | seconds | artifact |", "| --- | --- | --- | --- |", *rows]
     )

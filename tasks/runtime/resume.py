@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.storage.store import DamagedArtifactError, Store
-from tasks.runtime.caching import StageRecord, StageRunner
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
+from tasks.runtime.records import StageRecord
+from tasks.runtime.runner import StageRunner
 
 KEEP_SECONDS = 24 * 3600.0
 """Of runs that were never executed again: what crashed longer ago is not started again by itself."""

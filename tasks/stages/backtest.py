@@ -20,7 +20,7 @@ from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 FOLDS = "folds.json"
 CAPTION = (

@@ -13,7 +13,7 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)

@@ -8,7 +8,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Scaling
 from lstm_model.lifecycle.stage_outputs import TABLE, profile_of
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="divide", task_run_name="divide {shard}", cache_policy=STAGE_POLICY, timeout_seconds=3600)

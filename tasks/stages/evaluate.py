@@ -13,7 +13,7 @@ from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.lifecycle.stage_outputs import FORECASTS, SCALES, TABLE, series_of
 from lstm_model.storage.store import Draft, Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from lstm_model.contracts.settings import Promotion, WindowSpec
 from lstm_model.lifecycle.rivalry import Rivalry
 from lstm_model.lifecycle.stage_outputs import DECISION
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="gate", task_run_name="gate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)

@@ -10,7 +10,7 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.stage_meta import ExaminedMeta, GatheredMeta, PanelMeta, SeriesMeta
 from lstm_model.lifecycle.stage_outputs import FACTS, FORECASTS, SCALES, TABLE
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="gather series", task_run_name="gather series", cache_policy=STAGE_POLICY, timeout_seconds=3600)

@@ -8,7 +8,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Dataset
 from lstm_model.lifecycle.stage_outputs import GENERATED
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="generate", task_run_name="generate", cache_policy=STAGE_POLICY)

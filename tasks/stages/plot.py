@@ -19,7 +19,7 @@ from lstm_model.lifecycle.stage_outputs import (
     target_of,
 )
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 if TYPE_CHECKING:
     from lstm_model.reporting.gallery import Evaluation

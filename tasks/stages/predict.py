@@ -9,7 +9,7 @@ from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.stage_outputs import FORECASTS, TABLE
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="forecast", task_run_name="forecast", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)

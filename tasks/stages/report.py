@@ -12,7 +12,7 @@ from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta, SeriesMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
 from lstm_model.lifecycle.stage_outputs import Subject, scores_of
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)

@@ -10,7 +10,7 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import SurveyMeta
 from lstm_model.lifecycle.stage_outputs import as_files
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
 
 

@@ -19,7 +19,7 @@ from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import read_windows_meta
 from lstm_model.lifecycle.stage_outputs import folders_of
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY, stage_key
+from tasks.runtime.cache_key import STAGE_POLICY, stage_key
 from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.progress import shown_progress

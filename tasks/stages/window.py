@@ -9,7 +9,7 @@ from lstm_model.contracts.settings import Covariates, WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.lifecycle.stage_outputs import TABLE
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import STAGE_POLICY
+from tasks.runtime.cache_key import STAGE_POLICY
 
 
 @task(name="window", task_run_name="window", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)

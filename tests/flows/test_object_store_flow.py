@@ -44,10 +44,10 @@ def test_a_new_machine_computes_nothing_again_and_carries_on(on_machine, cli, ti
 
 @pytest.mark.slow
 def test_an_artifact_that_the_bucket_lost_is_computed_again(on_machine, tiny, bucket, helpers, tmp_path):
-    from lstm_model.storage.bucket import ObjectHome
+    from lstm_model.storage.bucket import Bucket
 
     first = on_machine("one", "--config", tiny)
-    home = ObjectHome(f"{bucket}/tiny", tmp_path)
+    home = Bucket(f"{bucket}/tiny")
     lost = next(record["artifact"]["sha256"] for record in first["stages"] if record["stage"] == "plot")
     for entry in home.entries(f"artifacts/plots/{lost}"):
         home.remove(entry.name)

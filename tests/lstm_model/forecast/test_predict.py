@@ -24,7 +24,7 @@ from lstm_model.networks.models import build_network
 from lstm_model.networks.segmented import InputShape
 from lstm_model.reporting.fan_chart import plot_upcoming
 from lstm_model.reporting.figures import to_png
-from lstm_model.storage.store import hash_file
+from lstm_model.storage.manifest import hash_file
 from lstm_model.windows.in_memory import load_windows
 from lstm_model.windows.segments import write_windows
 from tests.factories import model_card, windows_meta

@@ -7,7 +7,8 @@ import pytest
 
 from lstm_model.contracts.artifact import version_of
 from lstm_model.lifecycle.registry import ChampionChangedError, Registry, RegistryState
-from lstm_model.storage.store import DamagedArtifactError, Store
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 
 ROOT = Path(__file__).parents[3]
 

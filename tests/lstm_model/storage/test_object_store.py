@@ -20,8 +20,10 @@ from lstm_model.lifecycle.registry import ChampionChangedError, Registry
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage import bucket as bucket_module
 from lstm_model.storage.backend import whole_root
-from lstm_model.storage.bucket import ObjectHome
-from lstm_model.storage.store import DamagedArtifactError, Store
+from lstm_model.storage.bucket import Bucket
+from lstm_model.storage.bucket_backend import BucketBackend
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 
 
 class Machine:
@@ -35,7 +37,7 @@ class Machine:
             return Store(self.tmp_path / "store")
         self.count += 1
         cache = self.tmp_path / f"machine {self.count}"
-        return Store(cache, ObjectHome(self.url, cache, **options))
+        return Store(cache, BucketBackend(self.url, cache, **options))
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_nothing_is_seen_of_an_artifact_that_was_not_finished(machine):
     with pytest.raises(RuntimeError), store.create("note") as draft:
         (draft.folder / "half.txt").write_text("ha")
         raise RuntimeError
-    assert not store.artifacts() and not list((store.root / "tmp").iterdir())
+    assert not store.home.artifacts() and not list((store.root / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("size", [0, 3, 20_000_000])
@@ -145,18 +147,18 @@ def test_what_was_damaged_counts_again_once_it_is_restored_or_made_again(bucket_
 
 
 def test_what_arrives_damaged_once_is_fetched_again(bucket_store, monkeypatch):
-    from lstm_model.storage import bucket_artifacts
+    artifact, elsewhere = write(bucket_store()), bucket_store()
+    whole = elsewhere.home.download
 
-    artifact, elsewhere, whole = write(bucket_store()), bucket_store(), bucket_artifacts.download
-
-    def download(home, name, folder):
-        whole(home, name, folder)
-        if not seen:
-            (folder / "sub" / "a.txt").write_text("hallo")
-        seen.append(name)
+    def download(entry, path):
+        whole(entry, path)
+        if path.name == "a.txt":
+            if not seen:
+                path.write_text("hallo")
+            seen.append(path)
 
     seen = []
-    monkeypatch.setattr(bucket_artifacts, "download", download)
+    monkeypatch.setattr(elsewhere.home, "download", download)
     assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello" and len(seen) == 2
     elsewhere.verify(artifact)
 
@@ -376,13 +378,13 @@ def test_an_upload_that_breaks_off_shows_nothing_and_the_next_one_is_whole(bucke
 
     whole = make(Store(bucket_store.tmp_path / "elsewhere"))
     store = bucket_store()
-    assert store.artifacts() == []
+    assert store.home.artifacts() == []
     for fault in (cut, lambda data: None if b"manifest.json" in data[:300] else data):
         line.fault = fault
         with pytest.raises(ConnectionError):
             make(store)
         line.fault = lambda data: data
-        assert all(kept.made is None for kept in store.artifacts())
+        assert all(kept.made is None for kept in store.home.artifacts())
         with pytest.raises(DamagedArtifactError):
             bucket_store().path(whole)
         assert not list((store.root / "tmp").iterdir())
@@ -400,7 +402,7 @@ def test_a_store_without_conditional_writes_is_refused(bucket_store, line, monke
 
 def test_a_bucket_that_is_not_there_and_access_that_is_denied_are_told(tmp_path, bucket_store, line):
     with pytest.raises(ValueError, match="there is no bucket nowhere for the store s3://nowhere/x: create it"):
-        ObjectHome("s3://nowhere/x", tmp_path).read("a")
+        Bucket("s3://nowhere/x").read("a")
     home = bucket_store().home
     home.write("a", "b")
     body = b"<Error><Code>AccessDenied</Code></Error>"
@@ -417,4 +419,4 @@ def test_passwords_in_the_url_and_unknown_urls_are_refused(tmp_path):
     assert whole_root("s3://bucket/x/") == "s3://bucket/x"
     assert whole_root("store") == str((tmp_path.cwd() / "store").resolve())
     with pytest.raises(ValueError, match="expected such as s3://bucket/folder"):
-        ObjectHome("nosuch://bucket/x", tmp_path).read("a")
+        Bucket("nosuch://bucket/x").read("a")

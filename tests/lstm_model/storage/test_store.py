@@ -8,7 +8,9 @@ import time
 import pytest
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.storage.store import HOST, DamagedArtifactError, Store
+from lstm_model.storage.drafts import HOST
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.store import Store
 
 
 def write(store, text="hello", *, num_rows=1):

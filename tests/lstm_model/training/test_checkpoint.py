@@ -14,7 +14,7 @@ import torch
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
-from lstm_model.storage.store import HOST
+from lstm_model.storage.drafts import HOST
 from lstm_model.training import checkpoint as checkpoint_module
 from lstm_model.training.checkpoint import Checkpoint, TrainingStopped, open_checkpoint
 from lstm_model.training.microbatch import MicroBatches

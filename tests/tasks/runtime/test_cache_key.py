@@ -4,7 +4,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig
 from lstm_model.contracts.shard import Frame, IdRange
 from lstm_model.storage.store import Store
-from tasks.runtime.caching import stage_key
+from tasks.runtime.cache_key import stage_key
 from tasks.stages.ingest import ingest
 from tasks.stages.train import train
 from tasks.stages.window import window

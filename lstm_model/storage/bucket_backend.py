@@ -1,0 +1,176 @@
+"""Keep artifacts in an object store: a folder is one while its manifest is there, which comes last and goes first.
+
+Nothing can be moved there in one step. So an artifact that is to be forgotten first loses its name (the manifest
+becomes `gone.json`), which whoever needs it meanwhile gives back; its files go after another time of grace. What an
+upload that broke off left behind goes with them. Artifacts are read through copies in a folder of this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lstm_model.contracts.artifact import MANIFEST, Artifact
+from lstm_model.storage.backend import Entry, Kept, name_folder
+from lstm_model.storage.bucket import TIMEOUT_SECONDS, Bucket
+from lstm_model.storage.drafts import hold_lock, make_scratch
+from lstm_model.storage.folder_backend import FolderBackend
+from lstm_model.storage.manifest import DamagedArtifactError, Manifest, parse_manifest, verify_folder
+
+GONE, DAMAGED = "gone.json", "damaged"
+
+
+class BucketBackend(Bucket):
+    """A folder below a bucket with artifacts in it, see `Backend` and `Bucket`; copies go to the folder `cache`."""
+
+    def __init__(self, url: str, cache: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        super().__init__(url, timeout_seconds=timeout_seconds)
+        self._copies = FolderBackend(cache)
+
+    def local(self, entry: Entry) -> Path:
+        """Return a copy under name and tag: a name may be used again."""
+        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
+        path = self._copies.root / "fetched" / key / Path(entry.name).name
+        if not path.exists():
+            self.download(entry, path)
+        return path
+
+    def publish(self, draft: Path, artifact: Artifact) -> None:
+        self._upload(draft, artifact)
+        self._copies.publish(draft, artifact)
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Return a copy of the artifact, whole and as it was written.
+
+        What does not arrive as it was written is fetched once more. If that is no better, it is marked in the bucket:
+        nothing else would tell, since its size is right, and the next run that asks for it makes it again.
+        """
+        folder = self._copies.fetch(artifact)
+        if (folder / MANIFEST).is_file():
+            return folder
+        try:
+            try:
+                self._copy(artifact)
+            except DamagedArtifactError:
+                self._copy(artifact)
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(str(error)) from error
+        except DamagedArtifactError as error:
+            self.write(f"{name_folder(artifact)}/{DAMAGED}", b"")
+            raise DamagedArtifactError(f"{self.shown(name_folder(artifact))} is damaged; run again: {error}") from error
+        return folder
+
+    def read_manifest(self, artifact: Artifact) -> Manifest:
+        if (self._copies.fetch(artifact) / MANIFEST).is_file():
+            return self._copies.read_manifest(artifact)
+        try:
+            text = self.read(f"{name_folder(artifact)}/{MANIFEST}")
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(str(error)) from error
+        return parse_manifest(text, artifact, MANIFEST)
+
+    def verify(self, artifact: Artifact) -> None:
+        """By name and size the bucket must have all of it; a damaged copy on this machine goes, to be fetched again.
+
+        Nothing is fetched to be verified: that would bring every shard to whoever looks whether they are there. What
+        is fetched is verified then.
+        """
+        copy = self._copies.fetch(artifact)
+        if copy.exists():
+            try:
+                self._copies.verify(artifact)
+            except DamagedArtifactError:
+                shutil.rmtree(copy, ignore_errors=True)
+        found = self._list(artifact)
+        if DAMAGED in found:
+            self._mend(artifact)
+            found = self._list(artifact)
+        wanted = {file: facts.bytes for file, facts in self.read_manifest(artifact).files.items()}
+        for file in (MANIFEST, *wanted):
+            if file not in found or found[file].size != wanted.get(file, found[file].size):
+                raise DamagedArtifactError(f"{self.shown(name_folder(artifact))}/{file} is missing or of another size")
+
+    def touch(self, artifact: Artifact) -> None:
+        """Make it young, and give it back its name if a clean-up has taken it; nothing if it is gone for good."""
+        self._copies.touch(artifact)
+        name = name_folder(artifact)
+        for manifest in (MANIFEST, GONE):
+            with suppress(FileNotFoundError):
+                return self.write(f"{name}/{MANIFEST}", self.read(f"{name}/{manifest}"))
+        return None
+
+    def artifacts(self, kind: str = "*") -> list[Kept]:
+        """List what has a manifest, and what was left without one; the age of the latter is its youngest file's."""
+        folders: dict[str, list[Entry]] = {}
+        for entry in self.entries("artifacts" if kind == "*" else f"artifacts/{kind}"):
+            folders.setdefault("/".join(entry.name.split("/")[:3]), []).append(entry)
+        found = []
+        for name, entries in folders.items():
+            ages = [entry.modified for entry in entries]
+            used = [entry.modified for entry in entries if entry.name == f"{name}/{MANIFEST}"]
+            _, of_kind, sha256 = name.split("/")
+            found.append(Kept(of_kind, sha256, min(ages) if used else None, max(used or ages)))
+        return found
+
+    def take_away(self, kept: Kept, *, youngest: float) -> bool:
+        """Take its name from an artifact that was last used before `youngest`; the files of one without a name go."""
+        entries = self._list(kept)
+        if manifest := entries.get(MANIFEST):
+            with suppress(FileNotFoundError):
+                if manifest.modified < youngest:
+                    self.write(f"{name_folder(kept)}/{GONE}", self.read(manifest.name))
+                    self.remove(manifest.name)
+                    return True
+        elif all(entry.modified < youngest for entry in entries.values()):
+            for entry in entries.values():
+                self.remove(entry.name)
+        return False
+
+    def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
+        for kept in self._copies.artifacts():
+            if not needed(kept.kind, kept.sha256):
+                self._copies.take_away(kept, youngest=youngest)
+        with hold_lock(self._copies.root, "ledger"):  # whose files they are
+            for folder in (self._copies.root / "fetched").glob("*"):
+                self._copies.remove_folder(f"fetched/{folder.name}", youngest)
+
+    def _upload(self, folder: Path, artifact: Artifact) -> None:
+        """Send a finished folder; nobody sees it before all of it is there, and it counts as whole from then on."""
+        name = name_folder(artifact)
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file != folder / MANIFEST:
+                self.upload(f"{name}/{file.relative_to(folder).as_posix()}", file)
+        self.write(f"{name}/{MANIFEST}", (folder / MANIFEST).read_bytes())
+        self.remove(f"{name}/{DAMAGED}")
+
+    def _copy(self, artifact: Artifact) -> None:
+        """Fetch every file into a copy; FileNotFoundError if the artifact is not there, or goes meanwhile."""
+        entries = self._list(artifact)
+        if MANIFEST not in entries:
+            raise FileNotFoundError(f"{self.shown(name_folder(artifact))} does not exist")
+        with make_scratch(self._copies.root, artifact.kind) as draft:
+            for file, entry in entries.items():
+                if file not in (GONE, DAMAGED):
+                    self.download(entry, draft / file)
+            verify_folder(draft, artifact)
+            self._copies.publish(draft, artifact)
+
+    def _mend(self, artifact: Artifact) -> None:
+        """Take the mark from what is whole on this machine, has been restored, or has been whole all the time."""
+        copy = self._copies.fetch(artifact)
+        if copy.exists():  # it was verified just now
+            return self._upload(copy, artifact)
+        try:
+            self._copy(artifact)
+        except (DamagedArtifactError, FileNotFoundError) as error:
+            shown = self.shown(name_folder(artifact))
+            raise DamagedArtifactError(f"{shown} was not what was written when it was fetched: {error}") from error
+        return self.remove(f"{name_folder(artifact)}/{DAMAGED}")
+
+    def _list(self, artifact: Artifact | Kept) -> dict[str, Entry]:
+        """List the files in the bucket by their names in the artifact."""
+        name = name_folder(artifact)
+        return {entry.name.removeprefix(f"{name}/"): entry for entry in self.entries(name)}

@@ -1,0 +1,116 @@
+"""Keep files and artifacts in a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lstm_model.contracts.artifact import MANIFEST, Artifact
+from lstm_model.storage.backend import Change, Entry, Kept, name_folder
+from lstm_model.storage.drafts import HOST, hold_lock, write_atomically
+from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
+
+
+class FolderBackend:
+    """A folder of this machine, see `Backend`. Writers of one file hold a lock of the store."""
+
+    is_shared = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+        self.name, self.parent = self.root.name, str(self.root.parent)
+
+    def shown(self, name: str) -> str:
+        return str(self.root / name)
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
+        write_atomically(self.root / name, content, durable=durable)
+
+    def add(self, name: str, content: bytes) -> Entry | None:
+        self.write(name, content, durable=True)
+        return self._describe(self.root / name)
+
+    def change(self, name: str, change: Change) -> bool:
+        try:
+            before = self.read(name)
+        except FileNotFoundError:
+            before = None
+        after = change(before)
+        if after is not None:
+            self.write(name, after, durable=True)
+        return after is not None
+
+    def entries(self, folder: str) -> list[Entry]:
+        files = sorted(f for f in (self.root / folder).rglob("*") if not f.name.startswith(".") and f.is_file())
+        found = []
+        for file in files:
+            with suppress(FileNotFoundError):
+                found.append(self._describe(file))
+        return found
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    def local(self, entry: Entry) -> Path:
+        return self.root / entry.name
+
+    def publish(self, draft: Path, artifact: Artifact) -> None:
+        target = self.fetch(artifact)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(self.root, f"publish {artifact.sha256}"):
+            try:
+                self.touch(artifact)
+                self.verify(artifact)
+            except DamagedArtifactError:  # or not there
+                shutil.rmtree(target, ignore_errors=True)
+                draft.replace(target)
+
+    def fetch(self, artifact: Artifact) -> Path:
+        return self.root / name_folder(artifact)
+
+    def read_manifest(self, artifact: Artifact) -> Manifest:
+        return read_manifest(self.fetch(artifact), artifact)
+
+    def verify(self, artifact: Artifact) -> None:
+        verify_folder(self.fetch(artifact), artifact)
+
+    def touch(self, artifact: Artifact) -> None:
+        with suppress(FileNotFoundError):
+            os.utime(self.fetch(artifact))
+
+    def artifacts(self, kind: str = "*") -> list[Kept]:
+        found = []
+        for folder in (self.root / "artifacts").glob(f"{kind}/*"):
+            with suppress(FileNotFoundError):
+                manifest = folder / MANIFEST
+                made = manifest.stat().st_mtime if manifest.is_file() else None
+                found.append(Kept(folder.parent.name, folder.name, made, folder.stat().st_mtime))
+        return found
+
+    def take_away(self, kept: Kept, *, youngest: float) -> bool:
+        return self.remove_folder(name_folder(kept), youngest)
+
+    def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
+        """Do nothing: a folder is read as it is."""
+
+    def remove_folder(self, name: str, youngest: float) -> bool:
+        """Remove a folder unless it was used since; moved out of sight in one step, so that nobody finds half of it."""
+        folder = self.root / name
+        grave = self.root / "tmp" / f"gone-{HOST}-{os.getpid()}-{folder.name}"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < youngest:
+                folder.rename(grave)
+                shutil.rmtree(grave, ignore_errors=True)
+                return True
+        return False
+
+    def _describe(self, file: Path) -> Entry:
+        facts = file.stat()
+        return Entry(file.relative_to(self.root).as_posix(), facts.st_mtime, facts.st_size)
