@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST := $(PY) -m pytest
+# Half of a test is waiting or one thread: two processes share the files. TEST_PROCESSES=0: one after the other.
+TEST_PROCESSES ?= 2
+PYTEST := $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25
 
 .PHONY: help run tutorial serve m4-hourly etth1 bench bench-peers accuracy defaults test test-slow test-all check format deployments tree reference clean
 
@@ -82,7 +84,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow --durations=25
+	$(PYTEST) -m slow
 
 test-all: $(VENV)/.dev
 	$(PYTEST)
@@ -91,7 +93,7 @@ check: $(VENV)/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PYTEST) tests/test_imports.py
+	$(PY) -m pytest tests/test_imports.py
 
 format: $(VENV)/.dev
 	$(PY) -m ruff check --fix .

@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
+# Processes that test side by side would wait for each other's threads, each time they compute.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 PASSWORD = "p@ss/w:rd%41#ß"  # all that a URL would have to escape
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest test, beside which all others run."""
+    items.sort(key=lambda item: "tests/simulation" not in item.nodeid)
 
 
 @pytest.fixture

@@ -125,12 +125,12 @@ def _wait_for():
     return wait_for
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("prefect-home")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(home, tmp_path_factory):
     """A server of its own, started by `serve`; small pipelines by hand, by interval, by cron, and to be killed."""
     folder = tmp_path_factory.mktemp("serve")

@@ -1,6 +1,6 @@
 """Sixty days of production in accelerated time, through the real deployments of a real server.
 
-Every two days data arrive, the champion forecasts, the monitor looks; every eight days the model is retrained. In
+Every three days data arrive, the champion forecasts, the monitor looks; now and then the model is retrained. In
 between: a bad delivery, a training and a promotion that are killed, a server that is killed, and a drift.
 """
 
@@ -30,9 +30,9 @@ from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.store import Store
 from tests.deployments.conftest import Serving, free_port, wait_for
 
-HISTORY_DAYS, DAYS, EVERY_DAYS = 80, 60, 2
-RETRAIN_AT = (8, 16, 24, 48, 56)
-BAD_DELIVERY, KILLED_TRAINING, DRIFT, KILLED_PROMOTION, SERVER_KILLED = 12, 16, 28, 48, 52
+HISTORY_DAYS, DAYS, EVERY_DAYS = 80, 60, 3
+RETRAIN_AT = (9, 18, 48)
+BAD_DELIVERY, KILLED_TRAINING, DRIFT, KILLED_PROMOTION, SERVER_KILLED = 12, 18, 27, 48, 54
 IDS = ("north", "south", "east", "west")
 START = pd.Timestamp("2024-01-01")
 SECONDS = 300
@@ -190,7 +190,7 @@ def world(tmp_path):
     world = World(tmp_path)
     world.start_server()
     arguments = ["--pipelines", tmp_path / "pipelines", "--store", tmp_path / "store"]
-    settings = {"home": tmp_path / "home", "api_url": world.api_url}
+    settings = {"home": tmp_path / "home", "api_url": world.api_url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
     try:
         with (
             Serving(tmp_path / "serve.log", *arguments, **settings) as serving,
@@ -215,9 +215,8 @@ def test_sixty_days_of_production(world):
         expected_cutoffs.append(START + pd.Timedelta(days=HISTORY_DAYS + day) - pd.Timedelta(hours=1))
         if day == SERVER_KILLED:
             runs = [world.start(flow, client) for flow in ("forecast", "monitor")]
-            time.sleep(4)
+            wait_for("both to run", lambda: all(client.read_flow_run(r.id).state.is_running() for r in runs))
             world.kill_server()
-            time.sleep(5)
             world.start_server()
             assert all(world.finished(run, client).state.is_completed() for run in runs)
         else:
