@@ -130,6 +130,9 @@ class World:
 
         return wait_for(f"run {run.name}", look, seconds=SECONDS)
 
+    def wait_until_running(self, client, runs):
+        wait_for("all to run", lambda: all(client.read_flow_run(run.id).state.is_running() for run in runs))
+
     def done(self, client, *flows, **parameters):
         """Run these deployments at once; all must end well."""
         runs = [self.finished(run, client) for run in [self.start(flow, client, **parameters) for flow in flows]]
@@ -215,7 +218,7 @@ def test_sixty_days_of_production(world):
         expected_cutoffs.append(START + pd.Timedelta(days=HISTORY_DAYS + day) - pd.Timedelta(hours=1))
         if day == SERVER_KILLED:
             runs = [world.start(flow, client) for flow in ("forecast", "monitor")]
-            wait_for("both to run", lambda: all(client.read_flow_run(r.id).state.is_running() for r in runs))
+            world.wait_until_running(client, runs)
             world.kill_server()
             world.start_server()
             assert all(world.finished(run, client).state.is_completed() for run in runs)
