@@ -152,12 +152,12 @@ def _lock(device: str, lock_folder: Path) -> FileLock:
 def _first_free_gpu(lock_folder: Path | None) -> str:
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     for device in devices:
-        if lock_folder is None or _is_free(_lock(device, lock_folder)):
+        if lock_folder is None or is_free(_lock(device, lock_folder)):
             return device
     return devices[0]
 
 
-def _is_free(lock: FileLock) -> bool:
+def is_free(lock: FileLock) -> bool:
     try:
         with lock.acquire(timeout=0):
             return True
@@ -188,7 +188,7 @@ def _bf16_on_cpu() -> tuple[bool, str]:
     """Time one small training step in both: many CPUs have no bf16 units, and some cannot run the LSTM in it at all."""
     try:
         with torch.random.fork_rng(devices=[]):
-            bf16, fp32 = _step_seconds(bf16=True), _step_seconds(bf16=False)
+            bf16, fp32 = measure_step_seconds(bf16=True), measure_step_seconds(bf16=False)
     except RuntimeError:
         return False, "this CPU cannot run an LSTM in bf16"
     if fp32 > WORTH * bf16:
@@ -196,7 +196,7 @@ def _bf16_on_cpu() -> tuple[bool, str]:
     return False, f"bf16 is slower on this CPU ({1000 * bf16:.1f} ms a step against {1000 * fp32:.1f} ms)"
 
 
-def _step_seconds(*, bf16: bool) -> float:
+def measure_step_seconds(*, bf16: bool) -> float:
     lstm = nn.LSTM(64, 64, batch_first=True)
     x = torch.randn(64, 8, 64)
     seconds = []

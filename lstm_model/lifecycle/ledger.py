@@ -133,7 +133,7 @@ class Ledger:
         if model_version is not None:
             tests.append(pads.field("model_version") == model_version)
         condition = functools.reduce(operator.and_, tests) if tests else None
-        return self._look(lambda: _to_frame(self._read(self.parts(), condition)))
+        return self._look(lambda: _to_frame(self.read_parts(self.parts(), condition)))
 
     def issue_after(self, number: int) -> tuple[int, pd.DataFrame] | None:
         """The next file that holds issues after this one (-1: the first) and its last issue; None where there is none.
@@ -143,7 +143,7 @@ class Ledger:
 
         def look() -> tuple[int, pd.DataFrame] | None:
             part = next((part for part in self.parts() if part.last > number), None)
-            return (part.last, _to_frame(self._read([part], None))) if part is not None else None
+            return (part.last, _to_frame(self.read_parts([part], None))) if part is not None else None
 
         return self._look(look)
 
@@ -166,7 +166,8 @@ class Ledger:
         def look() -> list[pa.Table]:
             files = [[part] for part in self.parts()] or [[]]
             return [
-                self._read(one, first, columns=names).group_by(names).aggregate([([], "count_all")]) for one in files
+                self.read_parts(one, first, columns=names).group_by(names).aggregate([([], "count_all")])
+                for one in files
             ]
 
         total = pa.concat_tables(self._look(look)).group_by(names).aggregate([("count_all", "sum")])
@@ -181,7 +182,9 @@ class Ledger:
         """
 
         def look() -> set[str]:
-            found = [self._read([part], None, columns=["model_version"]).column(0).unique() for part in self.parts()]
+            found = [
+                self.read_parts([part], None, columns=["model_version"]).column(0).unique() for part in self.parts()
+            ]
             return {version for column in found for version in column.to_pylist()}
 
         return self._look(look)
@@ -192,7 +195,7 @@ class Ledger:
         Raises:
             DamagedLedgerError: a number is missing: somebody removed a file.
         """
-        found = [self._part(entry) for entry in self._files()]
+        found = [self._part(entry) for entry in self.list_files()]
         found.sort(key=lambda part: (part.first, -part.last))
         parts: list[Part] = []
         for part in found:
@@ -221,12 +224,12 @@ class Ledger:
             )
         version = pads.field("model_version") == issue.column("model_version")[0]
         condition = version & _among(pc.unique(issue.column("cutoff")))
-        known = self._read(parts, condition, columns=[*KEY, "step"])
+        known = self.read_parts(parts, condition, columns=[*KEY, "step"])
         if not known.num_rows:
             return issue
         return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(ORDER)
 
-    def _read(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
+    def read_parts(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
             return _schema([], pa.int64()).empty_table()
         schema = pa.schema([])
@@ -259,7 +262,7 @@ class Ledger:
         """Append what is not known; where another machine was faster, what is not known by then."""
         written = 0
         for _ in range(TRIES):
-            parts, new = self._again(lambda: self._missing(issue))
+            parts, new = self._again(lambda: self.find_missing(issue))
             if not new.num_rows:
                 return written
             number = parts[-1].last + 1 if parts else 0
@@ -274,14 +277,14 @@ class Ledger:
             f"{self._home.shown(FOLDER)}: other writers came between {TRIES} times; the next run issues what is missing"
         )
 
-    def _missing(self, issue: pa.Table) -> tuple[list[Part], pa.Table]:
+    def find_missing(self, issue: pa.Table) -> tuple[list[Part], pa.Table]:
         parts = self.parts()
         return parts, self._without_known(parts, issue)
 
     def _merge(self) -> None:
         """Merge blocks of `FANOUT` files of one size, smallest first, until there is none."""
         while (block := self._block()) is not None:
-            self._write(self._read(block, None), block[0].first, block[-1].last)
+            self._write(self.read_parts(block, None), block[0].first, block[-1].last)
             for part in block if not self._home.is_shared else []:
                 self._home.remove(part.entry.name)
 
@@ -300,7 +303,7 @@ class Ledger:
         if not self._home.is_shared:
             for draft in self.folder.glob(".*"):
                 draft.unlink()
-        counted, files = self.parts(), self._files()
+        counted, files = self.parts(), self.list_files()
         newest = max((entry.modified for entry in files), default=0.0)
         names = {part.entry.name for part in counted}
         for part in (self._part(entry) for entry in files if entry.name not in names):
@@ -310,7 +313,7 @@ class Ledger:
             if not self._home.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
                 self._home.remove(part.entry.name)
 
-    def _files(self) -> list[Entry]:
+    def list_files(self) -> list[Entry]:
         return [entry for entry in self._home.entries(FOLDER) if fnmatch(entry.name, f"{FOLDER}/*-*.parquet")]
 
     def _part(self, entry: Entry) -> Part:

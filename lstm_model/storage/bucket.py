@@ -25,7 +25,7 @@ TRIES = 60
 TIMEOUT_SECONDS = 30.0
 """For one request; files travel in pieces of `PIECE_BYTES`."""
 PIECE_BYTES = 8 << 20
-_PROBED: set[str] = set()
+PROBED_BUCKETS: set[str] = set()
 """Stores that this process has seen refuse what they must."""
 
 
@@ -130,9 +130,9 @@ class Bucket:
     @cached_property
     def _store(self) -> Any:
         store = self._open()
-        if self.url not in _PROBED:
+        if self.url not in PROBED_BUCKETS:
             self._probe(store)
-            _PROBED.add(self.url)
+            PROBED_BUCKETS.add(self.url)
         return store
 
     def _open(self) -> Any:

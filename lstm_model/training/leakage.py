@@ -108,7 +108,7 @@ def refuse_leaks(ancestor: Seen, train: Windows, validation: Windows, *, by_seri
         SeenError: its search has seen the validation, its refit has seen what comes after that, or nothing is new.
     """
     own = Seen.in_windows(train, validation, by_series=by_series)
-    allowed = {**own.search, **_first_cutoffs(validation, by_series=by_series)}
+    allowed = {**own.search, **find_first_cutoffs(validation, by_series=by_series)}
     _refuse_later(ancestor.search, allowed, "its search has seen the validation")
     _refuse_later(ancestor.refit, own.refit, "it has seen what comes after the validation")
     if all(name in ancestor.search and ds <= ancestor.search[name] for name, ds in own.search.items()):
@@ -124,7 +124,7 @@ def last_targets(windows: Windows, *, by_series: bool) -> Ends:
     return last if by_series or not last else {None: latest(last)}
 
 
-def _first_cutoffs(windows: Windows, *, by_series: bool) -> Ends:
+def find_first_cutoffs(windows: Windows, *, by_series: bool) -> Ends:
     """The last `ds` before anything that these windows forecast."""
     first = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable")[::-1])
     return first if by_series or not first else {None: min(first.values())}

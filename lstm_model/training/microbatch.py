@@ -66,17 +66,17 @@ class MicroBatches:
     def _in_parts(self, batch: Batch, count: Tensor) -> Tensor:
         while True:
             try:
-                return self._accumulate(batch, count)
+                return self.accumulate(batch, count)
             except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS and the CPU allocator raise others
                 if not _out_of_memory(error):
                     raise
             # Outside the handler: the exception's traceback would keep the activations alive.
             self._halve(len(batch.target_BW))
 
-    def _accumulate(self, batch: Batch, count: Tensor) -> Tensor:
+    def accumulate(self, batch: Batch, count: Tensor) -> Tensor:
         self._network.zero_grad(set_to_none=True)
         windows = len(batch.target_BW)
-        size = min(self.size or windows, self._fast_size(batch))
+        size = min(self.size or windows, self.choose_fast_size(batch))
         total = torch.zeros((), device=batch.target_BW.device)
         for start in range(0, windows, size):
             part = batch if size == windows else Batch(*(t[start : start + size] for t in vars(batch).values()))
@@ -85,7 +85,7 @@ class MicroBatches:
             total += loss.detach()
         return total
 
-    def _fast_size(self, batch: Batch) -> int:
+    def choose_fast_size(self, batch: Batch) -> int:
         """Windows a part: all of them, or on a CPU equal parts of at most `WORKSPACE`."""
         windows, width = batch.target_BW.shape
         if batch.target_BW.device.type != "cpu":

@@ -189,7 +189,7 @@ def _fit_direct(
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
         every = join_windows(train, validation if newest is None else newest)
-        refitted = _run(every, None, setting, steps=fitted.best_step, stage="refit")
+        refitted = run_stage(every, None, setting, steps=fitted.best_step, stage="refit")
         fitted.forecaster = refitted.forecaster
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
     fitted.forecaster.calibration = found
@@ -201,22 +201,22 @@ def _search(
 ) -> tuple[Fitted, _Setting]:
     """The search that goes on, and the setting that the refit shares with it."""
     if parent is None:
-        return _run(train, validation, setting, steps=setting.plan.training.max_steps), setting
+        return run_stage(train, validation, setting, steps=setting.plan.training.max_steps), setting
     warm = setting.warm(parent)
-    fitted = _run(train, validation, warm, steps=warm.plan.training.max_steps)
+    fitted = run_stage(train, validation, warm, steps=warm.plan.training.max_steps)
     if fitted.first_loss is not None:
         note = f"validation loss {fitted.first_loss:.4g} with the weights it started from, {fitted.best_loss:.4g}"
         fitted.notes.append(f"{note} after {fitted.best_step} steps")
     fitted.start = parent.start()
     if not parent.try_scratch:
         return fitted, warm
-    scratch = _run(train, validation, setting, steps=setting.plan.training.max_steps)
+    scratch = run_stage(train, validation, setting, steps=setting.plan.training.max_steps)
     start = parent.start((fitted.best_loss, scratch.best_loss))
     fitted.start = scratch.start = start
     return (fitted, warm) if start.parent else (scratch, setting)
 
 
-def _run(
+def run_stage(
     train: Windows | StreamedWindows,
     validation: Windows | None,
     setting: _Setting,

@@ -96,7 +96,7 @@ class StreamedWindows:
         for group in self.groups:
             mine = wanted[(wanted >= at) & (wanted < at + group.windows)] - at
             if len(mine):
-                parts.append(_drop_unread_steps(self._read([group]).take(torch.from_numpy(mine))))
+                parts.append(_drop_unread_steps(self.read_groups([group]).take(torch.from_numpy(mine))))
             at += group.windows
         while len(parts) > 1:  # in pairs: one after another, the first would be copied as often as there are groups
             parts = [reduce(concat_windows, parts[i : i + 2]) for i in range(0, len(parts), 2)]
@@ -108,10 +108,10 @@ class StreamedWindows:
             if skipped >= len(order):
                 skipped -= len(order)
                 continue
-            yield self._read(groups), order[skipped:]
+            yield self.read_groups(groups), order[skipped:]
             skipped = 0
 
-    def _read(self, groups: Sequence[RowGroup]) -> Windows:
+    def read_groups(self, groups: Sequence[RowGroup]) -> Windows:
         parts = []
         for layout in sorted({group.layout for group in groups}, key=str):
             segments = [s for g in groups if g.layout == layout for s in _read_segments(g, self.meta)]

@@ -88,7 +88,7 @@ def show(
         delivered_rows=delivered_rows,
         stages=records,
     )
-    picture = _picture(latest, series, store)
+    picture = draw_issue(latest, series, store)
     page = f"```\n{issued.summary()}\n```\n\n![forecasts]({picture.uri})\n\n{_table(latest)}"
     show_markdown("forecasts", name, page, description=issued.summary().splitlines()[0])
     remember(store, [record.artifact for record in records], flow="forecast")
@@ -98,7 +98,7 @@ def show(
     return issued
 
 
-def _picture(latest: pa.Table, series: Artifact, store: Store) -> Picture:
+def draw_issue(latest: pa.Table, series: Artifact, store: Store) -> Picture:
     chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
     figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))

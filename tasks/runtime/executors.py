@@ -51,14 +51,14 @@ def submitting(scaling: Scaling) -> Iterator[Submit]:
     with RayTaskRunner() as runner:
 
         def submit(task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-            with remote_options(**_wanted(task, parameters, resources)):
+            with remote_options(**find_ray_options(task, parameters, resources)):
                 future: PrefectFuture[Any] = runner.submit(task, parameters)
                 return future
 
         yield submit
 
 
-def _wanted(task: Task[..., Any], parameters: dict[str, Any], resources: dict[str, float]) -> dict[str, int]:
+def find_ray_options(task: Task[..., Any], parameters: dict[str, Any], resources: dict[str, float]) -> dict[str, int]:
     """What a task asks of the cluster; one that only waits for the processes that share its training, nothing.
 
     It would hold what they wait for.
@@ -95,7 +95,7 @@ def connect(address: str, *, cpus: int | None = None) -> None:
     # A local cluster needs no page of its own: Prefect's shows the tasks.
     here: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpus} if address == "local" else {}
     try:
-        _knock(address)
+        require_cluster(address)
         ray.init(address=address, namespace="prefect", log_to_driver=False, logging_level=logging.WARNING, **here)
     except (OSError, ValueError) as error:
         raise ConnectionError(
@@ -110,8 +110,8 @@ def is_connected() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _knock(address: str) -> None:
-    """Ray itself waits for minutes where nobody listens."""
+def require_cluster(address: str) -> None:
+    """Raise at once where nobody listens at the address: Ray itself waits for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         if not port.isdigit():

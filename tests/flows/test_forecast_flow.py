@@ -222,7 +222,7 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
         pass
     os.utime(shop.store.path(draft.artifact), (0, 0))
     monkeypatch.setattr("tasks.actions.issue.show_markdown", lambda *_, **__: None)
-    monkeypatch.setattr("tasks.actions.issue._picture", lambda *_: Picture("forecasts", "", b""))
+    monkeypatch.setattr("tasks.actions.issue.draw_issue", lambda *_: Picture("forecasts", "", b""))
     series = Artifact(kind="series", sha256="0" * 64, num_rows=0)
     assert show.fn("shops", issued, 2, series, [], shop.store).status == "issued"
     [warning] = [record for record in caplog.records if record.name.startswith("lstm_model")]

@@ -48,16 +48,16 @@ def test_an_absent_device_is_a_clear_error(kind, monkeypatch):
 
 
 def test_bf16_that_the_cpu_cannot_run_is_a_clear_error(monkeypatch):
-    monkeypatch.setattr(device_module, "_step_seconds", lambda *, bf16: _raise(RuntimeError("no primitive")))
+    monkeypatch.setattr(device_module, "measure_step_seconds", lambda *, bf16: _raise(RuntimeError("no primitive")))
     assert select_device("cpu", "auto").precision == "fp32"
     with pytest.raises(ValueError, match="cannot run an LSTM in bf16; use 'auto' or 'fp32'"):
         select_device("cpu", "bf16")
 
 
 def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch):
-    monkeypatch.setattr(device_module, "_step_seconds", lambda *, bf16: 0.001 if bf16 else 0.002)
+    monkeypatch.setattr(device_module, "measure_step_seconds", lambda *, bf16: 0.001 if bf16 else 0.002)
     assert select_device("cpu", "auto").precision == "bf16"
-    monkeypatch.setattr(device_module, "_step_seconds", lambda *, bf16: 0.002 if bf16 else 0.001)
+    monkeypatch.setattr(device_module, "measure_step_seconds", lambda *, bf16: 0.002 if bf16 else 0.001)
     assert select_device("cpu", "auto").precision == "fp32"
     assert select_device("cpu", "bf16").precision == "bf16", "slower, but asked for"
 
@@ -100,7 +100,7 @@ def test_the_lock_is_free_when_its_holder_is_killed(fake_gpus, tmp_path):
     holder.kill()
     holder.wait()
     with exclusive(GPU, tmp_path):
-        assert not device_module._is_free(FileLock(lock))
+        assert not device_module.is_free(FileLock(lock))
 
 
 def test_a_cpu_needs_no_lock(tmp_path):

@@ -120,8 +120,10 @@ def test_a_series_that_ended_long_ago_does_not_bring_the_whole_ledger(ledger, mo
     """Its cutoff stays, so that those of a new issue span all that was ever issued."""
     for hour in range(12):
         ledger.append(issue(hour), model_version="m")
-    known, read = [], Ledger._read
-    monkeypatch.setattr(Ledger, "_read", lambda *args, **columns: known.append(read(*args, **columns)) or known[-1])
+    known, read = [], Ledger.read_parts
+    monkeypatch.setattr(
+        Ledger, "read_parts", lambda *args, **columns: known.append(read(*args, **columns)) or known[-1]
+    )
     both = pd.concat([issue(11), issue(0, ids="z")])
     assert ledger.append(both, model_version="m") == 3
     assert known[0].num_rows == 2 * 6, "of the two cutoffs alone"

@@ -278,18 +278,18 @@ def test_a_number_from_an_old_listing_does_not_lose_its_forecasts(bucket_store, 
     monkeypatch.setattr(ledger_module, "SETTLE_SECONDS", -1.0)
     late, other = Ledger(bucket_store()), Ledger(bucket_store())
     other.append(issue(0), model_version="m")
-    missing = Ledger._missing
+    missing = Ledger.find_missing
 
     def slow(ledger, rows):
         found = missing(ledger, rows)
         if ledger is late:
-            monkeypatch.setattr(Ledger, "_missing", missing)
+            monkeypatch.setattr(Ledger, "find_missing", missing)
             for hour in (1, 2, 3):
                 other.append(issue(hour), model_version="m")
-            assert not any(entry.name.endswith("1-00000001.parquet") for entry in late._files()), "merged and swept"
+            assert not any(entry.name.endswith("1-00000001.parquet") for entry in late.list_files()), "merged and swept"
         return found
 
-    monkeypatch.setattr(Ledger, "_missing", slow)
+    monkeypatch.setattr(Ledger, "find_missing", slow)
     assert late.append(issue(9), model_version="m") == 4
     assert Ledger(bucket_store()).read()["cutoff"].dt.hour.unique().tolist() == [0, 1, 2, 3, 9]
 
@@ -394,7 +394,7 @@ def test_an_upload_that_breaks_off_shows_nothing_and_the_next_one_is_whole(bucke
 
 @pytest.mark.parametrize(("header", "condition"), [(b"if-none-match", "name is free"), (b"if-match", "as read")])
 def test_a_store_without_conditional_writes_is_refused(bucket_store, line, monkeypatch, header, condition):
-    monkeypatch.setattr(bucket_module, "_PROBED", set())
+    monkeypatch.setattr(bucket_module, "PROBED_BUCKETS", set())
     line.fault = lambda data: data.replace(header + b":", b"x" + header[1:] + b":")
     with pytest.raises(ValueError, match=rf"no conditional writes.*{condition}.*both win.*Take a store"):
         bucket_store().home.read("registry.json")

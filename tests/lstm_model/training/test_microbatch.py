@@ -41,4 +41,4 @@ def test_the_usual_shapes_are_not_cut():
     network = torch.nn.LSTM(128, 128, 2)
     network.reads = 14
     batches = MicroBatches(network, lambda batch: batch.target_BW.sum(), horizon=48)
-    assert batches._fast_size(windows.gather_batch(torch.arange(512))) == 512
+    assert batches.choose_fast_size(windows.gather_batch(torch.arange(512))) == 512

@@ -187,14 +187,14 @@ def test_out_of_memory_in_training_leads_to_the_same_losses(monkeypatch):
     train, _, _ = splits(seasonal())
     settings = plan(model={"dropout": 0.0}, max_steps=5)
     whole = fit(train, None, plan=settings, scaler={}, device=CPU)
-    accumulate = MicroBatches._accumulate
+    accumulate = MicroBatches.accumulate
 
     def limited(self, batch, count):
         if (self.size or 32) > 10:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return accumulate(self, batch, count)
 
-    monkeypatch.setattr(MicroBatches, "_accumulate", limited)
+    monkeypatch.setattr(MicroBatches, "accumulate", limited)
     parts = fit(train, None, plan=settings, scaler={}, device=CPU)
     losses = [[row["train_loss"] for row in fitted.history] for fitted in (whole, parts)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
@@ -202,8 +202,8 @@ def test_out_of_memory_in_training_leads_to_the_same_losses(monkeypatch):
 
 def test_a_refit_trains_on_the_validation_at_the_stride_of_the_training(monkeypatch):
     trained = []
-    run = train_module._run
-    monkeypatch.setattr(train_module, "_run", lambda w, *a, **k: trained.append(len(w)) or run(w, *a, **k))
+    run = train_module.run_stage
+    monkeypatch.setattr(train_module, "run_stage", lambda w, *a, **k: trained.append(len(w)) or run(w, *a, **k))
     train, newest, _ = splits(seasonal())
     sparse = newest.take(torch.arange(0, len(newest), 4))
     fit(train, sparse, newest=newest, plan=plan(max_steps=4), scaler={}, device=CPU)

@@ -122,8 +122,10 @@ def test_what_was_drawn_is_skipped_without_being_read(first, tmp_path, monkeypat
     windows = small(distinct(tmp_path))
     whole = names(windows.read_batches(32, seed=0, first=0, steps=140))
     read = []
-    one = StreamedWindows._read
-    monkeypatch.setattr(StreamedWindows, "_read", lambda self, groups: read.append(len(groups)) or one(self, groups))
+    one = StreamedWindows.read_groups
+    monkeypatch.setattr(
+        StreamedWindows, "read_groups", lambda self, groups: read.append(len(groups)) or one(self, groups)
+    )
     assert names(windows.read_batches(32, seed=0, first=first, steps=140)) == whole[32 * first :]
     left = (140 - first) * 32 / (len(windows) / len(windows.groups))
     assert sum(read) <= left + 4 * 3, "the block it was in, the next, and what is read ahead"
@@ -159,11 +161,11 @@ def test_a_sample_is_the_windows_themselves_without_the_steps_between(tmp_path):
 
 
 def test_the_outline_covers_what_the_windows_cover(tmp_path):
-    from lstm_model.training.leakage import _first_cutoffs, last_targets
+    from lstm_model.training.leakage import find_first_cutoffs, last_targets
 
     folder = write(tmp_path, {**seasonal(), "long": np.arange(1000.0)}, row_group_steps=300)
     every, outline = load_windows(folder, "train"), open_stream([folder], "train", limit=2**30).outline
-    for find in (last_targets, _first_cutoffs):
+    for find in (last_targets, find_first_cutoffs):
         assert find(outline, by_series=True) == find(every, by_series=True)
 
 
