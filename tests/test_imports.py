@@ -136,7 +136,7 @@ def test_importing_lstm_model_brings_no_prefect():
 
 def test_a_store_in_a_folder_brings_no_obstore():
     code = "import sys, flows.retrain; from tasks.actions.publish import open_store; open_store(sys.argv[1], 'a')"
-    command = [sys.executable, "-c", f"{code}.home.artifacts(); sys.exit('obstore' in sys.modules)", "/nowhere"]
+    command = [sys.executable, "-c", f"{code}.backend.artifacts(); sys.exit('obstore' in sys.modules)", "/nowhere"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 

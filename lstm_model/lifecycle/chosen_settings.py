@@ -62,7 +62,7 @@ def _choose_or_read(
     filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
     reasons = [*_explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
-    store.home.write(pinned, resolved.model_dump_json(indent=1))
+    store.backend.write(pinned, resolved.model_dump_json(indent=1))
     for name, value, reason in reasons:
         logger.info("%-18s %s (%s)", name, value, reason)
     return resolved
@@ -106,11 +106,11 @@ def check_transform(resolved: Resolved, facts: Profile, wanted: str | None) -> R
 def _read_kept(store: Store, name: str) -> Resolved | None:
     """Read an earlier choice; None where there is none, or one that an older version wrote and this one cannot read."""
     try:
-        return Resolved.model_validate_json(store.home.read(name))
+        return Resolved.model_validate_json(store.backend.read(name))
     except FileNotFoundError:
         return None
     except ValidationError:
-        logger.warning("%s was written by another version; choosing again", store.home.shown(name))
+        logger.warning("%s was written by another version; choosing again", store.backend.shown(name))
         return None
 
 

@@ -85,7 +85,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
 def is_known(found: Monitored, store: Store) -> bool:
     """Return whether the last look found the same evidence for this champion; a record that is damaged found none."""
     try:
-        record = json.loads(store.home.read(RECORD))
+        record = json.loads(store.backend.read(RECORD))
     except (FileNotFoundError, ValueError):
         return False
     return (record.get("champion"), record.get("evidence")) == (found.champion, found.evidence)
@@ -116,13 +116,13 @@ def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: 
 def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
-        kept = BacktestEnvelope.model_validate(json.loads(store.home.read(ENVELOPE)))
+        kept = BacktestEnvelope.model_validate(json.loads(store.backend.read(ENVELOPE)))
         same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        logger.warning("%s is not compared with: %s; run a backtest again", store.home.shown(ENVELOPE), reason)
+        logger.warning("%s is not compared with: %s; run a backtest again", store.backend.shown(ENVELOPE), reason)
         return None
     return kept.envelope if same else None
 

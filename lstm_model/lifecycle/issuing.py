@@ -47,7 +47,7 @@ def require_champion(store: Store, name: str) -> Artifact:
     champion = Registry(store).get("champion")
     if champion is None:
         raise ValueError(
-            f"{name} has no champion to forecast with in {store.home.parent}; run retrain first: python -m "
+            f"{name} has no champion to forecast with in {store.backend.parent}; run retrain first: python -m "
             "flows.retrain. Where a model was trained and not promoted, its report says why"
         )
     return champion
@@ -68,7 +68,7 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
     buffer = io.BytesIO()
     pq.write_table(latest, buffer, compression="zstd")
-    store.home.write(FORECASTS, buffer.getvalue(), durable=True)
+    store.backend.write(FORECASTS, buffer.getvalue(), durable=True)
     for note in notes:
         logger.warning("%s", note)
     return Issue(

@@ -75,7 +75,7 @@ class Ledger:
     """The ledger of one problem, in its store."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._home = store, store.home
+        self._store, self._backend = store, store.backend
         self.folder = store.root / FOLDER
 
     def append(self, tables: pd.DataFrame | Iterable[pd.DataFrame], *, model_version: str) -> int:
@@ -155,7 +155,7 @@ class Ledger:
 
         def look() -> tuple[Part, pd.DataFrame] | None:
             part = next((part for part in self.parts()[::-1] if number is None or part.first < number), None)
-            return (part, _last_keys(self._home.local(part.entry))) if part is not None else None
+            return (part, _last_keys(self._backend.local(part.entry))) if part is not None else None
 
         return self._look(look)
 
@@ -203,8 +203,8 @@ class Ledger:
                 continue
             if parts and part.first != parts[-1].last + 1:
                 raise DamagedLedgerError(
-                    f"{self._home.shown(FOLDER)} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file was "
-                    "removed. Restore it. Only the oldest files may go: without it, those before it must be moved away "
+                    f"{self._backend.shown(FOLDER)} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file "
+                    "was removed. Restore it. Only the oldest files may go: without it, those before it must be moved away "
                     "too"
                 )
             parts.append(part)
@@ -214,12 +214,12 @@ class Ledger:
         """The rows whose forecast the ledger does not have."""
         if not parts or not issue.num_rows:
             return issue
-        latest = self._home.local(parts[-1].entry)
+        latest = self._backend.local(parts[-1].entry)
         with _reading(latest):
             kept = pq.read_schema(latest).field("cutoff").type
         if kept != issue.schema.field("cutoff").type:
             raise ValueError(
-                f"the ledger in {self._home.shown(FOLDER)} has cutoffs of type {kept}, the new forecasts "
+                f"the ledger in {self._backend.shown(FOLDER)} has cutoffs of type {kept}, the new forecasts "
                 f"{issue.schema.field('cutoff').type}: these are other series. Give the problem another name"
             )
         version = pads.field("model_version") == issue.column("model_version")[0]
@@ -233,7 +233,7 @@ class Ledger:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
             return _schema([], pa.int64()).empty_table()
         schema = pa.schema([])
-        paths = [self._home.local(part.entry) for part in parts]
+        paths = [self._backend.local(part.entry) for part in parts]
         for path in paths:
             with _reading(path):
                 schema = pa.unify_schemas([schema, pq.read_schema(path)])
@@ -243,7 +243,7 @@ class Ledger:
         """None where, in an object store, another machine has written a file of that name."""
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
-        entry = self._home.add(f"{FOLDER}/{first:08}-{last:08}.parquet", buffer.getvalue())
+        entry = self._backend.add(f"{FOLDER}/{first:08}-{last:08}.parquet", buffer.getvalue())
         return Part(first, last, entry) if entry is not None else None
 
     def _look(self, look: Callable[[], Found]) -> Found:
@@ -252,7 +252,7 @@ class Ledger:
 
     def _again(self, look: Callable[[], Found]) -> Found:
         """In an object store, once more where files were merged between the listing and the reading."""
-        for number in range(LOOKS if self._home.is_shared else 0):
+        for number in range(LOOKS if self._backend.is_shared else 0):
             time.sleep(0.1 * number)
             with suppress(FileNotFoundError, DamagedLedgerError):
                 return look()
@@ -271,10 +271,11 @@ class Ledger:
                 continue
             written = int(new.num_rows)
             # A number from an old listing may lie inside a range that was merged since: such a file does not count.
-            if not self._home.is_shared or _same(part) in map(_same, self._again(self.parts)):
+            if not self._backend.is_shared or _same(part) in map(_same, self._again(self.parts)):
                 return written
         raise ConnectionError(
-            f"{self._home.shown(FOLDER)}: other writers came between {TRIES} times; the next run issues what is missing"
+            f"{self._backend.shown(FOLDER)}: other writers came between {TRIES} times; the next run issues "
+            "what is missing"
         )
 
     def find_missing(self, issue: pa.Table) -> tuple[list[Part], pa.Table]:
@@ -285,8 +286,8 @@ class Ledger:
         """Merge blocks of `FANOUT` files of one size, smallest first, until there is none."""
         while (block := self._block()) is not None:
             self._write(self.read_parts(block, None), block[0].first, block[-1].last)
-            for part in block if not self._home.is_shared else []:
-                self._home.remove(part.entry.name)
+            for part in block if not self._backend.is_shared else []:
+                self._backend.remove(part.entry.name)
 
     def _block(self) -> list[Part] | None:
         """Files that together make the next larger range; ranges begin at multiples of their length."""
@@ -300,7 +301,7 @@ class Ledger:
 
     def _sweep(self) -> None:
         """Remove what a killed process left: drafts, and files that were merged already. Only with the lock."""
-        if not self._home.is_shared:
+        if not self._backend.is_shared:
             for draft in self.folder.glob(".*"):
                 draft.unlink()
         counted, files = self.parts(), self.list_files()
@@ -310,16 +311,16 @@ class Ledger:
             over = next((one for one in counted if one.first <= part.first and part.last <= one.last), None)
             if over is None:
                 continue  # written since the first listing
-            if not self._home.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
-                self._home.remove(part.entry.name)
+            if not self._backend.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
+                self._backend.remove(part.entry.name)
 
     def list_files(self) -> list[Entry]:
-        return [entry for entry in self._home.entries(FOLDER) if fnmatch(entry.name, f"{FOLDER}/*-*.parquet")]
+        return [entry for entry in self._backend.entries(FOLDER) if fnmatch(entry.name, f"{FOLDER}/*-*.parquet")]
 
     def _part(self, entry: Entry) -> Part:
         match = re.fullmatch(rf"{FOLDER}/(\d{{8}})-(\d{{8}})\.parquet", entry.name)
         if match is None:
-            raise DamagedLedgerError(f"{self._home.shown(entry.name)} is no file of a ledger; move it elsewhere")
+            raise DamagedLedgerError(f"{self._backend.shown(entry.name)} is no file of a ledger; move it elsewhere")
         return Part(int(match[1]), int(match[2]), entry)
 
 

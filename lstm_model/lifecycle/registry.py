@@ -68,7 +68,7 @@ class Registry:
             ValueError: the file is not what a registry writes.
         """
         try:
-            return self._parsed(self._store.home.read(FILE))
+            return self._parsed(self._store.backend.read(FILE))
         except FileNotFoundError:
             return RegistryState()
 
@@ -101,7 +101,7 @@ class Registry:
 
     def bundles(self) -> list[Artifact]:
         """Every bundle in the store, newest first."""
-        whole = [(kept.made, kept.sha256) for kept in self._store.home.artifacts(BUNDLE) if kept.made is not None]
+        whole = [(kept.made, kept.sha256) for kept in self._store.backend.artifacts(BUNDLE) if kept.made is not None]
         return [
             Artifact(kind=BUNDLE, sha256=sha256, num_rows=self._num_rows(sha256))
             for _, sha256 in sorted(whole, reverse=True)
@@ -159,7 +159,7 @@ class Registry:
 
         self._store.touch(bundle)  # first, so that a clean-up that has not taken it yet leaves it alone
         self._store.verify(bundle)
-        if not self._store.home.is_shared:
+        if not self._store.backend.is_shared:
             _flush(self._store.path(bundle))
         return self._change(change)
 
@@ -172,16 +172,16 @@ class Registry:
             return after.model_dump_json(indent=1).encode() if after != before else None
 
         with self._store.lock("registry"):
-            return self._store.home.change(FILE, rewritten)
+            return self._store.backend.change(FILE, rewritten)
 
     def _parsed(self, text: bytes) -> RegistryState:
         try:
             return RegistryState.model_validate_json(text)
         except ValidationError as error:
-            home = self._store.home
+            backend = self._store.backend
             raise ValueError(
-                f"{home.shown(FILE)} cannot be read as a registry ({error.error_count()} errors). Move it away and "
-                f"promote one of the bundles in {home.shown(f'artifacts/{BUNDLE}')} by its id"
+                f"{backend.shown(FILE)} cannot be read as a registry ({error.error_count()} errors). Move it away and "
+                f"promote one of the bundles in {backend.shown(f'artifacts/{BUNDLE}')} by its id"
             ) from error
 
     def _known(self) -> str:

@@ -36,9 +36,9 @@ def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
     note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
     pieces = [*artifacts, *(shard for artifact in artifacts for shard in _shards(store, artifact))]
-    store.home.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
+    store.backend.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
-        store.home.remove(old.name)
+        store.backend.remove(old.name)
 
 
 def clean_up(store: Store) -> None:
@@ -65,13 +65,15 @@ def _forget(store: Store, grace_seconds: float) -> int:
     def is_needed(kind: str, sha256: str) -> bool:
         return sha256 in (needed_bulky if kind in BULKY else needed)
 
-    unused = [kept for kept in store.home.artifacts() if not is_needed(kept.kind, kept.sha256)]
+    unused = [kept for kept in store.backend.artifacts() if not is_needed(kept.kind, kept.sha256)]
     if any(kept.kind == BUNDLE and kept.last_use < youngest for kept in unused):
         issued = _issued(store)
         unused = [kept for kept in unused if kept.kind != BUNDLE or kept.sha256[:VERSION_DIGITS] not in issued]
-    gone = {kept.sha256 for kept in unused if _is_old(kept, youngest) and store.home.take_away(kept, youngest=youngest)}
+    gone = {
+        kept.sha256 for kept in unused if _is_old(kept, youngest) and store.backend.take_away(kept, youngest=youngest)
+    }
     _drop_records(store, gone)
-    store.home.drop_copies(is_needed, youngest=youngest)
+    store.backend.drop_copies(is_needed, youngest=youngest)
     _drop_locks(store, youngest)
     return len(gone)
 
@@ -97,14 +99,14 @@ def _issued(store: Store) -> set[str]:
 def _noted(store: Store, runs: int) -> set[str]:
     """What the latest runs of each flow used."""
     by_flow: dict[str, list[Entry]] = {}
-    for note in store.home.entries("runs"):
+    for note in store.backend.entries("runs"):
         by_flow.setdefault(note.name.split("/")[1], []).append(note)
     return {sha for notes in by_flow.values() for note in notes[-runs:] for sha in _read_note(store, note)}
 
 
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
-    pins = [_read_pin(store, entry) for entry in store.home.entries("pins")]
+    pins = [_read_pin(store, entry) for entry in store.backend.entries("pins")]
     pinned = [Artifact.model_validate(artifact) for pin in pins for artifact in pin.values() if artifact]
     return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
 
@@ -119,7 +121,7 @@ def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
 
 def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
     try:
-        found: dict[str, dict[str, str] | None] = json.loads(store.home.read(pin.name))
+        found: dict[str, dict[str, str] | None] = json.loads(store.backend.read(pin.name))
     except (FileNotFoundError, ValueError):
         return {}
     return found
@@ -127,7 +129,7 @@ def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
 
 def _read_note(store: Store, note: Entry) -> list[str]:
     try:
-        shas: list[str] = json.loads(store.home.read(note.name))
+        shas: list[str] = json.loads(store.backend.read(note.name))
     except (FileNotFoundError, ValueError):
         return []
     return shas
@@ -135,18 +137,18 @@ def _read_note(store: Store, note: Entry) -> list[str]:
 
 def _notes(store: Store, flow: str) -> list[Entry]:
     """Oldest first: names begin with the time."""
-    return store.home.entries(f"runs/{flow}")
+    return store.backend.entries(f"runs/{flow}")
 
 
 def _drop_records(store: Store, gone: set[str]) -> None:
     """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
     if not gone:
         return
-    for record in store.home.entries("results"):
+    for record in store.backend.entries("results"):
         with suppress(FileNotFoundError):
-            text = store.home.read(record.name).decode(errors="ignore")
+            text = store.backend.read(record.name).decode(errors="ignore")
             if any(sha in text for sha in gone):
-                store.home.remove(record.name)
+                store.backend.remove(record.name)
 
 
 def _drop_locks(store: Store, youngest: float) -> None:

@@ -48,7 +48,7 @@ class Store:
 
     def __init__(self, root: Path, backend: Backend | None = None) -> None:
         self.root = Path(root).resolve()
-        self.home: Backend = backend or FolderBackend(self.root)
+        self.backend: Backend = backend or FolderBackend(self.root)
 
     def path(self, artifact: Artifact) -> Path:
         """Return the folder of this machine with the artifact's files.
@@ -56,11 +56,11 @@ class Store:
         Raises:
             DamagedArtifactError: the backend is an object store and does not have it whole.
         """
-        return self.home.fetch(artifact)
+        return self.backend.fetch(artifact)
 
     def meta(self, artifact: Artifact) -> dict[str, Any]:
         """Return the small facts that its writer left in the manifest, as JSON holds them."""
-        return self.home.read_manifest(artifact).meta
+        return self.backend.read_manifest(artifact).meta
 
     def read_meta(self, artifact: Artifact, kind: type[Meta]) -> Meta:
         """Return these facts as the model that its writer used.
@@ -72,7 +72,7 @@ class Store:
 
     def num_rows(self, artifact: Artifact) -> int:
         """Return what the writer counted, which an artifact that was found by its folder's name does not know."""
-        return self.home.read_manifest(artifact).num_rows
+        return self.backend.read_manifest(artifact).num_rows
 
     def shards(self, artifact: Artifact) -> list[Artifact]:
         """Return the artifacts that it was gathered from, in order; itself if it is of one piece."""
@@ -85,7 +85,7 @@ class Store:
             draft = Draft(kind, folder)
             yield draft
             artifact = write_manifest(folder, kind=kind, num_rows=draft.num_rows, meta=draft.meta)
-            self.home.publish(folder, artifact)
+            self.backend.publish(folder, artifact)
             draft._artifact = artifact
 
     def verify(self, artifact: Artifact) -> None:
@@ -94,13 +94,13 @@ class Store:
         Raises:
             DamagedArtifactError: naming the file and what is wrong with it.
         """
-        self.home.verify(artifact)
+        self.backend.verify(artifact)
         for shard in self._gathered(artifact):
             self.verify(shard)
 
     def touch(self, artifact: Artifact) -> None:
         """Mark it and its shards as in use now, so that the clean-up leaves them alone for a while."""
-        self.home.touch(artifact)
+        self.backend.touch(artifact)
         with suppress(DamagedArtifactError):
             for shard in self._gathered(artifact):
                 self.touch(shard)

@@ -61,9 +61,9 @@ def publish_backtest(
 ) -> BacktestOutcome:
     """Put backtest.html at the top of the store and the report into the UI; with refit, the envelope too."""
     folder, report = store.path(page), "backtest.html"
-    store.home.write(report, (folder / report).read_bytes())
+    store.backend.write(report, (folder / report).read_bytes())
     if folds.refit:
-        store.home.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
+        store.backend.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
     verdict = store.read_meta(page, BacktestMeta).verdict
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
     show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
@@ -73,7 +73,7 @@ def publish_backtest(
         name=config.name,
         verdict=verdict,
         folds=json.loads((folder / FOLDS).read_text()),
-        report=store.home.shown(report),
-        envelope=store.home.shown(ENVELOPE) if folds.refit else None,
+        report=store.backend.shown(report),
+        envelope=store.backend.shown(ENVELOPE) if folds.refit else None,
         stages=records,
     )

@@ -79,12 +79,12 @@ def show(
     name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
 ) -> Issued:
     """The forecasts in the UI: a plot of a few series and the first rows."""
-    latest = pq.read_table(io.BytesIO(store.home.read(FORECASTS)))
+    latest = pq.read_table(io.BytesIO(store.backend.read(FORECASTS)))
     issued = Issued(
         status="issued" if issue.new_rows else "unchanged",
         name=name,
         issue=issue,
-        forecasts=from_here(store.home.shown(FORECASTS)),
+        forecasts=from_here(store.backend.shown(FORECASTS)),
         delivered_rows=delivered_rows,
         stages=records,
     )

@@ -41,8 +41,8 @@ def watch_forecasts(series: Artifact, config: PipelineConfig, store: Store) -> M
         look = look_for_drift(series, config, store)
     if look.check is None or look.usual is None or look.check.periods.empty:
         return look.found
-    store.home.write(PLOT, to_png(plot_drift(look.check, look.usual)))
-    return look.found.model_copy(update={"plot": store.home.shown(PLOT)})
+    store.backend.write(PLOT, to_png(plot_drift(look.check, look.usual)))
+    return look.found.model_copy(update={"plot": store.backend.shown(PLOT)})
 
 
 @task(name="respond", task_run_name="respond", cache_policy=NO_CACHE)
@@ -58,8 +58,8 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
         seen = seen.model_copy(update={"retraining": _retrain(seen, config, store)})
         if not is_known(seen, store):
             tell(config.notify, f"{seen.name}: drift", f"{seen.finding}\n\n{seen.retraining}".rstrip())
-    store.home.write(RECORD, seen.model_dump_json(indent=1))
-    page = render_monitor(seen, store.home.read(PLOT) if seen.plot else None)
+    store.backend.write(RECORD, seen.model_dump_json(indent=1))
+    page = render_monitor(seen, store.backend.read(PLOT) if seen.plot else None)
     show_markdown("monitor", seen.name, page, description=seen.finding)
     return seen
 
@@ -67,7 +67,7 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
 def _retrain(seen: Monitored, config: PipelineConfig, store: Store) -> str:
     """Start the deployment that retrains; where there is none, the command that does it."""
     reason = f"drift: {seen.finding}"
-    words = ["--config", store.home.shown("pipeline.yaml"), "--store", store.home.parent, "--reason", "drift"]
+    words = ["--config", store.backend.shown("pipeline.yaml"), "--store", store.backend.parent, "--reason", "drift"]
     command = f"python -m flows.retrain {shlex.join(words)}"
     if not config.monitoring.retrain:
         return f"not started, as monitoring.retrain is off: {command}"

@@ -56,7 +56,7 @@ def settle(
     registry, decision = Registry(store), decision_of(bundle, store)
     told_before = registry.get("challenger") == bundle
     status = _settle(registry, bundle, champion, mode=mode, decision=decision)
-    command = f"python -m flows.promote {version_of(bundle)} --name {name} --store {store.home.parent}"
+    command = f"python -m flows.promote {version_of(bundle)} --name {name} --store {store.backend.parent}"
     standing = status in ("promoted", "unchanged")
     settled = Settled(
         status=status,

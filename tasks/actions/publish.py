@@ -136,8 +136,8 @@ def publish(
     # An experiment must not lie where people look for what is in production.
     top = "experiment/" if settled.status == "kept back" else ""
     report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
-    store.home.write(report, (store.path(pages.report) / "report.html").read_bytes())
-    store.home.write(pipeline, dump_config(config))
+    store.backend.write(report, (store.path(pages.report) / "report.html").read_bytes())
+    store.backend.write(pipeline, dump_config(config))
     found = verdict_of(pages.scores, store)
     verdict = found.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
@@ -155,9 +155,9 @@ def publish(
         decision=settled.decision,
         how_to_promote=settled.how_to_promote,
         link=settled.link,
-        report=store.home.shown(report),
+        report=store.backend.shown(report),
         plots=_copy_plots(pages.plots, f"{top}plots", store),
-        pipeline=store.home.shown(pipeline),
+        pipeline=store.backend.shown(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
         notes=found.notes if found else [],
@@ -178,11 +178,11 @@ def _copy_plots(plots: Artifact, folder: str, store: Store) -> str:
     """The pictures under a name that a person can type; those of an earlier run that are no longer drawn go."""
     names = {f"{folder}/{name}.png": f"{name}.png" for name in store.read_meta(plots, PlotsMeta).order}
     for name, file in names.items():
-        store.home.write(name, (store.path(plots) / file).read_bytes())
-    for old in store.home.entries(folder):
+        store.backend.write(name, (store.path(plots) / file).read_bytes())
+    for old in store.backend.entries(folder):
         if old.name not in names and old.name.endswith(".png"):
-            store.home.remove(old.name)
-    return store.home.shown(folder)
+            store.backend.remove(old.name)
+    return store.backend.shown(folder)
 
 
 def from_here(path: str) -> str:

@@ -33,7 +33,7 @@ class Pin(BaseModel):
 def recall(run: StageRunner) -> Pin | None:
     """What this very flow run worked on before it was killed; None in its first execution."""
     try:
-        pin = Pin.model_validate_json(run.store.home.read(_file()))
+        pin = Pin.model_validate_json(run.store.backend.read(_file()))
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
             run.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             run.store.verify(artifact)
@@ -59,7 +59,7 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
             run.store.touch(champion)
             run.store.verify(champion)
         except DamagedArtifactError as error:
-            name, store = run.store.home.name, run.store.home.parent
+            name, store = run.store.backend.name, run.store.backend.parent
             raise ValueError(
                 f"the champion is damaged: {error}. Restore its folder, or go back to the model before it: "
                 f"python -m flows.promote previous --name {name} --store {store}"
@@ -72,7 +72,7 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
 def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
     """What this flow run chose in its first execution: names such as previous mean another bundle after the change."""
     try:
-        return Artifact.model_validate(json.loads(store.home.read(_file()))["bundle"])
+        return Artifact.model_validate(json.loads(store.backend.read(_file()))["bundle"])
     except FileNotFoundError:
         chosen = choose()
         _write(store, json.dumps({"bundle": chosen.model_dump()}))
@@ -81,10 +81,10 @@ def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
 
 def drop(store: Store) -> None:
     """This run has ended well; notes of runs that never came back go too."""
-    store.home.remove(_file())
-    for old in store.home.entries("pins"):
+    store.backend.remove(_file())
+    for old in store.backend.entries("pins"):
         if old.modified < time.time() - KEEP_SECONDS:
-            store.home.remove(old.name)
+            store.backend.remove(old.name)
 
 
 def _file() -> str:
@@ -92,4 +92,4 @@ def _file() -> str:
 
 
 def _write(store: Store, text: str) -> None:
-    store.home.write(_file(), text, durable=True)
+    store.backend.write(_file(), text, durable=True)

@@ -45,23 +45,23 @@ class StageCall:
 
     def find_record(self) -> bool:
         """Bring the record to where Prefect looks for it, if the backend has one; tell whether there is any."""
-        if self.store.home.is_shared:
+        if self.store.backend.is_shared:
             with suppress(FileNotFoundError):  # what only this machine knows is verified like any hit
-                write_atomically(self.store.root / self._record, self.store.home.read(self._record))
+                write_atomically(self.store.root / self._record, self.store.backend.read(self._record))
         return (self.store.root / self._record).exists()
 
     def share_record(self, artifact: Artifact, *, replace: bool) -> bool:
         """Have other machines know the result; False if one of them was faster, whose result counts here too."""
-        if not self.store.home.is_shared:
+        if not self.store.backend.is_shared:
             return True
         path = self.store.root / self._record
         if replace or not path.exists():  # another machine computed it, and kept the record to itself
             results: Any = ResultStore().update_for_task(self.configure_stage(refresh=False))
             results.write(artifact, key=path.name)
         if replace:
-            self.store.home.write(self._record, path.read_bytes())
+            self.store.backend.write(self._record, path.read_bytes())
             return True
-        return self.store.home.add(self._record, path.read_bytes()) is not None
+        return self.store.backend.add(self._record, path.read_bytes()) is not None
 
     @property
     def _record(self) -> str:

@@ -47,10 +47,10 @@ def test_an_artifact_that_the_bucket_lost_is_computed_again(on_machine, tiny, bu
     from lstm_model.storage.bucket import Bucket
 
     first = on_machine("one", "--config", tiny)
-    home = Bucket(f"{bucket}/tiny")
+    kept = Bucket(f"{bucket}/tiny")
     lost = next(record["artifact"]["sha256"] for record in first["stages"] if record["stage"] == "plot")
-    for entry in home.entries(f"artifacts/plots/{lost}"):
-        home.remove(entry.name)
+    for entry in kept.entries(f"artifacts/plots/{lost}"):
+        kept.remove(entry.name)
     again = on_machine("two", "--config", tiny)
     assert helpers.stages(again)["plot"] == "repaired" and helpers.computed(again) == ["plot"]
     assert helpers.computed(on_machine("three", "--config", tiny)) == []

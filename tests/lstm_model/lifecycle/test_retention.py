@@ -51,7 +51,7 @@ def test_shards_stay_as_long_as_what_was_gathered_from_them(tmp_path):
         if by == "note":
             remember(store, [draft.artifact], flow="retrain")
         else:
-            store.home.write("pins/a.json", json.dumps({"series": draft.artifact.model_dump()}))
+            store.backend.write("pins/a.json", json.dumps({"series": draft.artifact.model_dump()}))
     write(store, "unused")
     assert forget(store) == 1
     assert {shard.sha256 for shard in shards} <= kept(store)[0]

@@ -66,22 +66,22 @@ def test_what_one_machine_wrote_another_reads(machine):
     second.verify(artifact)
     assert (second.path(artifact) / "sub" / "a.txt").read_text() == "two words"
     assert second.meta(artifact) == {"words": 2} and machine().num_rows(artifact) == 9
-    second.home.write("plans/a.json", "chosen")
-    assert first.home.read("plans/a.json") == b"chosen"
-    assert [entry.name for entry in first.home.entries("plans")] == ["plans/a.json"]
-    first.home.remove("plans/a.json")
-    first.home.remove("plans/a.json")
+    second.backend.write("plans/a.json", "chosen")
+    assert first.backend.read("plans/a.json") == b"chosen"
+    assert [entry.name for entry in first.backend.entries("plans")] == ["plans/a.json"]
+    first.backend.remove("plans/a.json")
+    first.backend.remove("plans/a.json")
     with pytest.raises(FileNotFoundError):
-        second.home.read("plans/a.json")
-    assert not first.home.entries("plans")
+        second.backend.read("plans/a.json")
+    assert not first.backend.entries("plans")
 
 
 def test_a_file_changes_from_what_was_read(machine):
-    home = machine().home
-    assert home.change("count", lambda before: b"1" if before is None else None)
-    assert not home.change("count", lambda before: None)
-    assert home.change("count", lambda before: before + b"2")
-    assert home.read("count") == b"12"
+    backend = machine().backend
+    assert backend.change("count", lambda before: b"1" if before is None else None)
+    assert not backend.change("count", lambda before: None)
+    assert backend.change("count", lambda before: before + b"2")
+    assert backend.read("count") == b"12"
 
 
 def test_nothing_is_seen_of_an_artifact_that_was_not_finished(machine):
@@ -89,7 +89,7 @@ def test_nothing_is_seen_of_an_artifact_that_was_not_finished(machine):
     with pytest.raises(RuntimeError), store.create("note") as draft:
         (draft.folder / "half.txt").write_text("ha")
         raise RuntimeError
-    assert not store.home.artifacts() and not list((store.root / "tmp").iterdir())
+    assert not store.backend.artifacts() and not list((store.root / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("size", [0, 3, 20_000_000])
@@ -104,7 +104,7 @@ def test_files_of_any_size_travel_whole(bucket_store, size):
 def test_what_the_bucket_lost_is_told_though_a_copy_is_here_and_writing_it_again_mends_it(bucket_store, lost):
     here, elsewhere = bucket_store(), bucket_store()
     artifact = write(here)
-    here.home.remove(f"artifacts/note/{artifact.sha256}/{lost}")
+    here.backend.remove(f"artifacts/note/{artifact.sha256}/{lost}")
     for store in (here, elsewhere):
         with pytest.raises(DamagedArtifactError, match=f"{lost}|does not exist|cannot be read"):
             store.verify(artifact)
@@ -118,7 +118,7 @@ def test_other_bytes_are_told_and_a_damaged_copy_is_fetched_again(bucket_store):
     (here.path(artifact) / "sub" / "a.txt").write_text("hallo")
     here.verify(artifact)
     assert (here.path(artifact) / "sub" / "a.txt").read_text() == "hello"
-    here.home.write(f"artifacts/note/{artifact.sha256}/sub/a.txt", "hallo")
+    here.backend.write(f"artifacts/note/{artifact.sha256}/sub/a.txt", "hallo")
     with pytest.raises(DamagedArtifactError, match="differs from the manifest"):
         elsewhere.path(artifact)
     assert not (elsewhere.root / "artifacts" / "note" / artifact.sha256).exists()
@@ -133,8 +133,8 @@ def test_what_was_damaged_counts_again_once_it_is_restored_or_made_again(bucket_
     artifact, elsewhere = write(here := bucket_store()), bucket_store()
     shutil.rmtree(here.root / "artifacts")
     file = f"artifacts/note/{artifact.sha256}/sub/a.txt"
-    for mend in (lambda: here.home.write(file, "hello"), lambda: write(here)):
-        here.home.write(file, "hallo")
+    for mend in (lambda: here.backend.write(file, "hello"), lambda: write(here)):
+        here.backend.write(file, "hallo")
         with pytest.raises(DamagedArtifactError):
             elsewhere.path(artifact)
         with pytest.raises(DamagedArtifactError):
@@ -148,7 +148,7 @@ def test_what_was_damaged_counts_again_once_it_is_restored_or_made_again(bucket_
 
 def test_what_arrives_damaged_once_is_fetched_again(bucket_store, monkeypatch):
     artifact, elsewhere = write(bucket_store()), bucket_store()
-    whole = elsewhere.home.download
+    whole = elsewhere.backend.download
 
     def download(entry, path):
         whole(entry, path)
@@ -158,7 +158,7 @@ def test_what_arrives_damaged_once_is_fetched_again(bucket_store, monkeypatch):
             seen.append(path)
 
     seen = []
-    monkeypatch.setattr(elsewhere.home, "download", download)
+    monkeypatch.setattr(elsewhere.backend, "download", download)
     assert (elsewhere.path(artifact) / "sub" / "a.txt").read_text() == "hello" and len(seen) == 2
     elsewhere.verify(artifact)
 
@@ -174,13 +174,13 @@ def test_what_is_unused_goes_in_two_steps_and_comes_back_when_it_is_touched_betw
     store = bucket_store()
     kept, wanted, unused = (write(store, text) for text in ("kept", "wanted", "unused"))
     remember(store, [kept], flow="retrain")
-    store.home.write("results/key", json.dumps(unused.sha256))
+    store.backend.write("results/key", json.dumps(unused.sha256))
     assert forget(store) == 0, "all are young"
     time.sleep(1.1)  # the bucket's clock ticks in seconds
     assert forget(store, grace_seconds=0) == 2
     with pytest.raises(DamagedArtifactError):
         bucket_store().verify(unused)
-    assert not store.home.entries("results")
+    assert not store.backend.entries("results")
     store.touch(wanted)
     bucket_store().verify(wanted)
     bucket_store().verify(kept)
@@ -188,18 +188,18 @@ def test_what_is_unused_goes_in_two_steps_and_comes_back_when_it_is_touched_betw
     time.sleep(1.1)
     remember(store, [wanted], flow="forecast")
     assert forget(store, grace_seconds=0) == 0
-    left = {entry.name.split("/")[2] for entry in store.home.entries("artifacts")}
+    left = {entry.name.split("/")[2] for entry in store.backend.entries("artifacts")}
     assert left == {kept.sha256, wanted.sha256}
     assert {folder.name for folder in (store.root / "artifacts" / "note").iterdir()} <= left, "copies go too"
 
 
 def test_a_run_that_died_in_mid_upload_is_cleaned_up_after_the_grace(bucket_store):
     store = bucket_store()
-    store.home.write("artifacts/note/abc/half.txt", "ha")
-    assert forget(store) == 0 and store.home.entries("artifacts")
+    store.backend.write("artifacts/note/abc/half.txt", "ha")
+    assert forget(store) == 0 and store.backend.entries("artifacts")
     time.sleep(1.1)
     forget(store, grace_seconds=0)
-    assert not store.home.entries("artifacts")
+    assert not store.backend.entries("artifacts")
 
 
 @pytest.mark.parametrize("writers", [2, 8])
@@ -346,7 +346,7 @@ def test_a_store_that_refuses_connections_is_told_soon(bucket_store, monkeypatch
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     began = time.monotonic()
     with pytest.raises(ConnectionError, match=r"the store s3://.*/sales cannot be reached.*AWS_ENDPOINT_URL"):
-        bucket_store().home.read("registry.json")
+        bucket_store().backend.read("registry.json")
     assert time.monotonic() - began < 15
 
 
@@ -378,13 +378,13 @@ def test_an_upload_that_breaks_off_shows_nothing_and_the_next_one_is_whole(bucke
 
     whole = make(Store(bucket_store.tmp_path / "elsewhere"))
     store = bucket_store()
-    assert store.home.artifacts() == []
+    assert store.backend.artifacts() == []
     for fault in (cut, lambda data: None if b"manifest.json" in data[:300] else data):
         line.fault = fault
         with pytest.raises(ConnectionError):
             make(store)
         line.fault = lambda data: data
-        assert all(kept.made is None for kept in store.home.artifacts())
+        assert all(kept.made is None for kept in store.backend.artifacts())
         with pytest.raises(DamagedArtifactError):
             bucket_store().path(whole)
         assert not list((store.root / "tmp").iterdir())
@@ -397,18 +397,18 @@ def test_a_store_without_conditional_writes_is_refused(bucket_store, line, monke
     monkeypatch.setattr(bucket_module, "PROBED_BUCKETS", set())
     line.fault = lambda data: data.replace(header + b":", b"x" + header[1:] + b":")
     with pytest.raises(ValueError, match=rf"no conditional writes.*{condition}.*both win.*Take a store"):
-        bucket_store().home.read("registry.json")
+        bucket_store().backend.read("registry.json")
 
 
 def test_a_bucket_that_is_not_there_and_access_that_is_denied_are_told(tmp_path, bucket_store, line):
     with pytest.raises(ValueError, match="there is no bucket nowhere for the store s3://nowhere/x: create it"):
         Bucket("s3://nowhere/x").read("a")
-    home = bucket_store().home
-    home.write("a", "b")
+    backend = bucket_store().backend
+    backend.write("a", "b")
     body = b"<Error><Code>AccessDenied</Code></Error>"
     line.fault = lambda data: b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with pytest.raises(PermissionError, match=r"denies access.*AWS_ACCESS_KEY_ID"):
-        bucket_store().home.read("a")
+        bucket_store().backend.read("a")
 
 
 def test_passwords_in_the_url_and_unknown_urls_are_refused(tmp_path):
