@@ -34,7 +34,7 @@ from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import cut_upcoming
@@ -103,9 +103,9 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     _check_columns(table, covariates)
     known = card.covariates.static_categories
     static = encode_static(table, covariates.static, known=known).rows
-    end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
+    end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
     task = _Task(forecaster, covariates, card.frequency, static, end)
-    if isinstance(task.end, np.integer) != (task.frequency == INTEGER):
+    if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()
     with restored_threads():
@@ -196,7 +196,7 @@ def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]])
     unknown = np.pad(np.isnan(given), ((0, horizon - len(given)), (0, 0)), constant_values=True)
     if not unknown.any():
         return True
-    ahead = advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1), task.frequency)
+    ahead = Frequency(task.frequency).advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1))
     if not len(given) and ahead[-1] <= task.end:
         left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
         return False
@@ -224,7 +224,7 @@ def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
     """Check that the rows of a context are steps of the bundle's frequency."""
     starts = np.array([one.segment.start for one in chunk])
     steps = np.array([task.layout.context - 1 - one.segment.padding for one in chunk])
-    for one, expected, count in zip(chunk, advance(starts, steps, task.frequency), steps, strict=True):
+    for one, expected, count in zip(chunk, Frequency(task.frequency).advance(starts, steps), steps, strict=True):
         if one.cutoff != expected:
             raise DataError(
                 f"the bundle forecasts steps of frequency {task.frequency!r}; series {one.segment.unique_id!r} has "

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.artifact import Artifact, version_of
@@ -23,7 +22,7 @@ from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, folders_of, scales_of, series_of
 from lstm_model.series.series_table import find_last_observed, read_first_id
 from lstm_model.storage.store import Store
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ def _find_span(usual: Envelope, champion: str, end: Any, issued: pd.DataFrame) -
 
 def _earlier(end: Any, steps: int, frequency: str) -> Any:
     """Return the moment so many steps before another."""
-    return advance(np.array([end]), np.array([-steps]), frequency)[0]
+    return Frequency(frequency).advance_one(end, -steps)
 
 
 def _to_records(periods: pd.DataFrame) -> list[dict[str, Any]]:

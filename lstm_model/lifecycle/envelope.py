@@ -20,7 +20,7 @@ from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import COVERAGE, find_bounds, find_levels, name_bounds, name_level
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.evaluation.scores import MODEL
-from lstm_model.timeline.time_axis import INTEGER, advance
+from lstm_model.timeline.frequency import Frequency
 
 LONGEST_SHORT_SEASON = np.timedelta64(8, "D")
 """A season of a day or a week makes a period, also where the horizon is shorter; one of a year does not."""
@@ -96,9 +96,10 @@ def period_steps(spec: WindowSpec) -> int:
     """Steps in a period: a season where it fits into the horizon or lasts a week at most, else the horizon."""
     if 1 < spec.season <= spec.horizon:
         return spec.season
-    if spec.season > 1 and spec.frequency != INTEGER:
-        start = np.array(["2024-01-01"], "datetime64[us]")
-        if advance(start, np.array([spec.season]), spec.frequency)[0] - start[0] <= LONGEST_SHORT_SEASON:
+    frequency = Frequency(spec.frequency)
+    if spec.season > 1 and not frequency.is_integer:
+        start = np.datetime64("2024-01-01", "us")
+        if frequency.advance_one(start, spec.season) - start <= LONGEST_SHORT_SEASON:
             return spec.season
     return spec.horizon
 
@@ -168,7 +169,7 @@ def covered(points: pd.DataFrame, level: float) -> pd.Series[bool]:
 
 def steps_since(ds: NDArray[Any], origin: Any, frequency: str) -> NDArray[np.int64]:
     """How many steps each timestamp lies after `origin`; both on the grid of `frequency`, those before it negative."""
-    if frequency == INTEGER:
+    if Frequency(frequency).is_integer:
         return np.asarray(ds, np.int64) - int(origin)
     ds, origin = ds.astype("datetime64[us]"), np.datetime64(origin, "us")
     result = np.zeros(len(ds), np.int64)
@@ -189,7 +190,7 @@ def _count(ds: NDArray[Any], origin: Any, sign: int, frequency: str) -> NDArray[
     """Steps between `origin` and timestamps that lie on one side of it."""
     furthest, length = (ds.max() if sign > 0 else ds.min()), 64
     while True:
-        axis = advance(np.repeat(origin, length), sign * np.arange(length), frequency)
+        axis = Frequency(frequency).advance(np.repeat(origin, length), sign * np.arange(length))
         if sign * (axis[-1] - furthest).astype(np.int64) >= 0:
             return np.searchsorted(sign * axis.astype(np.int64), sign * ds.astype(np.int64))
         length *= 4

@@ -25,7 +25,7 @@ from lstm_model.lifecycle.envelope import (
     steps_since,
     with_scale,
 )
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 
 ERROR_SCALE = Scale(guess=0.3, least=0.05)
 """Of log errors: a third more or less from one period to the next; five percent are too little to act on."""
@@ -141,7 +141,7 @@ def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope)
     first = first_cutoff(counted)
     steps = BLOCK * usual.period_steps
     age = int(steps_since(np.array([end]), first, usual.frequency)[0]) - LOOK_BACK * usual.period_steps
-    return advance(np.array([first]), np.array([max(0, age // steps) * steps]), usual.frequency)[0]
+    return Frequency(usual.frequency).advance_one(first, max(0, age // steps) * steps)
 
 
 def first_cutoff(issued: pd.DataFrame) -> Any:
@@ -229,7 +229,7 @@ def _periods_of(sums: pd.DataFrame, end: Any, usual: Envelope, origin: Any) -> p
     sums = sums[sums["count"] > 0].astype({"count": "int64"})
     values = period_values(sums)
     steps = (values.index.to_numpy(np.int64) + 1) * usual.period_steps
-    last = advance(np.repeat(origin, len(values)), steps, usual.frequency)
+    last = Frequency(usual.frequency).advance(np.repeat(origin, len(values)), steps)
     over = (last <= end) & (sums["known"] >= ENOUGH_OBSERVED * sums["issued"]).to_numpy()
     periods: pd.DataFrame = values.assign(end=last)[over].reset_index(drop=True)
     return periods

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
 from lstm_model.quality.repair import Rows, carry_forward, find_history, find_worst
-from lstm_model.timeline.frequency import Grid
+from lstm_model.timeline.grid import Grid
 from lstm_model.timeline.time_zones import suspect_clock
 
 Checked = tuple[Rows, list[Finding]]

@@ -20,8 +20,8 @@ from lstm_model.quality.repair import (
     sort_rows,
 )
 from lstm_model.sources.raw_series import RawSeries
-from lstm_model.timeline.frequency import infer_frequency, parse_frequency
-from lstm_model.timeline.time_axis import INTEGER, default_season
+from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.grid import infer_frequency
 from lstm_model.timeline.time_zones import to_regular_clock
 from lstm_model.timeline.timestamps import same_time_of_day
 
@@ -90,14 +90,15 @@ def _suggest_zone(raw: RawSeries) -> str:
 def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
     if config.frequency is None:
         return infer_frequency(rows.series_N, rows.ds_N, integer=rows.integer)
-    if rows.integer != (config.frequency == INTEGER):
+    frequency = Frequency(config.frequency)
+    if rows.integer != frequency.is_integer:
         expected = (
             "1, because timestamps are integers (season says how many steps make one)"
             if rows.integer
             else "an alias such as h or D"
         )
         raise DataError(f"frequency is {config.frequency!r}, expected {expected}")
-    parse_frequency(config.frequency)
+    frequency.check()
     return config.frequency, "set"
 
 
@@ -138,7 +139,7 @@ def _make_regular(
     checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
     full = expand_to_grid(rows, step_N, grid)
     observed_N = ~np.isnan(full.y_N)
-    full, how = _fill_missing(full, config.missing, config.season or default_season(frequency))
+    full, how = _fill_missing(full, config.missing, config.season or Frequency(frequency).default_season)
     text = f"{what}; filled {how}, and never scored as truth"
     findings.append(Finding(code="missing", severity="repair", message=text, unique_id=unique_id, count=total))
     return full, observed_N, findings

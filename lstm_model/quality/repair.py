@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.timeline.frequency import Grid
+from lstm_model.timeline.grid import Grid
 
 
 @dataclass(frozen=True)

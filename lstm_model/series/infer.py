@@ -22,7 +22,7 @@ from lstm_model.contracts.settings import (
     TrainingSpec,
     WindowSpec,
 )
-from lstm_model.timeline.time_axis import INTEGER, default_season
+from lstm_model.timeline.frequency import Frequency
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""
@@ -123,8 +123,8 @@ def _resolve_window(config: PipelineConfig, profile: Profile, choices: Choices) 
 
 
 def _infer_season(config: PipelineConfig, profile: Profile, choices: Choices) -> int:
-    usual = default_season(profile.frequency)
-    if profile.frequency == INTEGER and profile.found_season:
+    usual = Frequency(profile.frequency).default_season
+    if Frequency(profile.frequency).is_integer and profile.found_season:
         season, reason = profile.found_season, "the highest autocorrelation"
     else:
         season, reason = usual, "usual for this frequency" if usual > 1 else "no cycle is usual for this frequency"
@@ -267,7 +267,7 @@ def _fill_config(config: PipelineConfig, plan: Plan) -> PipelineConfig:
 
 def _find_unit(frequency: str, season: int) -> str:
     """Return the calendar unit of an alias: M for ME and MS, h for 2h."""
-    if frequency == INTEGER:
+    if Frequency(frequency).is_integer:
         return UNIT_OF_SEASON.get(season, "")
     if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
         return "W"
@@ -276,7 +276,7 @@ def _find_unit(frequency: str, season: int) -> str:
 
 
 def _infer_horizon(unit: str, season: int, profile: Profile) -> tuple[int, str]:
-    if unit == "min" and 1 < (day := default_season(profile.frequency)) <= LONGEST_DAY:
+    if unit == "min" and 1 < (day := Frequency(profile.frequency).default_season) <= LONGEST_DAY:
         usual = day
     else:
         usual = HORIZONS.get(unit, max(season, 10) if season <= 60 else 60)
@@ -289,7 +289,7 @@ def _infer_horizon(unit: str, season: int, profile: Profile) -> tuple[int, str]:
 def _infer_align(config: PipelineConfig, profile: Profile, test_steps: int) -> tuple[str, str]:
     """Choose one cutoff for all series, or each series' own end if they share no calendar."""
     if (
-        profile.frequency == INTEGER
+        Frequency(profile.frequency).is_integer
         and config.source.layout is FileLayout.wide_rows
         and profile.length_min < profile.length_max
     ):

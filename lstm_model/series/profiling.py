@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.contracts.profile import Profile
-from lstm_model.timeline.time_axis import INTEGER
+from lstm_model.timeline.frequency import Frequency
 
 CLEAR_PEAK = 0.3
 """Autocorrelation that a season must reach, and rise by, before an integer axis is taken to have one."""
@@ -106,7 +106,7 @@ def merge_profiles(shards: Sequence[SeriesFacts], tables: Sequence[Path], freque
         end=str(last_K.max()),
         median_lag=round(float(last.max() - np.median(last)) / step),
         lowest=min(float(one.lowest_K.min()) for one in shards),
-        found_season=_find_season(_read_sample(shards, tables)) if frequency == INTEGER else None,
+        found_season=_find_season(_read_sample(shards, tables)) if Frequency(frequency).is_integer else None,
     )
 
 

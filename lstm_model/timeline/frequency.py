@@ -1,171 +1,114 @@
-"""Infer the step between timestamps, and make it a grid on which every row has its place."""
+"""Handle the frequency of a time axis, whether its steps are hours, months or plain integers."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.frequencies import to_offset
+from numpy.typing import NDArray
 
 from lstm_model.contracts.findings import DataError
-from lstm_model.timeline.time_axis import INTEGER
 
+INTEGER = "1"
+"""The frequency of a series whose `ds` counts steps."""
 DAY_US = 86_400_000_000
-MONTHLY = (pd.offsets.MonthBegin, pd.offsets.MonthEnd)
-QUARTERLY = (pd.offsets.QuarterBegin, pd.offsets.QuarterEnd)
-YEARLY = (pd.offsets.YearBegin, pd.offsets.YearEnd)
-ENDS = (pd.offsets.MonthEnd, pd.offsets.QuarterEnd, pd.offsets.YearEnd)
-MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
-WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
-
-
-def parse_frequency(frequency: str) -> pd.offsets.BaseOffset | int:
-    """The pandas offset of an alias, or 1 for integers.
-
-    Raises:
-        DataError: no such alias.
-    """
-    if frequency == INTEGER:
-        return 1
-    try:
-        offset = to_offset(frequency)
-    except ValueError as error:
-        hint = str(error).rpartition("Did you mean")[2].strip(" ?") if "Did you mean" in str(error) else ""
-        raise DataError(
-            f"frequency {frequency!r} is not known{f'; write {hint}' if hint else ''}. Expected a pandas alias "
-            "such as h, 15min, D, B, W-SUN, MS, QS, YS, or 1 for integer steps"
-        ) from None
-    if offset.n < 1:
-        raise DataError(f"frequency {frequency!r} runs backwards; expected a positive step such as h or D")
-    return offset
-
-
-def step_us(offset: pd.offsets.BaseOffset) -> int | None:
-    """Microseconds of an offset that always has the same length, else None."""
-    if isinstance(offset, pd.offsets.Day):
-        return offset.n * DAY_US
-    if isinstance(offset, pd.offsets.Tick):
-        return int(pd.Timedelta(offset).as_unit("ns").value) // 1000
-    return None
-
-
-def infer_frequency(series_N: np.ndarray, ds_N: np.ndarray, *, integer: bool) -> tuple[str, str]:
-    """The alias of the step that rows sorted by series and time take most, and the reason.
-
-    Args:
-        ds_N: microseconds since 1970, or integer steps.
-
-    Raises:
-        DataError: no series has two rows.
-    """
-    diffs = np.diff(ds_N)[np.diff(series_N) == 0]
-    diffs, counts = np.unique(diffs[diffs > 0], return_counts=True)
-    if not len(diffs):
-        raise DataError(
-            "the frequency cannot be inferred: no series has two rows with different timestamps; set frequency"
-        )
-    step = _step(diffs, counts)
-    share = f"{counts[diffs == step].sum() / counts.sum():.0%} of neighbouring rows are"
-    if integer:
-        if step != 1:
-            raise DataError(
-                f"integer timestamps go up by {step}, expected 1: number the steps 1, 2, 3, ..., or give dates"
-            )
-        return INTEGER, f"{INTEGER}: {share} 1 apart"
-    alias = _alias(step, ds_N)
-    return alias, f"{alias}: {share} {pd.Timedelta(step, unit='us')} apart" + _calendar_note(alias)
-
-
-def _step(diffs: np.ndarray, counts: np.ndarray) -> int:
-    """The commonest step, unless a shorter one that fits all others is not rare."""
-    common = int(np.gcd.reduce(diffs))
-    is_common = counts[diffs == common].sum() >= 0.05 * counts.sum()
-    return common if is_common else int(diffs[counts.argmax()])
-
-
-def _calendar_note(alias: str) -> str:
-    return ", and no row lies on a weekend" if alias == "B" else ""
-
-
-def _alias(step: int, ds_N: np.ndarray) -> str:
-    days = step / DAY_US
-    times = pd.DatetimeIndex(np.unique(ds_N).astype("datetime64[us]"))
-    if days == 1:
-        weeks = (times[-1] - times[0]).days >= 9  # two weekends at least must have had their chance
-        return "B" if weeks and bool((times.day_of_week < 5).all()) else "D"
-    if days == 7:
-        weekday = np.unique(times.day_of_week)
-        return f"W-{WEEKDAYS[weekday[0]]}" if len(weekday) == 1 else "7D"
-    edge = "E" if bool(times.is_month_end.all()) else "S"
-    if 28 <= days <= 31:
-        return f"M{edge}"
-    if 89 <= days <= 92:
-        return _anchored("Q", edge, int(times.month[0]) % 3 or 3)
-    if 365 <= days <= 366:
-        return _anchored("Y", edge, int(times.month[0]))
-    return f"{step // DAY_US}D" if step % DAY_US == 0 else str(to_offset(pd.Timedelta(step, unit="us")).freqstr)
-
-
-def _anchored(letter: str, edge: str, month: int) -> str:
-    """QS and YS mean January, QE and YE December; other phases carry their month."""
-    if edge == "S":
-        return f"{letter}S" if month == 1 else f"{letter}S-{MONTHS[month - 1]}"
-    last = month + 9 if letter == "Q" else month
-    return f"{letter}E" if last == 12 else f"{letter}E-{MONTHS[last - 1]}"
+_SEASONS = {"min": 1440, "h": 24, "D": 7, "B": 5, "W": 52, "MS": 12, "ME": 12, "QS": 4, "QE": 4, "YS": 1, "YE": 1}
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Timestamps as whole steps and back.
+class Frequency:
+    """A pandas offset alias, or "1" for integers; specs and files hold the alias."""
 
-    Steps of fixed length count from each series' own first row, so series may have different phases; calendar steps
-    (business days, weeks, months, ...) count along one index for all.
-    """
+    alias: str
 
-    step: int | None
-    anchor_K: np.ndarray
-    index: np.ndarray
-    inside: str | None
-    """For months and longer: a row belongs to the period it lies in, named by the period's "start" or "end"."""
+    @property
+    def is_integer(self) -> bool:
+        """Tell whether `ds` counts steps."""
+        return self.alias == INTEGER
 
-    @classmethod
-    def fit(cls, frequency: str, ds_N: np.ndarray, first_K: np.ndarray) -> Grid:
-        """The grid of a frequency over rows sorted by series; `first_K` is the first row of each series."""
-        offset = parse_frequency(frequency)
-        step = offset if isinstance(offset, int) else step_us(offset)
-        if step is not None or isinstance(offset, int):
-            return cls(step, ds_N[first_K], np.empty(0, np.int64), None)
-        inside = (
-            ("end" if isinstance(offset, ENDS) else "start")
-            if isinstance(offset, MONTHLY + QUARTERLY + YEARLY)
-            else None
-        )
-        ends = pd.DatetimeIndex(np.array([ds_N.min(), ds_N.max()]).astype("datetime64[us]"))
-        ends = ends.normalize() if inside else ends
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            index = pd.date_range(offset.rollback(ends[0]), offset.rollforward(ends[1]), freq=offset)
-        return cls(None, ds_N[first_K], index.as_unit("us").to_numpy().astype(np.int64), inside)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of `ds`: int64 or datetime64[us]."""
+        return np.dtype(np.int64 if self.is_integer else "datetime64[us]")
 
-    def steps(self, series_N: np.ndarray, ds_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The step of each row, and whether the row lies off the grid."""
-        if self.step is not None:
-            distance = ds_N - self.anchor_K[series_N]
-            step_N = distance // self.step
-            return step_N, distance != step_N * self.step
-        unique, inverse = np.unique(ds_N, return_inverse=True)
-        if self.inside:
-            days = unique // DAY_US * DAY_US
-            side, back = ("right", 1) if self.inside == "start" else ("left", 0)
-            place = np.searchsorted(self.index, days, side=side) - back  # type: ignore[call-overload]
-            return place[inverse], np.zeros(len(ds_N), dtype=bool)
-        place = np.minimum(np.searchsorted(self.index, unique), len(self.index) - 1)
-        return place[inverse], (self.index[place] != unique)[inverse]
+    @cached_property
+    def offset(self) -> pd.offsets.BaseOffset:
+        """Parse the alias, which is not that of integers.
 
-    def timestamps(self, series_N: np.ndarray, step_N: np.ndarray) -> np.ndarray:
-        """The inverse of `steps`: int64."""
-        if self.step is not None:
-            return np.asarray(self.anchor_K[series_N] + step_N * self.step)
-        return np.asarray(self.index[step_N])
+        Raises:
+            DataError: no such alias.
+        """
+        try:
+            offset = pd.tseries.frequencies.to_offset(self.alias)
+        except ValueError as error:
+            hint = str(error).rpartition("Did you mean")[2].strip(" ?") if "Did you mean" in str(error) else ""
+            raise DataError(
+                f"frequency {self.alias!r} is not known{f'; write {hint}' if hint else ''}. Expected a pandas alias "
+                "such as h, 15min, D, B, W-SUN, MS, QS, YS, or 1 for integer steps"
+            ) from None
+        if offset.n < 1:
+            raise DataError(f"frequency {self.alias!r} runs backwards; expected a positive step such as h or D")
+        return offset
+
+    def check(self) -> None:
+        """Refuse an alias that is not known, or that runs backwards."""
+        if not self.is_integer:
+            _ = self.offset
+
+    @property
+    def step(self) -> int | None:
+        """Return the length of a step in microseconds (1 for integers), or None if it varies, as with months."""
+        if self.is_integer:
+            return 1
+        if isinstance(self.offset, (pd.offsets.Day, pd.offsets.Week)):
+            return self.offset.n * DAY_US * (7 if isinstance(self.offset, pd.offsets.Week) else 1)
+        if isinstance(self.offset, pd.offsets.Tick):
+            return int(pd.Timedelta(self.offset).as_unit("ns").value) // 1000
+        return None
+
+    @property
+    def default_season(self) -> int:
+        """Return the steps in the usual cycle of such data: 24 for h, 12 for MS, 96 for 15min, 1 if unknown."""
+        if self.is_integer:
+            return 1
+        unit, steps = self.offset.rule_code.split("-")[0], self.offset.n
+        if unit == "D" and steps % 7 == 0:  # weeks that begin on different days
+            unit, steps = "W", steps // 7
+        season = _SEASONS.get(unit, 1)
+        return max(1, season // steps) if season % steps == 0 else 1
+
+    def parse_ds(self, text: str) -> Any:
+        """Return a `ds` that was written as text as a series table has it."""
+        return np.int64(text) if self.is_integer else np.datetime64(text, "us")
+
+    def advance(self, ds_N: NDArray[Any], steps_N: NDArray[np.int64]) -> NDArray[Any]:
+        """Move each timestamp on the grid by its own number of steps, forwards or backwards."""
+        if self.is_integer:
+            return np.asarray(ds_N + steps_N)
+        ds_N = ds_N.astype("datetime64[us]")
+        if self.step is None:
+            return _advance_calendar(ds_N, steps_N, self.offset)
+        return np.asarray(ds_N + steps_N * np.timedelta64(self.step, "us"))
+
+    def advance_one(self, ds: Any, steps: int) -> Any:
+        """Move one timestamp on the grid, forwards or backwards."""
+        return self.advance(np.array([ds]), np.array([steps]))[0]
+
+
+def _advance_calendar(ds: NDArray[Any], steps: NDArray[np.int64], offset: pd.offsets.BaseOffset) -> NDArray[Any]:
+    """Move timestamps along one range of dates from each distinct timestamp: series share few of them."""
+    moved = np.empty(len(ds), dtype="datetime64[us]")
+    origins, which = np.unique(ds, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    bounds = np.searchsorted(which[order], np.arange(len(origins) + 1))
+    for i, origin in enumerate(origins):
+        members = order[bounds[i] : bounds[i + 1]]
+        low, high = min(0, int(steps[members].min())), max(0, int(steps[members].max()))
+        before = pd.date_range(end=origin, periods=1 - low, freq=offset)
+        after = pd.date_range(start=origin, periods=1 + high, freq=offset)
+        axis = np.concatenate([before.to_numpy(), after.to_numpy()[1:]]).astype("datetime64[us]")
+        moved[members] = axis[steps[members] - low]
+    return moved

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lstm_model.contracts.bundle_card import LastTargets, Moment, SeenRecord
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
 
 Ends = dict[str | None, Any]
@@ -119,7 +119,7 @@ def last_targets(windows: Windows, *, by_series: bool) -> Ends:
     """The `ds` of the last step of any horizon, whether or not a value was observed there; empty without windows."""
     cutoffs = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable"))
     steps = np.full(len(cutoffs), windows.horizon)
-    ends = advance(np.array([*cutoffs.values()], windows.cutoff_W.dtype), steps, windows.frequency)
+    ends = Frequency(windows.frequency).advance(np.array([*cutoffs.values()], windows.cutoff_W.dtype), steps)
     last = dict(zip(cutoffs, ends, strict=True))
     return last if by_series or not last else {None: latest(last)}
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,7 +24,7 @@ from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.store import Store
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
 from lstm_model.training.progress import Stage
 from lstm_model.windows.in_memory import Windows
@@ -193,7 +192,7 @@ def _changes(
 def _is_far_behind(end: Any, new_end: Any, plan: Plan) -> bool:
     """Whether a model has stayed for so long that `scratch_every` horizons are new: none from it was good enough."""
     most = plan.training.scratch_every * plan.window.horizon
-    return bool(advance(np.array([end]), np.array([most]), plan.window.frequency)[0] <= new_end)
+    return bool(Frequency(plan.window.frequency).advance_one(end, most) <= new_end)
 
 
 def _name(bundle: Artifact) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.windows_meta import Split, read_common_meta
 from lstm_model.series.series_table import make_empty_covariates
-from lstm_model.timeline.time_axis import INTEGER, advance
+from lstm_model.timeline.frequency import INTEGER, Frequency
 from lstm_model.windows.layout import Layout, Segment, read_segments
 
 
@@ -123,7 +123,7 @@ class Windows:
     def compute_ds_WH(self) -> NDArray[Any]:
         """Return (W, H) the timestamps of each window's horizon."""
         steps = np.tile(np.arange(1, self.horizon + 1), len(self))
-        ds = advance(np.repeat(self.cutoff_W, self.horizon), steps, self.frequency)
+        ds = Frequency(self.frequency).advance(np.repeat(self.cutoff_W, self.horizon), steps)
         return ds.reshape(len(self), self.horizon)
 
     @classmethod
@@ -285,8 +285,8 @@ def _find_cutoffs(
     """Return the `ds` of the last step of each context."""
     lengths = np.array([len(s.values) for s in segments], np.int64)
     zero = np.cumsum(lengths) - lengths + np.array([s.padding for s in segments], np.int64)
-    integer = layout.frequency == INTEGER
-    first = np.array([s.start for s in segments], np.int64 if integer else "datetime64[us]")
+    frequency = Frequency(layout.frequency)
+    first = np.array([s.start for s in segments], frequency.dtype)
     if not len(starts):
         return first[:0]
-    return advance(first[owners], starts + layout.context - 1 - zero[owners], layout.frequency)
+    return frequency.advance(first[owners], starts + layout.context - 1 - zero[owners])

@@ -23,7 +23,7 @@ from lstm_model.compute.prefetch import prefetch
 from lstm_model.contracts.settings import MIN_CONTEXT
 from lstm_model.contracts.windows_meta import Split, WindowsMeta, read_windows_meta
 from lstm_model.series.series_table import make_empty_covariates
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Segment:
         skipped = max(0, first - self.padding)
         start = self.start
         if skipped:
-            start = advance(np.array([start]), np.array([skipped]), frequency)[0]
+            start = Frequency(frequency).advance_one(start, skipped)
         cut = slice(first, last)
         return Segment(
             unique_id=self.unique_id,

@@ -30,7 +30,7 @@ from lstm_model.contracts.windows_meta import (
     write_windows_meta,
 )
 from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.time_axis import INTEGER, advance, parse_ds
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.layout import Layout, Segment
 
 SEGMENT_WINDOWS = 65_536
@@ -85,7 +85,7 @@ def plan_cutoffs(end: Any, spec: WindowSpec, *, fold: int = 0) -> Cutoffs:
     """
 
     def step_back(steps: int) -> Any:
-        return advance(np.array([end]), np.array([-steps]), spec.frequency)[0]
+        return Frequency(spec.frequency).advance_one(end, -steps)
 
     test = fold * spec.test_steps
     return Cutoffs(
@@ -112,7 +112,7 @@ def write_windows(
         The number of training windows, before those without any real target are left out.
     """
     static = encode_static(table, covariates.static, known=frame.categories if frame else None)
-    end = parse_ds(frame.end, frame.frequency) if frame else find_last_observed(table)
+    end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
     common = plan_cutoffs(end, spec, fold=fold)
     moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
     counts = dict.fromkeys(SPLITS, 0)
@@ -160,7 +160,7 @@ def _count_steps_short(last: Any, cutoff: Any, spec: WindowSpec) -> int:
     if last == cutoff:
         return 0
     most = max(spec.test_steps, spec.validation_steps)
-    axis = advance(np.repeat(last, most), np.arange(1, most + 1), spec.frequency)
+    axis = Frequency(spec.frequency).advance(np.repeat(last, most), np.arange(1, most + 1))
     return int(np.searchsorted(axis, cutoff, side="right"))
 
 
@@ -216,8 +216,8 @@ class SplitWriter:
         self._layout = make_layout(self.spec, self.split)
         path = self.folder / f"split={self.split}" / "part-0.parquet"
         path.parent.mkdir(parents=True)
-        integer = self.spec.frequency == INTEGER
-        self._schema = _make_schema(self.covariates, pa.int64() if integer else pa.timestamp("us"))
+        ds_type = pa.from_numpy_dtype(Frequency(self.spec.frequency).dtype)
+        self._schema = _make_schema(self.covariates, ds_type)
         # Neighbouring steps share exponents: splitting the bytes into streams lets zstd find that.
         self._writer = pq.ParquetWriter(
             path,
@@ -297,11 +297,11 @@ def select_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | 
     """
     real = table[table["observed"]]
     if spec.align == "calendar":
-        last = parse_ds(frame.end, frame.frequency) if frame else real["ds"].to_numpy().max()
+        last = Frequency(frame.frequency).parse_ds(frame.end) if frame else real["ds"].to_numpy().max()
         end = plan_cutoffs(last, spec).validation
     else:
         own = table["unique_id"].map(real.groupby("unique_id")["ds"].max()).to_numpy()
-        end = advance(own, np.full(len(own), -spec.test_steps), spec.frequency)
+        end = Frequency(spec.frequency).advance(own, np.full(len(own), -spec.test_steps))
     before: pd.DataFrame = table[table["ds"].to_numpy() <= end]
     return before
 

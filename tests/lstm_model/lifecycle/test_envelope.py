@@ -14,7 +14,7 @@ from lstm_model.lifecycle.envelope import (
     steps_since,
     with_scale,
 )
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 
 SPEC = WindowSpec(
     context=48, horizon=24, season=24, frequency="h", stride=1, evaluation_stride=1, test_steps=192,
@@ -27,14 +27,14 @@ def forecasts(errors_KCH, *, every=1, scale=1.0):
     """A forecast table whose errors are given; the truth is zero, so that errors are the forecasts."""
     num_series, num_cutoffs, horizon = errors_KCH.shape
     at = np.arange(num_cutoffs) * every
-    cutoff = advance(np.repeat(START, num_cutoffs), at, "h")
+    cutoff = Frequency("h").advance(np.repeat(START, num_cutoffs), at)
     steps = np.tile(np.arange(1, horizon + 1), num_cutoffs)
     rows = num_cutoffs * horizon
     return pd.DataFrame(
         {
             "unique_id": np.repeat([f"s{k}" for k in range(num_series)], rows),
             "cutoff": np.tile(np.repeat(cutoff, horizon), num_series),
-            "ds": np.tile(advance(np.repeat(cutoff, horizon), steps, "h"), num_series),
+            "ds": np.tile(Frequency("h").advance(np.repeat(cutoff, horizon), steps), num_series),
             "step": np.tile(steps, num_series).astype(np.int32),
             "y": 0.0,
             "lstm": errors_KCH.ravel() * scale,
@@ -133,6 +133,6 @@ def test_a_period_is_a_season_where_one_is_within_reach(horizon, season, frequen
 def test_steps_are_counted_both_ways(frequency):
     origin = pd.date_range("2023-01-01", periods=1, freq=frequency).to_numpy().astype("datetime64[us]")[0]
     steps = np.array([300, 0, -5, 1, 63, 64, -70])
-    ds = advance(np.repeat(origin, len(steps)), steps, frequency)
+    ds = Frequency(frequency).advance(np.repeat(origin, len(steps)), steps)
     assert steps_since(ds, origin, frequency).tolist() == steps.tolist()
     assert steps_since(np.array([5, 9]), 7, "1").tolist() == [-2, 2]

@@ -24,7 +24,7 @@ from lstm_model.reporting.evaluation_plots import (
 )
 from lstm_model.reporting.figures import save_figure, to_png
 from lstm_model.reporting.model_plots import GATES, MAX_STEPS, plot_further_points, plot_gates, plot_loss, plot_units
-from lstm_model.timeline.time_axis import advance
+from lstm_model.timeline.frequency import Frequency
 
 MAX_BYTES = 90_000
 
@@ -36,7 +36,7 @@ def make(
     rng = np.random.default_rng(0)
     steps = 60 + windows + horizon
     start = np.zeros(steps, np.int64) if frequency == "1" else np.repeat(np.datetime64("2020-01-01", "us"), steps)
-    ds = advance(start, np.arange(steps), frequency)
+    ds = Frequency(frequency).advance(start, np.arange(steps))
     series, parts = [], []
     for k, unique_id in enumerate(ids):
         y = magnitude * (2 + np.sin(np.arange(steps) / 4) + 0.2 * rng.normal(size=steps))

@@ -16,7 +16,7 @@ from lstm_model.series.series_table import count_rows, find_last_observed, write
 from lstm_model.series.sharding import check_alike, merge_categories, merge_findings, plan_shards
 from lstm_model.sources import parquet
 from lstm_model.sources.raw_series import read_source
-from lstm_model.timeline.time_axis import parse_ds
+from lstm_model.timeline.frequency import Frequency
 
 IDS = [f"m{i:02}" for i in range(12)]
 
@@ -72,7 +72,7 @@ def test_the_profile_of_shards_is_that_of_the_table(tmp_path, integer):
     assert merge_profiles(facts, tables, frequency) == expected
     assert expected.found_season == (6 if integer else None)
     frame = Frame(end=expected.end, frequency=frequency)
-    assert parse_ds(frame.end, frame.frequency) == find_last_observed(tmp_path / "whole.parquet")
+    assert Frequency(frame.frequency).parse_ds(frame.end) == find_last_observed(tmp_path / "whole.parquet")
 
 
 def test_shards_of_a_parquet_source_are_its_rows(tmp_path):

@@ -22,7 +22,7 @@ def test_closures_are_deep_and_hold_this_project_alone():
         "tasks.stages.window",
         "tasks.runtime.cache_key",
         "lstm_model.windows.segments",
-        "lstm_model.timeline.time_axis",
+        "lstm_model.timeline.frequency",
     } <= closure
     assert not closure & {
         "lstm_model.training.train",

@@ -1,0 +1,29 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstm_model.contracts.findings import DataError
+from lstm_model.timeline.frequency import Frequency
+
+
+@pytest.mark.parametrize("alias", ["1", "15min", "h", "7D", "W-SUN", "B", "ME", "QS"])
+def test_timestamps_move_both_ways_along_the_axis(alias):
+    dates = pd.date_range("2024-03-29", periods=6, freq=alias if alias != "1" else "h").as_unit("us").to_numpy()
+    axis = np.arange(6) if alias == "1" else dates
+    moved = Frequency(alias).advance(axis[[0, 5, 2]], np.array([5, -4, 0]))
+    assert moved.dtype == Frequency(alias).dtype
+    assert (moved == axis[[5, 1, 2]]).all()
+    assert Frequency(alias).advance_one(axis[4], -3) == axis[1]
+
+
+@pytest.mark.parametrize(
+    ("alias", "season"), [("1", 1), ("h", 24), ("15min", 96), ("W-SUN", 52), ("7D", 52), ("MS", 12), ("YE", 1)]
+)
+def test_a_frequency_has_a_usual_season(alias, season):
+    assert Frequency(alias).default_season == season
+
+
+@pytest.mark.parametrize(("alias", "message"), [("hourly", "is not known"), ("-1D", "runs backwards")])
+def test_an_alias_that_makes_no_axis_is_refused(alias, message):
+    with pytest.raises(DataError, match=message):
+        Frequency(alias).check()
