@@ -204,8 +204,8 @@ class Ledger:
             if parts and part.first != parts[-1].last + 1:
                 raise DamagedLedgerError(
                     f"{self._backend.shown(FOLDER)} lacks the issues {parts[-1].last + 1} to {part.first - 1}: a file "
-                    "was removed. Restore it. Only the oldest files may go: without it, those before it must be moved away "
-                    "too"
+                    "was removed. Restore it. Only the oldest files may go: without it, those before it must be moved "
+                    "away too"
                 )
             parts.append(part)
         return parts
