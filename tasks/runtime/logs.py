@@ -50,13 +50,18 @@ def quiet_timeouts() -> Iterator[None]:
 
 @contextmanager
 def forwarded_logs(package: str) -> Iterator[None]:
-    """While inside, the package's log lines appear in the run's log, in the UI too."""
+    """While inside, the package's log lines appear in the run's log, in the UI too.
+
+    They appear there only: Prefect's handler at the root would show each of them a second time.
+    """
     logger, handler = logging.getLogger(package), _Forward()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     finally:
+        logger.propagate = True
         logger.removeHandler(handler)
         logger.setLevel(level)
