@@ -57,7 +57,7 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
         raise ValueError("there is no window to evaluate: every test target is missing or lacks a context before it")
     forecast_WHQ = np.asarray(forecaster.predict(windows), np.float32)
     _check_forecast(forecast_WHQ, forecaster.quantiles, windows)
-    columns: dict[str, Any] = {
+    columns: dict[str, NDArray[Any] | pd.Categorical] = {
         "unique_id": _repeat_ids(windows),
         "cutoff": np.repeat(windows.cutoff_W, windows.horizon),
         "ds": windows.compute_ds_WH().reshape(-1),

@@ -13,7 +13,7 @@ import pandas as pd
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
-from lstm_model.contracts.monitored import Monitored
+from lstm_model.contracts.monitored import Monitored, PeriodRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import is_same_problem
 from lstm_model.lifecycle.ledger import Ledger
@@ -157,8 +157,6 @@ def _earlier(end: Any, steps: int, frequency: str) -> Any:
     return Frequency(frequency).advance_one(end, -steps)
 
 
-def _to_records(periods: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the periods as JSON: no NaN, moments as text."""
-    text = periods.assign(end=periods["end"].astype(str)).astype(object)
-    rows = text.where(text.notna(), None).to_dict(orient="records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+def _to_records(periods: pd.DataFrame) -> list[PeriodRecord]:
+    rows = periods.assign(end=periods["end"].astype(str)).to_dict(orient="records")
+    return [PeriodRecord.model_validate(row) for row in rows]

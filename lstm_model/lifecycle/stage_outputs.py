@@ -6,7 +6,6 @@ imported where it is needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.score_records import ScoreSummary, read_score_summary
 from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import PanelMeta, SeriesMeta
@@ -32,7 +32,6 @@ TABLE = "series.parquet"
 FACTS = "facts.parquet"
 FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
-SCORES = "scores.json"
 DECISION = "decision.json"
 ENVELOPE = "envelope.json"
 
@@ -106,22 +105,9 @@ def scores_of(scores: Artifact, store: Store) -> Scores | None:
     return Scores.from_folder(store.path(scores)) if scores.num_rows else None
 
 
-class ScoreSummary(BaseModel):
-    """Of the scores, what a person is told at the end of a run."""
-
-    verdict: str
-    total: list[dict[str, Any]]
-    """One record a model; NaN where a baseline has no such score."""
-    notes: list[str]
-
-
-def verdict_of(scores: Artifact, store: Store) -> ScoreSummary | None:
+def score_summary_of(scores: Artifact, store: Store) -> ScoreSummary | None:
     """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
-    if not scores.num_rows:
-        return None
-    kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
-    total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
-    return ScoreSummary(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
+    return read_score_summary(store.path(scores)) if scores.num_rows else None
 
 
 def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:

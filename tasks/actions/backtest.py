@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.score_records import FoldRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import TrainingSpan, make_fold_spec
@@ -28,8 +26,8 @@ class BacktestOutcome(BaseModel):
 
     name: str
     verdict: str
-    folds: list[dict[str, Any]]
-    """Oldest last: cutoff, MASE by model, coverage."""
+    folds: list[FoldRecord]
+    """Oldest last."""
     report: str
     envelope: str | None
     """What the monitor compares errors with from now on; None without refit."""
@@ -38,7 +36,7 @@ class BacktestOutcome(BaseModel):
     def summary(self) -> str:
         """The verdict and a line a fold."""
         lines = ["", self.verdict, "", f"{'first cutoff':<22}{'LSTM':>8}{'seasonal naive':>18}  (MASE)"]
-        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds[::-1]]
+        lines += [f"{f.cutoff:<22}{f.lstm:>8.3f}{f.seasonal_naive:>18.3f}" for f in self.folds[::-1]]
         lines += ["", f"report    {self.report}", *([f"envelope  {self.envelope}"] if self.envelope else [])]
         return "\n".join(lines)
 
@@ -72,7 +70,7 @@ def publish_backtest(
     return BacktestOutcome(
         name=config.name,
         verdict=verdict,
-        folds=json.loads((folder / FOLDS).read_text()),
+        folds=TypeAdapter(list[FoldRecord]).validate_json((folder / FOLDS).read_bytes()),
         report=store.backend.shown(report),
         envelope=store.backend.shown(ENVELOPE) if folds.refit else None,
         stages=records,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -31,13 +30,13 @@ def plot(about: Subject, store: Store) -> Artifact:
     from lstm_model.forecast.bundle import load_bundle
     from lstm_model.reporting.figures import save_figure
     from lstm_model.reporting.gallery import EXACT, Training, draw_plots
-    from lstm_model.training.trained_model import HISTORY
+    from lstm_model.training.trained_model import read_history
     from lstm_model.windows.in_memory import load_windows
 
     folders = folders_of(about.windows, store)
     training = Training(
         forecaster=load_bundle(store.path(about.model)),
-        history=json.loads((store.path(about.model) / HISTORY).read_text()),
+        history=read_history(store.path(about.model)),
         best_step=store.read_meta(about.model, ModelMeta).best_step,
         train=lambda: load_windows(folders, "train"),
         test=load_windows(folders, "test"),
