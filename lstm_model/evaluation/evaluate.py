@@ -71,6 +71,12 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
     return pd.DataFrame(columns, copy=False)
 
 
+def join_shards(tables: Sequence[pd.DataFrame], scales: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the forecast table and the scales of a panel, from those of its shards in their order."""
+    table = pd.concat([one.astype({"unique_id": "str"}) for one in tables]).astype({"unique_id": "category"})
+    return table.reset_index(drop=True), pd.concat(scales, ignore_index=True)
+
+
 def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:
     """Score the model beside every baseline, on the same windows and only on observed targets.
 

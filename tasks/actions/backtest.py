@@ -12,7 +12,7 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import TrainingSpan, make_fold_spec
 from lstm_model.lifecycle.retention import remember
-from lstm_model.lifecycle.stage_outputs import ENVELOPE, profile_of
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_profile
 from lstm_model.storage.store import Store
 from tasks.actions.publish import stage_table
 from tasks.runtime.prefect_ui import show_markdown
@@ -48,7 +48,7 @@ def plan_folds(plan: Plan, series: Artifact, number: int, refit: bool, training:
     Raises:
         ValueError: the history is too short for so many; the message says how many fit.
     """
-    length = profile_of(series, store).length_median
+    length = read_profile(series, store).length_median
     window = make_fold_spec(plan.window, length=length, folds=number, training=training)
     return Folds(number=number, refit=refit, training=training, plan=plan.model_copy(update={"window": window}))
 

@@ -17,7 +17,7 @@ from lstm_model.contracts.score_records import ScoreRecord
 from lstm_model.contracts.settings import PipelineConfig, dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import clean_up, remember
-from lstm_model.lifecycle.stage_outputs import score_summary_of
+from lstm_model.lifecycle.stage_outputs import summarise_scores
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
@@ -138,7 +138,7 @@ def publish(
     report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
     store.backend.write(report, (store.path(pages.report) / "report.html").read_bytes())
     store.backend.write(pipeline, dump_config(config))
-    found = score_summary_of(pages.scores, store)
+    found = summarise_scores(pages.scores, store)
     verdict = found.headline.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
     page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
