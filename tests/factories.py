@@ -2,6 +2,7 @@
 
 from lstm_model.contracts.bundle_card import BundleCard, ModelCard, Start
 from lstm_model.contracts.envelope import Envelope
+from lstm_model.contracts.score_records import ScoreRecord
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 
 
@@ -26,6 +27,12 @@ def bundle_card(meta: WindowsMeta | None = None, **changes) -> BundleCard:
     decision = {"verdict": "promote", "summary": "a test"}
     facts = {"model_sha256": "1" * 64, "series_sha256": "2" * 64, "config": {}, "plan": {}, "decision": decision}
     return BundleCard(**{**_of_model(meta or windows_meta()), **facts, "scores": [], "envelope": None, **changes})
+
+
+def score_record(**changes) -> ScoreRecord:
+    """Build the scores of the LSTM on ten points; `coverage-80` and the like are among the changes."""
+    errors = dict.fromkeys(("mae", "rmse", "smape", "mase", "rmsse", "pinball", "wql"), 0.5)
+    return ScoreRecord(**{"model": "lstm", "count": 10, **errors, **changes})
 
 
 def envelope_of(**changes) -> Envelope:

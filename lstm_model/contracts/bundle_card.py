@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.envelope import Envelope
+from lstm_model.contracts.score_records import ScoreRecord
 from lstm_model.contracts.settings import Covariates, Plan
 from lstm_model.contracts.windows_meta import EncodedCovariates, Split
 
@@ -105,7 +106,7 @@ class BundleFacts(BaseModel):
     plan: JsonObject
     """A `Plan` as JSON, for the same reason."""
     decision: Decision
-    scores: list[dict[str, str | int | float | None]]
+    scores: list[ScoreRecord]
     """A record a model and baseline; empty without a test."""
     envelope: Envelope | None
     """None without a test."""

@@ -16,7 +16,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.issuing import Issue, deliver_missing, issue_forecasts
 from lstm_model.lifecycle.retention import clean_up, remember
-from lstm_model.lifecycle.stage_outputs import FORECASTS, series_of, target_of
+from lstm_model.lifecycle.stage_outputs import FORECASTS, read_target_name, read_targets
 from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
@@ -101,7 +101,7 @@ def show(
 def draw_issue(latest: pa.Table, series: Artifact, store: Store) -> Picture:
     chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
-    figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))
+    figure = plot_upcoming(ahead, read_targets(series, store, only=chosen), target=read_target_name(series, store))
     return Picture("forecasts", "", to_png(figure))
 
 

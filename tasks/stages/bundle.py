@@ -11,7 +11,7 @@ from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
-from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
+from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, read_forecasts, read_scales, read_scores
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import STAGE_POLICY
 
@@ -42,7 +42,7 @@ def bundle(
     from lstm_model.lifecycle.envelope import envelope, find_envelope_before_drift
 
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
-    found = scores_of(scores, store)
+    found = read_scores(scores, store)
     facts = BundleFacts(
         model_sha256=model.sha256,
         series_sha256=series.sha256,
@@ -50,7 +50,7 @@ def bundle(
         plan=plan.model_dump(mode="json"),
         decision=decided,
         scores=found.to_records() if found else [],
-        envelope=envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
+        envelope=envelope(read_forecasts(scores, store), scales=read_scales(scores, store), spec=plan.window)
         if found
         else None,
         envelope_before_drift=find_envelope_before_drift(store.path(predecessor)) if predecessor else None,

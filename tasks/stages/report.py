@@ -10,7 +10,7 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta, SeriesMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
-from lstm_model.lifecycle.stage_outputs import Subject, scores_of
+from lstm_model.lifecycle.stage_outputs import Subject, read_scores
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import STAGE_POLICY
 
@@ -24,7 +24,7 @@ def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decisi
     cut = read_windows_meta(store.path(about.windows))
     content = Report(
         name=resolved.config.name,
-        scores=scores_of(about.scores, store),
+        scores=read_scores(about.scores, store),
         settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
         data=_data_facts(facts.profile, cut),
         num_values=facts.profile.num_observed + facts.repaired,

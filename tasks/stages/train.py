@@ -17,7 +17,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import read_windows_meta
-from lstm_model.lifecycle.stage_outputs import folders_of
+from lstm_model.lifecycle.stage_outputs import list_folders
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import STAGE_POLICY, stage_key
 from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
@@ -62,7 +62,7 @@ def train(
     from lstm_model.training.trained_model import describe_model, save_model
     from lstm_model.training.warm_start import choose_start, find_ancestor
 
-    folders, plan = folders_of(windows, store), Plan(window=spec, model=model, training=training)
+    folders, plan = list_folders(windows, store), Plan(window=spec, model=model, training=training)
     meta = read_windows_meta(store.path(windows))
     data = load_training(folders, spec, training)
     # However many processes train: a training that some began goes on in others.
