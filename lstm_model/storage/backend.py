@@ -57,8 +57,8 @@ class Backend(Protocol):
     def shown(self, name: str) -> str:
         """Return where a person finds it: a path or a URL."""
 
-    def read(self, name: str) -> bytes:
-        """Return the content; FileNotFoundError if there is none."""
+    def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
+        """Return the content; FileNotFoundError if there is none, ValueError if it is longer or no file."""
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         """Write so that readers see the old content or the new one; `durable`: after a power cut too."""
@@ -73,7 +73,7 @@ class Backend(Protocol):
         """List all files below a folder, in order of name; none if there is no such folder."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, or what is in its place, if it is there."""
 
     def local(self, entry: Entry) -> Path:
         """Return a file of this machine with the entry's very content; FileNotFoundError if that is gone."""

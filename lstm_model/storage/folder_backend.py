@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
 from lstm_model.storage.backend import Change, Entry, Kept, name_folder
-from lstm_model.storage.drafts import HOST, hold_lock, write_atomically
+from lstm_model.storage.drafts import HOST, hold_lock, read_bounded, write_atomically
 from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
 
 
@@ -26,8 +26,9 @@ class FolderBackend:
     def shown(self, name: str) -> str:
         return str(self.root / name)
 
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+    def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
+        path = self.root / name
+        return path.read_bytes() if most_bytes is None else read_bounded(path, most_bytes)
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         write_atomically(self.root / name, content, durable=durable)
@@ -55,7 +56,11 @@ class FolderBackend:
         return found
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        path = self.root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def local(self, entry: Entry) -> Path:
         return self.root / entry.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
@@ -20,7 +21,6 @@ from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 FOLDS = "folds.json"
 CAPTION = (
@@ -41,7 +41,7 @@ class Folds(BaseModel):
     """Of every fold."""
 
 
-@task(name="summarise folds", task_run_name="summarise folds", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="summarise folds", task_run_name="summarise folds", cache_policy=NO_CACHE, timeout_seconds=3600)
 def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact], store: Store) -> Artifact:
     """backtest.html, backtest.md, envelope.json and folds.json; the latest fold first.
 

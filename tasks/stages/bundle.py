@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle
@@ -13,10 +14,9 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, read_forecasts, read_scales, read_scores
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)
+@task(name="bundle", task_run_name="bundle", cache_policy=NO_CACHE)
 def bundle(
     series: Artifact,
     model: Artifact,

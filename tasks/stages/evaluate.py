@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.lifecycle.stage_outputs import TABLE, read_targets, write_forecasts
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 if TYPE_CHECKING:
     from lstm_model.evaluation.held_out import HeldOut
 
 
-@task(name="evaluate", task_run_name="evaluate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="evaluate", task_run_name="evaluate", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, store: Store) -> Artifact:
     """Write every test forecast (Parquet) and the scores; `num_rows` is the number of forecast points.
 
@@ -33,7 +33,7 @@ def evaluate(series: Artifact, windows: Artifact, model: Artifact, spec: WindowS
     return draft.artifact
 
 
-@task(name="evaluate shard", task_run_name="evaluate shard", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="evaluate shard", task_run_name="evaluate shard", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def evaluate_shard(
     series: Artifact, windows: Artifact, model: Artifact, spec: WindowSpec, frame: Frame, store: Store
 ) -> Artifact:

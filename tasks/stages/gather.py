@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError
@@ -10,10 +11,9 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.stage_meta import ExaminedMeta, GatheredMeta, PanelMeta, SeriesMeta
 from lstm_model.lifecycle.stage_outputs import FACTS, TABLE, read_forecasts, read_scales, write_forecasts
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="gather series", task_run_name="gather series", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="gather series", task_run_name="gather series", cache_policy=NO_CACHE, timeout_seconds=3600)
 def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Covariates, store: Store) -> Artifact:
     """Make the panel of its shards; its metadata is what one table would have, and the names of the shards.
 
@@ -51,7 +51,7 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
     return draft.artifact
 
 
-@task(name="gather windows", task_run_name="gather windows", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="gather windows", task_run_name="gather windows", cache_policy=NO_CACHE, timeout_seconds=3600)
 def gather_windows(shards: list[Artifact], store: Store) -> Artifact:
     """Make the windows dataset of a panel: `windows.json` of all shards; the rows stay in the shards."""
     from lstm_model.windows.segments import merge_windows
@@ -62,7 +62,7 @@ def gather_windows(shards: list[Artifact], store: Store) -> Artifact:
     return draft.artifact
 
 
-@task(name="score", task_run_name="score", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="score", task_run_name="score", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def score_shards(shards: list[Artifact], store: Store) -> Artifact:
     """Join the forecasts and scales of all shards, and score them: what `evaluate` makes of one table."""
     from lstm_model.evaluation.evaluate import join_shards, score

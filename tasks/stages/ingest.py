@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lstm_model.contracts.artifact import Artifact
@@ -15,12 +16,11 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import ExaminedMeta
 from lstm_model.lifecycle.stage_outputs import FACTS, TABLE, locate_source
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.runtime.passwords import password_of
 from tasks.runtime.retries import IO_RETRIES
 
 
-@task(name="ingest", task_run_name="ingest", cache_policy=STAGE_POLICY, **IO_RETRIES)
+@task(name="ingest", task_run_name="ingest", cache_policy=NO_CACHE, **IO_RETRIES)
 def ingest(
     request: PipelineConfig,
     fingerprint: str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
@@ -18,13 +19,12 @@ from lstm_model.lifecycle.stage_outputs import (
     read_targets,
 )
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 if TYPE_CHECKING:
     from lstm_model.reporting.gallery import Evaluation
 
 
-@task(name="plot", task_run_name="plot", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="plot", task_run_name="plot", cache_policy=NO_CACHE, timeout_seconds=3600)
 def plot(about: Subject, store: Store) -> Artifact:
     """One PNG a plot; `num_rows` counts them."""
     from lstm_model.forecast.bundle import load_bundle

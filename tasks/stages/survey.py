@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig
@@ -10,11 +11,10 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import SurveyMeta
 from lstm_model.lifecycle.stage_outputs import locate_source
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
 
 
-@task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)
+@task(name="survey", task_run_name="survey", cache_policy=NO_CACHE, **IO_RETRIES)
 def survey(
     request: PipelineConfig,
     fingerprint: str | None,
