@@ -19,6 +19,8 @@ from pydantic_core import CoreSchema
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Dataset = Literal["panel", "sine"]
+ProblemName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""Becomes the name of a folder: nothing in it leads out of the store."""
 
 
 CREDENTIALS = re.compile(r"://[^?@]*:[^?@]*@|[?&][^=&]*(password|passwd|pwd|secret|token)[^=&]*=", re.IGNORECASE)
@@ -335,7 +337,7 @@ MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
 class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """One forecasting problem."""
 
-    name: str = Field("panel", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: ProblemName = "panel"
     """Names the problem, its store and its deployment: small letters, digits, - and _."""
     source: Source = Source()
     """Where the series come from."""
