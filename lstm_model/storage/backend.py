@@ -78,6 +78,9 @@ class Backend(Protocol):
     def local(self, entry: Entry) -> Path:
         """Return a file of this machine with the entry's very content; FileNotFoundError if that is gone."""
 
+    def drop_copy(self, entry: Entry) -> None:
+        """Remove what `local` returned, if that is a copy: it is damaged, and the next call fetches another."""
+
     def publish(self, draft: Path, artifact: Artifact) -> None:
         """Make a finished folder the artifact's: nobody sees it before all of it is there."""
 

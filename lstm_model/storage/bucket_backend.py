@@ -31,12 +31,13 @@ class BucketBackend(Bucket):
         self._copies = FolderBackend(cache)
 
     def local(self, entry: Entry) -> Path:
-        """Return a copy under name and tag: a name may be used again."""
-        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
-        path = self._copies.root / "fetched" / key / Path(entry.name).name
+        path = self._name_copy(entry)
         if not path.exists():
             self.download(entry, path)
         return path
+
+    def drop_copy(self, entry: Entry) -> None:
+        self._name_copy(entry).unlink(missing_ok=True)
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         self._upload(draft, artifact)
@@ -136,6 +137,11 @@ class BucketBackend(Bucket):
         with hold_lock(self._copies.root, "ledger"):  # whose files they are
             for folder in (self._copies.root / "fetched").glob("*"):
                 self._copies.remove_folder(f"fetched/{folder.name}", youngest)
+
+    def _name_copy(self, entry: Entry) -> Path:
+        """Return where the copy of a file lies, by name and tag: a name may be used again."""
+        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
+        return self._copies.root / "fetched" / key / Path(entry.name).name
 
     def _upload(self, folder: Path, artifact: Artifact) -> None:
         """Send a finished folder; nobody sees it before all of it is there, and it counts as whole from then on."""

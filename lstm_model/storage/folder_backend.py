@@ -60,6 +60,9 @@ class FolderBackend:
     def local(self, entry: Entry) -> Path:
         return self.root / entry.name
 
+    def drop_copy(self, entry: Entry) -> None:
+        """Do nothing: a folder is read as it is."""
+
     def publish(self, draft: Path, artifact: Artifact) -> None:
         target = self.fetch(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
