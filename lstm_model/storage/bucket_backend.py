@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import Entry, Kept, name_folder
+from lstm_model.storage.backend import ASIDE, Entry, Kept, name_folder
 from lstm_model.storage.bucket import TIMEOUT_SECONDS, Bucket
 from lstm_model.storage.drafts import hold_lock, make_scratch
 from lstm_model.storage.folder_backend import FolderBackend
@@ -129,6 +130,16 @@ class BucketBackend(Bucket):
             for entry in entries.values():
                 self.remove(entry.name)
         return False
+
+    def set_aside(self, artifact: Artifact) -> str:
+        """Copy the files, then remove them, the manifest first: without it there is no artifact."""
+        target, found = f"{ASIDE}/{artifact.kind}-{artifact.sha256}-{time.time_ns()}", self._list(artifact)
+        for file, entry in sorted(found.items(), key=lambda one: one[0] != MANIFEST):
+            with suppress(FileNotFoundError):  # another run was faster
+                self.write(f"{target}/{file}", self.read(entry.name))
+                self.remove(entry.name)
+        shutil.rmtree(self._copies.fetch(artifact), ignore_errors=True)
+        return self.shown(target)
 
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         for kept in self._copies.artifacts():

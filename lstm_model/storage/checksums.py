@@ -49,7 +49,7 @@ def check_content(content: bytes, shown: str) -> None:
 
 def dump_json(document: BaseModel) -> bytes:
     """Return a document as JSON with a checksum."""
-    content = {**json.loads(document.model_dump_json()), CHECKSUM: BLANK}
+    content = {**document.model_dump(mode="json"), CHECKSUM: BLANK}
     return add_checksum(json.dumps(content, indent=1).encode())
 
 
