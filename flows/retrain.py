@@ -54,7 +54,7 @@ def retrain(
         reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
-    start = recall(run) or keep(run, ingest_source(run, config))
+    start = recall(run) or keep(run, ingest_source(run, config), can_replace=True)
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, start.series, run.store, refresh, drifted)
 

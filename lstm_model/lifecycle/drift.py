@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
 from lstm_model.contracts.monitored import Monitored, PeriodRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import is_same_problem
+from lstm_model.lifecycle.champion import require_whole
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import LOOK_BACK, DriftCheck, Piece, better_known, first_cutoff, origin_of, watch
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_scales, read_targets
 from lstm_model.series.series_table import find_last_observed, read_first_id
+from lstm_model.storage.checksums import load_json
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 
@@ -47,6 +48,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
     if champion is None:
         text = "There is no champion yet; run retrain first."
         return Look(Monitored(name=config.name, status="no champion", finding=text))
+    require_whole(champion, store)
     card, version = read_bundle_card(store.path(champion)), version_of(champion)
     if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
@@ -84,7 +86,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
 def is_known(found: Monitored, store: Store) -> bool:
     """Return whether the last look found the same evidence for this champion; a record that is damaged found none."""
     try:
-        record = json.loads(store.backend.read(RECORD))
+        record = load_json(store.backend.read(RECORD), store.backend.shown(RECORD))
     except (FileNotFoundError, ValueError):
         return False
     return (record.get("champion"), record.get("evidence")) == (found.champion, found.evidence)
@@ -115,7 +117,7 @@ def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: 
 def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
-        kept = BacktestEnvelope.model_validate(json.loads(store.backend.read(ENVELOPE)))
+        kept = BacktestEnvelope.model_validate(load_json(store.backend.read(ENVELOPE), store.backend.shown(ENVELOPE)))
         same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None

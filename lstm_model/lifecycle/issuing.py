@@ -6,13 +6,11 @@ itself: a note of that would outlive a database or a ledger that was restored fr
 
 from __future__ import annotations
 
-import io
 import logging
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
@@ -21,6 +19,7 @@ from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import FORECASTS, read_forecasts
+from lstm_model.storage.checked_parquet import dump_table
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -66,9 +65,7 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)
     latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
-    buffer = io.BytesIO()
-    pq.write_table(latest, buffer, compression="zstd")
-    store.backend.write(FORECASTS, buffer.getvalue(), durable=True)
+    store.backend.write(FORECASTS, dump_table(latest), durable=True)
     for note in notes:
         logger.warning("%s", note)
     return Issue(

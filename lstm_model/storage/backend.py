@@ -17,6 +17,8 @@ from typing import Protocol
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.storage.manifest import Manifest
 
+ASIDE = "damaged"
+"""Folder of what was moved out of the way."""
 Change = Callable[[bytes | None], bytes | None]
 """From the present content (None: there is no such file) to the new one; None leaves it as it is."""
 
@@ -78,6 +80,9 @@ class Backend(Protocol):
     def local(self, entry: Entry) -> Path:
         """Return a file of this machine with the entry's very content; FileNotFoundError if that is gone."""
 
+    def drop_copy(self, entry: Entry) -> None:
+        """Remove what `local` returned, if that is a copy: it is damaged, and the next call fetches another."""
+
     def publish(self, draft: Path, artifact: Artifact) -> None:
         """Make a finished folder the artifact's: nobody sees it before all of it is there."""
 
@@ -98,6 +103,9 @@ class Backend(Protocol):
 
     def take_away(self, kept: Kept, *, youngest: float) -> bool:
         """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks."""
+
+    def set_aside(self, artifact: Artifact) -> str:
+        """Move what is left of an artifact out of the way, for a person to look at; return where that is shown."""
 
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         """Remove the copies on this machine, if the backend makes any, that are not `needed` (kind and sha256)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import Change, Entry, Kept, name_folder
+from lstm_model.storage.backend import ASIDE, Change, Entry, Kept, name_folder
 from lstm_model.storage.drafts import HOST, hold_lock, read_bounded, write_atomically
 from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
 
@@ -65,6 +66,9 @@ class FolderBackend:
     def local(self, entry: Entry) -> Path:
         return self.root / entry.name
 
+    def drop_copy(self, entry: Entry) -> None:
+        """Do nothing: a folder is read as it is."""
+
     def publish(self, draft: Path, artifact: Artifact) -> None:
         target = self.fetch(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +104,13 @@ class FolderBackend:
 
     def take_away(self, kept: Kept, *, youngest: float) -> bool:
         return self.remove_folder(name_folder(kept), youngest)
+
+    def set_aside(self, artifact: Artifact) -> str:
+        target = f"{ASIDE}/{artifact.kind}-{artifact.sha256}-{time.time_ns()}"
+        (self.root / ASIDE).mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            self.fetch(artifact).rename(self.root / target)
+        return self.shown(target)
 
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         """Do nothing: a folder is read as it is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
+from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
@@ -95,7 +97,12 @@ def find_ancestor(bundle: Artifact | None, windows: Artifact, plan: Plan, store:
     ):
         return bundle
     sha256 = card.warm and card.warm.parent
-    return Artifact(kind=bundle.kind, sha256=sha256, num_rows=0) if sha256 else None
+    if not sha256:
+        return None
+    ancestor = Artifact(kind=bundle.kind, sha256=sha256, num_rows=0)
+    with suppress(DamagedArtifactError):  # which is told where it is read
+        return ancestor.model_copy(update={"num_rows": store.num_rows(ancestor)})
+    return ancestor
 
 
 def choose_start(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
@@ -21,6 +19,7 @@ from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
+from lstm_model.storage.checked_parquet import CheckedParquet
 from lstm_model.storage.store import Store
 from tasks.actions.publish import from_here
 from tasks.runtime.logs import forwarded_logs
@@ -79,7 +78,7 @@ def show(
     name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
 ) -> Issued:
     """The forecasts in the UI: a plot of a few series and the first rows."""
-    latest = pq.read_table(io.BytesIO(store.backend.read(FORECASTS)))
+    latest = CheckedParquet(store.backend.read(FORECASTS), store.backend.shown(FORECASTS)).read()
     issued = Issued(
         status="issued" if issue.new_rows else "unchanged",
         name=name,

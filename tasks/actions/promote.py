@@ -149,7 +149,7 @@ def _show(name: str, registry: Registry) -> None:
     state = registry.state()
     names = [f"| {alias} | `{_version(getattr(state, alias)) or '–'}` |" for alias in ALIASES]
     lines = [
-        f"| {line.at} | `{line.champion}` | `{line.before or '–'}` | {line.by} | {escape_markdown(line.why)} |"
+        f"| {line.at} | `{line.champion or '–'}` | `{line.before or '–'}` | {line.by} | {escape_markdown(line.why)} |"
         for line in state.history[::-1][:20]
     ]
     heads = ("| name | bundle |", "| when (UTC) | champion | before | by | why |")
