@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
-from lstm_model.quality.repair import Rows, carry_forward, find_history, find_worst
+from lstm_model.quality.repair import MOST_ADDED, Rows, carry_forward, describe_longest_gap, find_history, find_worst
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.grid import Grid
 from lstm_model.timeline.time_zones import suspect_clock
 
@@ -133,6 +134,7 @@ def drop_short(rows: Rows, horizon: int | None) -> Checked:
 
 def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, list[Finding]]:
     """Return the grid of the frequency and the step of each row on it; refuse a row between steps."""
+    _check_span(rows, frequency)
     grid = Grid.fit(frequency, rows.ds_N, rows.first_K)
     step_N, off_N = grid.steps(rows.series_N, rows.ds_N)
     twice = np.append(False, (np.diff(rows.series_N) == 0) & (np.diff(step_N) == 0)) & ~off_N
@@ -148,6 +150,20 @@ def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarr
         f"{rows.describe(row)}"
     )
     return grid, step_N, [Finding(code="moved", severity="info", message=text, unique_id=unique_id, count=total)]
+
+
+def _check_span(rows: Rows, frequency: str) -> None:
+    """Refuse timestamps so far apart that the index of a calendar, which has no fixed step, would be too long."""
+    parsed = Frequency(frequency)
+    if parsed.step is not None:
+        return
+    first, last = int(rows.ds_N.argmin()), int(rows.ds_N.argmax())
+    steps = (int(rows.ds_N[last]) - int(rows.ds_N[first])) // parsed.mean_step
+    if steps > MOST_ADDED:
+        raise DataError(
+            f"about {steps:,} steps of {frequency} lie between {rows.describe(first)}, and {rows.describe(last)}; "
+            f"{MOST_ADDED:,} at most are supported. Correct the timestamp that is wrong, or set frequency"
+        )
 
 
 def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.ndarray, hint: str) -> None:
@@ -178,9 +194,9 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndar
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
             f"({share_K[index]:.0%}) from "
             f"{rows.show_timestamp(int(first_K[index]))} to {rows.show_timestamp(int(last_K[index]))} are missing, "
-            f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series). "
-            "Check the frequency "
-            "and the timestamps, raise the limit, or set missing to drop_series"
+            f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series); "
+            f"{describe_longest_gap(rows, step_N, index)}. Check the frequency and the timestamps, raise the limit, "
+            "or set missing to drop_series"
         )
     return missing_K
 

@@ -1,6 +1,7 @@
 import os
 import re
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -458,3 +459,46 @@ def test_a_million_rows_take_a_second_or_two():
     start = time.perf_counter()
     assert len(look(table).table) == 1_000_000
     assert time.perf_counter() - start < 20
+
+
+# Spans of time --------------------------------------------------------------------------------------------------------
+
+
+def with_year(ds, row, year):
+    ds = ds.as_unit("us").to_numpy().copy()
+    ds[row] = np.datetime64(f"{year:04}" + str(ds[row])[4:], "us")
+    return ds
+
+
+@pytest.mark.parametrize("year", [1, 1070, 1677, 2262, 2999])
+@pytest.mark.parametrize("settings", [{}, {"missing": "interpolate"}, {"missing": "seasonal", "share": 1.0}])
+def test_one_wrong_year_is_refused_before_its_steps_are_built(year, settings):
+    row = 0 if year < 2024 else 99
+    settings = dict(settings)
+    if share := settings.pop("share", None):
+        settings["advanced"] = {"window": {"max_missing_share": share}}
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"series 'a'.* {year:04}-01-0"):
+        look(series(with_year(hours(), row, year)), **({"missing": "interpolate"} | settings))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_future_covariate_of_a_wrong_year_is_refused_before_its_steps_are_built():
+    table = series(with_year(hours(), 99, 2999), temperature=1.0)
+    table.loc[99, "y"] = np.nan
+    with pytest.raises(DataError, match=r"longest gap.*'a', 2024-01-05 02:00:00, and 2999-01-05 03:00:00"):
+        look(table, covariates=Covariates(future=("temperature",)))
+
+
+def test_the_steps_of_a_calendar_are_counted_before_they_are_built():
+    with pytest.raises(DataError, match=r"steps of bh lie between series 'a', 0001.*Correct the timestamp"):
+        look(series(with_year(pd.date_range("2024-01-01 09:00", periods=100, freq="bh"), 0, 1)), frequency="bh")
+
+
+def test_a_long_gap_is_filled_from_seasons_before_it():
+    table = series(np.array([0, 1, 2, 3, 50_000, 50_001]), y=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    advanced = {"window": {"max_missing_share": 1.0}}
+    filled = look(table, missing="seasonal", season=2, advanced=advanced).table["y"].to_numpy()
+    assert np.array_equal(filled[4:50_000], np.tile([3.0, 4.0], 24_998))
