@@ -185,7 +185,7 @@ class ModelChoices(ConfigModel):
     """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of activations left out at random in training."""
-    levels: tuple[Level, ...] = (0.8, 0.95)
+    levels: tuple[Level, ...] = Field((0.8, 0.95), max_length=20)
     """Central prediction intervals to forecast beside the median."""
 
 
@@ -412,9 +412,9 @@ class WindowSpec(ConfigModel):
 class ModelSpec(ModelChoices):
     """Resolved: the network."""
 
-    hidden_dim: int
-    layer_dim: int
-    segment: int
+    hidden_dim: int = Field(ge=1, le=4096)
+    layer_dim: int = Field(ge=1, le=8)
+    segment: int = Field(ge=1)
     normalisation: Literal["none", "mean_std", "last"]
     transform: Literal["none", "log"] = "none"
     """Of the values, before all else."""

@@ -63,7 +63,7 @@ def check_magnitudes(rows: Rows, static: pd.DataFrame) -> None:
         small_N = (size_N > 0) & (most_N < least)
         if small_N.any():
             raise _explain_size(rows, name, values, small_N, f"some of at least {least:g} in size", "smaller")
-    for name in static.select_dtypes("number"):
+    for name in map(str, static.select_dtypes("number")):
         bad = static[name].abs() > LARGEST
         if bad.any():
             unique_id = str(bad.idxmax())

@@ -63,7 +63,7 @@ def publish_backtest(
     folder, report = store.path(page), "backtest.html"
     store.backend.write(report, (folder / report).read_bytes())
     if folds.refit:
-        kept = BacktestEnvelope.model_validate(json.loads((folder / ENVELOPE).read_text()))
+        kept = BacktestEnvelope.model_validate_json((folder / ENVELOPE).read_bytes())
         store.backend.write(ENVELOPE, dump_json(kept))
     verdict = store.read_meta(page, BacktestMeta).verdict
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")

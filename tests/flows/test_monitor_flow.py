@@ -9,6 +9,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lstm_model.contracts.artifact import version_of
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.envelope import BacktestEnvelope
 from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
 from lstm_model.forecast.bundle import save_bundle
@@ -18,7 +19,6 @@ from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.networks.models import build_network
-from lstm_model.networks.segmented import InputShape
 from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.store import Store
 from tests.factories import bundle_card, envelope_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.contracts.bundle_card import read_bundle_card
+from lstm_model.contracts.bundle_card import InputShape, read_bundle_card
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.forecast.calibrate import (
@@ -18,7 +18,6 @@ from lstm_model.forecast.calibrate import (
 )
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.models import build_network
-from lstm_model.networks.segmented import InputShape
 from lstm_model.training.validation import seen_in
 from lstm_model.windows.in_memory import Windows
 from tests.factories import bundle_card, model_card, score_record
