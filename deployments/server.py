@@ -26,7 +26,7 @@ from tasks.runtime.prefect_server import APP as GUARDED_APP
 
 LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 4200
-STARTUP_SECONDS = 120
+STARTUP_SECONDS = 300
 """The first start creates the database, which a slow disk does not manage in Prefect's 20 s."""
 STOP_SECONDS = 10
 LOOK_SECONDS = 2
