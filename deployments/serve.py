@@ -32,7 +32,7 @@ from deployments.server import Server, ServerError, is_healthy, use_server
 from deployments.watch import RunWatcher
 from lstm_model.storage.backend import whole_root
 
-END_SECONDS = 20
+END_SECONDS = 23
 """A process that has not ended so long after its signal is killed: supervisors wait for 30 s and more."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -1,4 +1,7 @@
-"""Use the Prefect server that runs already, or start one here, keep it running and end it with us."""
+"""Use the Prefect server that runs already, or start one here, keep it running and end it with us.
+
+python -m deployments.server    # that server without `serve`, for workers; PREFECT_SERVER_API_HOST and _PORT say where
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tasks.runtime.prefect_server import APP as GUARDED_APP
 
 LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 4200
-STARTUP_SECONDS = 120
+STARTUP_SECONDS = 300
 """The first start creates the database, which a slow disk does not manage in Prefect's 20 s."""
 STOP_SECONDS = 10
 LOOK_SECONDS = 2
@@ -34,8 +37,6 @@ RESTART_WINDOW = 600
 """A server that ends again after RESTARTS restarts within so many seconds is given up."""
 
 SERVER_SETTINGS = {
-    # The UI calls the address that these name; with `prefect server start --port` it would still call port 4200.
-    "PREFECT_SERVER_API_HOST": LOCALHOST,
     # Together with the guard of hosts and origins: what has no token changes nothing.
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -87,11 +88,10 @@ class ServerProcess:
         self._restarts: deque[float] = deque(maxlen=RESTARTS)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        where = ["--host", LOCALHOST, "--port", str(self.port), "--log-level", "warning"]
         with self.log.open("a") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "--factory", GUARDED_APP, *where],
-                env={**os.environ, **make_server_settings(self.port)},
+                make_server_command(LOCALHOST, self.port),
+                env={**os.environ, **make_server_settings(LOCALHOST, self.port)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -226,14 +226,21 @@ def _choose_api_url(port: int | None) -> str:
     return f"http://{LOCALHOST}:{port or DEFAULT_PORT}/api"
 
 
-def make_server_settings(port: int) -> dict[str, str]:
-    """Return the settings of a server on `port` of this machine, open to the addresses at which people see its UI.
+def make_server_command(host: str, port: int) -> list[str]:
+    """Return the command that starts a server."""
+    where = ["--host", host, "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", "uvicorn", "--factory", GUARDED_APP, *where]
+
+
+def make_server_settings(host: str, port: int) -> dict[str, str]:
+    """Return the settings of a server, open to the addresses at which people see its UI.
 
     Raises:
         ServerError: PREFECT_UI_URL is not an address.
     """
-    origins = [f"http://{host}:{port}" for host in (LOCALHOST, "localhost")]
-    settings = {**SERVER_SETTINGS, "PREFECT_SERVER_API_PORT": str(port)}
+    origins = [f"http://{name}:{port}" for name in dict.fromkeys((LOCALHOST, "localhost", host))]
+    # The UI calls the address that host and port name, unless it is told another.
+    settings = {**SERVER_SETTINGS, "PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
     if public := find_public_url():
         address = httpx.URL(public)  # as browsers write it: small letters, no port that goes without saying
         origins.append(f"{address.scheme}://{address.netloc.decode()}")
@@ -255,3 +262,19 @@ def find_public_url() -> str | None:
         if address.scheme in ("http", "https") and address.host:
             return settings.ui_url.rstrip("/")
     raise ServerError(f"PREFECT_UI_URL is {settings.ui_url!r}; expected an address such as https://forecasts.example")
+
+
+def main() -> None:
+    """Run a server as `serve` starts it, in place of this process."""
+    address = get_current_settings().server.api
+    try:
+        settings = make_server_settings(address.host, address.port)
+    except ServerError as error:
+        raise SystemExit(f"error: {error}") from error
+    command = make_server_command(address.host, address.port)
+    print(f"Prefect server: {find_public_url() or f'http://{address.host}:{address.port}'}", flush=True)
+    os.execve(command[0], command, {**os.environ, **settings})
+
+
+if __name__ == "__main__":
+    main()

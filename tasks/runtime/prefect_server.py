@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 LOCALHOST = "127.0.0.1"
 APP = "tasks.runtime.prefect_server:create_guarded_app"
@@ -35,12 +36,14 @@ class OriginGuard:
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
         self.app = app
         self.origins = set(origins)
-        self.hosts = {LOCALHOST, "localhost", *(urlsplit(origin).hostname for origin in origins)}
+        self.hosts = {LOCALHOST, "localhost", *(urlsplit(origin).hostname for origin in origins)} - {None}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass the request on."""
-        refusal = self._explain_refusal(Headers(scope=scope)) if scope["type"] in ("http", "websocket") else None
-        await (PlainTextResponse(refusal, 403) if refusal else self.app)(scope, receive, send)
+        answer = self.app
+        if scope["type"] in ("http", "websocket") and (refusal := self._explain_refusal(Headers(scope=scope))):
+            answer = PlainTextResponse(refusal, 403) if scope["type"] == "http" else WebSocketClose()
+        await answer(scope, receive, send)
 
     def _explain_refusal(self, headers: Headers) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
