@@ -63,13 +63,13 @@ def check_magnitudes(rows: Rows, static: pd.DataFrame) -> None:
         small_N = (size_N > 0) & (most_N < least)
         if small_N.any():
             raise _explain_size(rows, name, values, small_N, f"some of at least {least:g} in size", "smaller")
-    for name in map(str, static.select_dtypes("number")):
-        bad = static[name].abs() > LARGEST
+    for column in static.select_dtypes("number"):
+        bad = static[column].abs() > LARGEST
         if bad.any():
             unique_id = str(bad.idxmax())
             raise DataError(
-                f"static covariate {name!r} of series {unique_id!r}: received {static[name][unique_id]:g}, expected a "
-                f"number of at most {LARGEST:g} in size. Correct it, or give it in a larger unit"
+                f"static covariate {column!r} of series {unique_id!r}: received {static[column][unique_id]:g}, expected "
+                f"a number of at most {LARGEST:g} in size. Correct it, or give it in a larger unit"
             )
 
 
