@@ -33,7 +33,8 @@ from benchmarks import m4
 from benchmarks.machine import DATA, ROOT, Result, parser
 from lstm_model.compute.device import select_device
 from lstm_model.contracts.forecast_columns import COVERAGE, name_bounds, name_level
-from lstm_model.contracts.settings import PipelineConfig, Plan, load_config
+from lstm_model.contracts.settings import PipelineConfig, Plan
+from lstm_model.contracts.settings_file import load_config
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score, tabulate_forecasts
 from lstm_model.evaluation.scores import MODEL, Scores

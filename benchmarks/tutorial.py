@@ -26,7 +26,8 @@ from benchmarks import tutorial_script
 from benchmarks.machine import ROOT, Clock, Result, in_words, parser, spread
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.profile import Profile
-from lstm_model.contracts.settings import Plan, load_config
+from lstm_model.contracts.settings import Plan
+from lstm_model.contracts.settings_file import load_config
 from lstm_model.series.infer import infer_plan
 from lstm_model.training.train import fit
 from lstm_model.windows.in_memory import Windows

@@ -13,7 +13,8 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from pydantic import ValidationError
 
 from flows.cli import explain
-from lstm_model.contracts.settings import PipelineConfig, Schedule, load_config
+from lstm_model.contracts.settings import PipelineConfig, Schedule
+from lstm_model.contracts.settings_file import load_config
 
 PIPELINES = Path(__file__).parent / "pipelines"
 TAG = "evergreen"

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import prefect
-import yaml
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -24,7 +23,17 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from lstm_model.contracts.settings import PipelineConfig, anchor_path, derive_name, load_config
+from lstm_model.contracts.redaction import find_secret_in_text, redact
+from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
+from lstm_model.contracts.settings_file import (
+    SettingsError,
+    anchor_path,
+    derive_name,
+    list_problems,
+    load_config,
+    make_config,
+    parse_yaml,
+)
 from lstm_model.storage.backend import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
@@ -81,7 +90,7 @@ def main(flow: str = "retrain", arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(flow, arguments)
     try:
         config = build_config(options)
-    except (ValidationError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
     parameters = {name: getattr(options, name) for name in FLOW_OPTIONS[flow]}
@@ -97,6 +106,11 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notify", help="a Prefect notification block, as type/name")
     _add_common(parser)
     options = parser.parse_args(arguments)
+    try:
+        make_config({"name": options.name, "notify": options.notify})
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not is_url(options.store) and not (Path(options.store) / options.name).is_dir():
         print(f"error: there is no problem {options.name!r} in {Path(options.store).resolve()}", file=sys.stderr)
         return 2
@@ -106,6 +120,10 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
 def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> int:
     if not options.verbose:
         show_stage_logs_only()
+    for name, value in parameters.items():  # Prefect stores them
+        if isinstance(value, str) and (found := find_secret_in_text(value)):
+            print(f"error: --{name} contains {found}; it would be stored and logged. Remove it", file=sys.stderr)
+            return 2
     try:
         with use_run_settings():
             # Imported late: a mistake on the command line is reported in one second rather than four.
@@ -153,6 +171,8 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     config = _read_config(options.config) if options.config else PipelineConfig()
     document = config.model_dump(mode="json", exclude_defaults=True)
     if options.data:
+        of_files = USED_SETTINGS[SourceKind.files]
+        document["source"] = {k: value for k, value in document.get("source", {}).items() if k in of_files}
         _set_key(document, "source.kind", "files")
         _set_key(document, "source.path", options.data)
         document.setdefault("name", derive_name(options.data))
@@ -161,15 +181,21 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     for flag, (key, _) in FLAGS.items():
         value = getattr(options, flag.replace("-", "_"))
         if value is not None:
-            _set_key(
-                document, key, yaml.safe_load(value) if flag in ("horizon", "season", "context", "dayfirst") else value
-            )
+            parsed = flag in ("horizon", "season", "context", "dayfirst")
+            _set_key(document, key, _parse_value(f"--{flag}", value) if parsed else value)
     for setting in options.set:
         key, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes KEY=VALUE, received {setting!r}")
-        _set_key(document, key, yaml.safe_load(value))
-    return anchor_path(PipelineConfig.model_validate(document), Path.cwd())
+        if not equals or not all(key.split(".")):
+            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
+        _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
+    return anchor_path(make_config(document), Path.cwd())
+
+
+def _parse_value(option: str, value: str) -> Any:
+    try:
+        return parse_yaml(value)
+    except SettingsError as error:
+        raise SettingsError(f"{option}: {error}") from None
 
 
 def _read_config(path: str) -> PipelineConfig:
@@ -187,18 +213,12 @@ def _read_config(path: str) -> PipelineConfig:
 def explain(error: BaseException) -> str:
     """Return an error as one line a problem, in the user's own terms."""
     if isinstance(error, ValidationError):
-        return "\n       ".join(_explain_field(problem) for problem in error.errors())
-    text = str(error) or type(error).__name__
+        return "\n       ".join(list_problems(error))
+    text = redact(str(error)) or type(error).__name__
     if "Failed to reach API" in text:
-        text += f"; PREFECT_API_URL is {PREFECT_API_URL.value()}: start that server, or unset it to run without one"
+        url = redact(str(PREFECT_API_URL.value()))
+        text += f"; PREFECT_API_URL is {url}: start that server, or unset it to run without one"
     return text
-
-
-def _explain_field(problem: Any) -> str:
-    """Return a problem of one field; whole sections are not shown, since they are long and may hold secrets."""
-    where, received = ".".join(map(str, problem["loc"])), problem["input"]
-    shown = "" if isinstance(received, dict) else f" (received {received!r})"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
 @contextmanager
@@ -255,5 +275,5 @@ def _set_key(document: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         document = document.setdefault(parent, {})
         if not isinstance(document, dict):
-            raise ValueError(f"--set {key}: {parent} is not a section")
+            raise SettingsError(f"{key[:100]}: {parent} is not a section")
     document[last] = value

@@ -9,28 +9,89 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+from lstm_model.contracts.redaction import find_secret, find_secret_in_text
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Dataset = Literal["panel", "sine"]
 ProblemName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """Becomes the name of a folder: nothing in it leads out of the store."""
 
+PASSWORD_PLACE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|secret:[A-Za-z0-9_-]+)$"
+BLOCK_NAME = r"^[a-z0-9-]+/[a-z0-9-]+$"
+DATABASE_URL = re.compile(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", re.IGNORECASE)
+RAY_ADDRESS = r"^(local|auto|(ray://)?[A-Za-z0-9_.\[\]:-]+:[0-9]{1,5})$"
+YEAR_SECONDS = 366 * 86_400
+MOST = 1_000_000_000
+"""Of whatever is counted: more is a slip of the finger, and would overflow somewhere."""
 
-CREDENTIALS = re.compile(r"://[^?@]*:[^?@]*@|[?&][^=&]*(password|passwd|pwd|secret|token)[^=&]*=", re.IGNORECASE)
-"""user:password@ in a URL, or a password among its parameters."""
+INSTEAD = {
+    "url": "name where it is kept in password_from, as env:NAME or secret:NAME",
+    "path": "use the storage's own configuration (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or a copy",
+    "notify": "save the webhook as a notification block in Prefect, to name it here as type/name",
+}
+"""By setting: the way out for whoever has put a secret there."""
+ELSEWHERE = "keep it outside of the settings"
 
 
 class ConfigModel(BaseModel):
     """Base of every section: immutable, and unknown keys are an error rather than a silent typo."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        str_max_length=100_000,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a secret, which would be stored and logged with the config, and true for a number, where it is 1."""
+        name = str(info.field_name)
+        if isinstance(value, str) and (found := find_secret_in_text(value) if name == "query" else find_secret(value)):
+            raise ValueError(
+                f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
+            )
+        if isinstance(value, bool) and not any(kind is bool for kind in _list_types(cls.model_fields[name].annotation)):
+            raise ValueError(f"{str(value).lower()} is no value for it; a text such as no needs quotes")
+        return value
+
+
+def _list_types(annotation: Any) -> list[Any]:
+    """Return a field's type, or all types of a union."""
+    return [annotation, *get_args(annotation)]
+
+
+def _check_port(address: str | None) -> None:
+    """Refuse a port that is none; what stands there is not shown, since it may be a password without its host."""
+    _, scheme, rest = (address or "").partition("://")
+    host = re.split("[/?#]", rest.rpartition("@")[2])[0]
+    port = re.sub(r"^\[[^]]*\]", "", host).partition(":")[2]
+    if scheme and "::" not in str(address) and port and not (port.isdecimal() and 0 < int(port) < 65_536):
+        raise ValueError("after the host's colon is no port; expected a number from 1 to 65535")
+
+
+def _check_database_url(url: str | None) -> None:
+    if url and not DATABASE_URL.match(url):
+        raise ValueError("is no SQLAlchemy URL; expected such as postgresql://user@host/database")
+    if url and ":///" not in url:
+        _check_port(url)
 
 
 class TitledEnum(StrEnum):
@@ -56,6 +117,15 @@ class FileLayout(TitledEnum):
     long = "long"
     wide_columns = "wide_columns"
     wide_rows = "wide_rows"
+
+
+READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+USED_SETTINGS = {
+    SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
+    SourceKind.files: ("path", *READING),
+    SourceKind.sql: ("url", "query", "password_from", *READING),
+}
+"""By kind of source; the others would be ignored in silence."""
 
 
 class Columns(ConfigModel, title="Columns"):
@@ -90,15 +160,15 @@ class Source(ConfigModel, title="Source"):
     """sql: an SQLAlchemy URL without its password."""
     query: str | None = None
     """sql: the query that returns the rows."""
-    password_from: str | None = None
+    password_from: str | None = Field(None, pattern=PASSWORD_PLACE)
     """sql: where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
     dataset: Dataset = "panel"
     """synthetic: a realistic hourly panel, or the tutorial's sine wave."""
-    num_series: int = Field(12, ge=1)
+    num_series: int = Field(12, ge=1, le=1_000_000)
     """synthetic: how many series (panel)."""
-    num_steps: int = Field(1440, ge=20)
+    num_steps: int = Field(1440, ge=20, le=MOST)
     """synthetic: how many steps each."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     """synthetic: random seed."""
 
     @model_validator(mode="after")
@@ -107,15 +177,13 @@ class Source(ConfigModel, title="Source"):
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
             raise ValueError("source.kind is 'sql', but source.url or source.query is empty; give both")
-        for name, value in (("url", self.url), ("path", self.path)):
-            if value and CREDENTIALS.search(value):
-                raise ValueError(
-                    f"source.{name} contains a password; it would be stored and logged. Remove it and name where it "
-                    "is kept in source.password_from, as env:NAME or secret:NAME (sql), or use the storage's own "
-                    "configuration (files)"
-                )
-        if self.password_from and not re.fullmatch(r"(env|secret):\S+", self.password_from):
-            raise ValueError("source.password_from must be env:NAME or secret:NAME")
+        foreign = {*type(self).model_fields} - {"kind", *USED_SETTINGS[self.kind]}
+        given = sorted(n for n in foreign if getattr(self, n) != type(self).model_fields[n].default)
+        if given:
+            own = "makes its own series" if self.kind is SourceKind.synthetic else f"reads {self.kind}"
+            raise ValueError(f"source.kind {self.kind} {own}: remove {', '.join(given)}, or correct source.kind")
+        _check_database_url(self.url)
+        _check_port(self.path if self.kind is SourceKind.files else None)
         return self
 
 
@@ -145,7 +213,7 @@ class Schedule(ConfigModel, title="Schedule"):
 
     cron: str | None = None
     """A cron expression of five fields, such as 15 3 * * *."""
-    interval_seconds: float | None = Field(None, gt=0)
+    interval_seconds: float | None = Field(None, ge=1, le=10 * YEAR_SECONDS)
     """Instead of cron: seconds between two starts."""
     timezone: str = "UTC"
     """IANA zone in which cron is read."""
@@ -160,19 +228,19 @@ class Schedule(ConfigModel, title="Schedule"):
 class WindowSettings(ConfigModel, title="Windows and splits"):
     """How series become windows, and which of them test the model."""
 
-    stride: int = Field(1, ge=1)
+    stride: int = Field(1, ge=1, le=MOST)
     """Steps between two training windows."""
-    test_steps: int | None = Field(None, ge=1)
+    test_steps: int | None = Field(None, ge=1, le=MOST)
     """Last steps kept for the test. Empty: max(1 horizon, min(8 horizons, a tenth of the history))."""
-    validation_steps: int | None = Field(None, ge=0)
+    validation_steps: int | None = Field(None, ge=0, le=MOST)
     """Steps before the test, for early stopping and calibration. Empty: as many as the test."""
-    evaluation_stride: int | None = Field(None, ge=1)
+    evaluation_stride: int | None = Field(None, ge=1, le=MOST)
     """Steps between two evaluated windows. Empty: 1, or more if that would be millions of points."""
     align: Literal["calendar", "end"] | None = None
     """calendar: one cutoff for all series. end: each series' own end. Empty: inferred."""
     pad_short: bool = True
     """Train on windows of short histories too, their contexts left-padded and masked."""
-    min_context: int | None = Field(None, ge=2)
+    min_context: int | None = Field(None, ge=2, le=100_000)
     """Fewest real values in the context of a training window. Empty: inferred."""
     max_missing_share: float = Field(0.5, ge=0, le=1)
     """A series with more of its values missing than this is an error."""
@@ -196,7 +264,7 @@ class ModelSettings(ModelChoices, title="Network"):
     """Width of the LSTM."""
     layer_dim: int | None = Field(None, ge=1, le=8)
     """Number of stacked LSTM layers."""
-    segment: int | None = Field(None, ge=1)
+    segment: int | None = Field(None, ge=1, le=100_000)
     """Steps of the series that the LSTM reads at once; 1 is the plain LSTM."""
     normalisation: Literal["none", "mean_std", "last"] | None = None
     """Each window is scaled by its own context: mean and deviation, or last value and deviation."""
@@ -209,42 +277,42 @@ class ModelSettings(ModelChoices, title="Network"):
 class TrainingChoices(ConfigModel):
     """Settings of the training loop that are never inferred."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Of the first weights and of the order of the windows."""
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     """auto: the first of cuda, mps, xpu and cpu that is there."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 if it is faster."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, le=10_000)
     """CPU threads for training. Empty: measured; the tutorial's own loop takes torch's number."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=100)
     """Pull of the weights towards zero (AdamW)."""
-    gradient_clip: float = Field(1.0, gt=0)
+    gradient_clip: float = Field(1.0, gt=0, le=1e9)
     """Largest norm of the gradient."""
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, le=10_000)
     """Processes that share a training through Ray Train, each with a GPU of its own if there are GPUs."""
-    memory_mib: int | None = Field(None, ge=1)
+    memory_mib: int | None = Field(None, ge=1, le=MOST)
     """Memory for training windows; larger data are streamed from disk. Empty: half of the machine's."""
-    patience: int = Field(6, ge=1)
+    patience: int = Field(6, ge=1, le=MOST)
     """Evaluations on validation without improvement before training stops."""
     refit: bool = True
     """After early stopping, train again through validation with the step count found."""
     warm_start: bool = True
     """Start from the champion's weights if they fit and have seen none of the data that judge this training."""
-    scratch_every: int = Field(7, ge=1)
+    scratch_every: int = Field(7, ge=1, le=MOST)
     """After this many warm starts, train from scratch as well, and keep the better one."""
 
 
 class TrainingSettings(TrainingChoices, title="Training"):
     """The training loop."""
 
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(None, ge=1, le=MOST)
     """Optimiser steps at most."""
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1, le=MOST)
     """Windows a step."""
-    learning_rate: float | None = Field(None, gt=0)
+    learning_rate: float | None = Field(None, gt=0, le=100)
     """Highest rate of the one-cycle schedule."""
-    timeout_seconds: float = Field(6 * 3600, gt=0)
+    timeout_seconds: float = Field(6 * 3600, gt=0, le=YEAR_SECONDS)
     """A training that takes longer fails."""
 
 
@@ -257,7 +325,7 @@ class Promotion(ConfigModel, title="Promotion"):
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
-    series_cap: float = Field(1.5, gt=1)
+    series_cap: float = Field(1.5, gt=1, le=1e9)
     """No series may have more than this many times the error of both the champion and seasonal naive."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
@@ -272,16 +340,12 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
-    password_from: str | None = Field(None, pattern=r"^(env|secret):\S+$")
+    password_from: str | None = Field(None, pattern=PASSWORD_PLACE)
     """Where the password is kept: env:NAME (environment) or secret:NAME (a Prefect Secret block)."""
 
     @model_validator(mode="after")
-    def _check_password(self) -> Self:
-        if self.url and CREDENTIALS.search(self.url):
-            raise ValueError(
-                "forecasting.url contains a password; it would be stored and logged. Remove it and name where it is "
-                "kept in forecasting.password_from, as env:NAME or secret:NAME"
-            )
+    def _check_url(self) -> Self:
+        _check_database_url(self.url)
         return self
 
 
@@ -301,11 +365,11 @@ class Scaling(ConfigModel, title="Scaling"):
 
     shards: int | None = Field(None, ge=1, le=10_000)
     """Parts, of whole series, that stages work on side by side. Empty: one."""
-    shard_rows: int | None = Field(None, ge=1)
+    shard_rows: int | None = Field(None, ge=1, le=10**12)
     """Instead of shards: about this many rows in each."""
     runner: Literal["threads", "ray"] = "threads"
     """The workers of the shards: threads of this process, or a Ray cluster (needs the extra ray)."""
-    ray_address: str = "local"
+    ray_address: str = Field("local", pattern=RAY_ADDRESS)
     """ray: local starts a cluster on this machine; auto, host:port or ray://host:10001 joins one that runs."""
 
     @model_validator(mode="after")
@@ -343,9 +407,9 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
-    frequency: str | None = None
+    frequency: str | None = Field(None, min_length=1, max_length=40)
     """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
-    season: int | None = Field(None, ge=1)
+    season: int | None = Field(None, ge=1, le=MOST)
     """Steps in one season, such as 24 for hourly data. Empty: inferred."""
     context: int | None = Field(None, ge=1, le=100_000)
     """Past steps that the model reads. Empty: inferred."""
@@ -363,7 +427,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """When a new model takes the place of the old one."""
     scaling: Scaling = Scaling()
     """How a run uses one machine or several."""
-    notify: str | None = Field(None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    notify: str | None = Field(None, pattern=BLOCK_NAME)
     """A Prefect notification block, as type/name, that receives failures, rejections, rollbacks and drift."""
     advanced: Advanced = Advanced()
     """Settings that few need to change."""
@@ -441,37 +505,3 @@ class Plan(ConfigModel):
     window: WindowSpec
     model: ModelSpec
     training: TrainingSpec
-
-
-def load_config(path: Path) -> PipelineConfig:
-    """Read one pipeline's YAML; relative paths are relative to its folder, and its own name is the default.
-
-    Raises:
-        ValueError: the file is not a mapping or a value does not fit; the message names the field.
-    """
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict):
-        raise ValueError(f"{path}: expected a mapping of settings, received {type(document).__name__}")
-    named = {"name": derive_name(path.name), **document}
-    return anchor_path(PipelineConfig.model_validate(named), path.parent)
-
-
-def derive_name(path: str) -> str:
-    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
-    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
-    return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
-
-
-def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:
-    """Make a relative source path absolute: it is meant relative to `folder`, wherever the flow runs."""
-    path = config.source.path
-    if path is None or "://" in path or Path(path).is_absolute():
-        return config
-    source = config.source.model_copy(update={"path": str((folder / path).resolve())})
-    return config.model_copy(update={"source": source})
-
-
-def dump_config(config: PipelineConfig) -> str:
-    """Return the config as YAML that `load_config` reads back, with every setting that has a value."""
-    document = config.model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

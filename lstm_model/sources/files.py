@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 
 from lstm_model.contracts.findings import DataError, listed
-from lstm_model.storage.backend import redact
+from lstm_model.contracts.redaction import redact, redact_address
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -34,13 +34,14 @@ def locate_files(path: str) -> LocatedFiles:
     Raises:
         DataError: nothing is there; the message lists its neighbours.
     """
-    shown = redact(path)
+    shown = redact_address(path)
     try:
         filesystem, root = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
         raise DataError(
-            f"source.path {shown!r} cannot be opened: {error}. Install the package that this kind of URL needs"
-        ) from error
+            f"source.path {shown!r} cannot be opened: {redact(str(error))}. "
+            "Install the package that this kind of URL needs"
+        ) from None  # it holds the URL
     is_glob = any(mark in root for mark in "*?[") and not filesystem.exists(root)
     found = sorted(filesystem.glob(root)) if is_glob else [root]
     found = [file for file in found if not filesystem.isdir(file)] if is_glob else found

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.redaction import find_secret
 from lstm_model.storage.manifest import Manifest
 
 ASIDE = "damaged"
@@ -129,14 +129,9 @@ def whole_root(root: str) -> str:
     """
     if not is_url(root):
         return str(Path(root).resolve())
-    if re.search(r"://[^/?@]*:[^/?@]*@|[?&][^=&]*(password|secret|token|key|sig)[^=&]*=", root, re.IGNORECASE):
+    if found := find_secret(root):
         raise ValueError(
-            "the store's URL contains a password or a key; it would be stored and logged. Remove it and set it in the "
+            f"the store's URL contains {found}; it would be stored and logged. Remove it and set it in the "
             "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://)"
         )
     return root.rstrip("/")
-
-
-def redact(path: str) -> str:
-    """Return a URL without its user part, which may hold credentials."""
-    return re.sub(r"//[^?@]*:[^?@]*@", "//***@", path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lstm_model.contracts.redaction import redact
+
 CONDITION_ERRORS = ("AlreadyExistsError", "PreconditionError", "NotSupportedError")
 """Answers to a write on a condition, which is not an error to tell."""
 
@@ -66,4 +68,5 @@ def translate_error(error: Exception, *, url: str, name: str, timeout_seconds: f
 
 def shorten_error(error: Exception) -> str:
     """Return what obstore says, without the account of its own insides."""
-    return " ".join(str(error).partition("Debug source")[0].partition("<?xml")[0].split()).rstrip(": .")
+    text = redact(str(error))  # the environment may hold a proxy or an endpoint with a password
+    return " ".join(text.partition("Debug source")[0].partition("<?xml")[0].split()).rstrip(": .")

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 
 from lstm_model.contracts.findings import DataError
-from lstm_model.storage.backend import redact
+from lstm_model.contracts.redaction import redact, redact_address
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def connected(url: str, password: str | None, *, setting: str, create: bool = Fa
 def _with_password(text: str, password: str | None, *, setting: str, create: bool) -> sa.URL:
     try:
         url = sa.engine.make_url(text)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # a ValueError: of the port
         raise DataError(
             f"{setting} {_shown(text)} is no SQLAlchemy URL; expected such as postgresql://user@host/database"
         ) from None
@@ -63,10 +63,10 @@ def _with_password(text: str, password: str | None, *, setting: str, create: boo
 
 
 def _shown(url: str) -> str:
-    return redact(url.split("?")[0])
+    return redact_address(url).split("?")[0]
 
 
 def _blot(text: str, password: str | None) -> str:
     for form in {password, quote(password), quote_plus(password), quote(password, safe="")} if password else ():
         text = text.replace(str(form), "***")
-    return text
+    return redact(text)

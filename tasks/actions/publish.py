@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import PipelineConfig, dump_config
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.settings_file import dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import clean_up, remember
 from lstm_model.lifecycle.stage_outputs import summarise_scores

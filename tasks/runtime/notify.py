@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from prefect.blocks.core import Block
+from pydantic import ValidationError
 
+from lstm_model.contracts.redaction import redact
+from lstm_model.contracts.settings import BLOCK_NAME
 from tasks.runtime.logs import find_logger
 
 
@@ -19,10 +23,13 @@ def tell(notify: str | None, subject: str, body: str) -> None:
     """
     if notify is None:
         return
+    if not re.fullmatch(BLOCK_NAME, notify):
+        _warn("the block", subject, "its name is not of the form type/name; a webhook's address belongs into a block")
+        return
     try:
         block = _load(notify)
     except Exception as error:
-        _warn(notify, subject, f"{type(error).__name__}: {error}")
+        _warn(notify, subject, type(error).__name__ + ("" if _shows_block(error) else f": {redact(str(error))}"))
         return
     try:
         with block.raise_on_failure():
@@ -30,6 +37,11 @@ def tell(notify: str | None, subject: str, body: str) -> None:
     except Exception as error:  # its text is not shown: it holds the webhook's address, which is a secret
         status = getattr(getattr(error, "response", None), "status_code", "")
         _warn(notify, subject, f"{type(error).__name__} {status}".rstrip())
+
+
+def _shows_block(error: BaseException) -> bool:
+    """Tell whether an error shows what a block holds, and so the address of a webhook."""
+    return isinstance(error, ValidationError)
 
 
 def _load(notify: str) -> Any:

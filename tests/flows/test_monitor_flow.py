@@ -11,7 +11,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.envelope import BacktestEnvelope
-from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec, load_config
+from lstm_model.contracts.settings import ModelSpec, Monitoring, Plan, TrainingSpec, WindowSpec
+from lstm_model.contracts.settings_file import load_config
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.lifecycle.drift import is_recovering

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from lstm_model.contracts.profile import Profile
-from lstm_model.contracts.settings import PipelineConfig, dump_config
+from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.settings_file import dump_config
 from lstm_model.series.infer import infer_plan
 from lstm_model.series.profiling import measure_profile
 

@@ -1,0 +1,150 @@
+"""Know what a secret looks like: what would be stored, logged or shown is checked and redacted here.
+
+An address is read by its parts, as what opens it would: user and password, parameters, and what a parameter holds in
+turn, such as an ODBC connection string. What `find_secret` finds is what `redact` removes: both read the same places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+HIDDEN = "***"
+STRONG_WORDS = frozenset((
+    "password", "passwd", "pwd", "passphrase", "secret", "token", "signature",
+    "credential", "credentials", "jwt", "bearer", "hmac", "webhook",
+))  # fmt: skip
+"""A parameter with one of these words in its name holds a secret."""
+LAST_WORDS = frozenset(["pass", "pw", "sig", "sas", "auth", "authorization", "apikey"])
+"""So does one whose name ends with one of these."""
+KEYS = frozenset((
+    "access", "account", "api", "app", "auth", "client", "functions",
+    "master", "private", "secret", "shared", "signing", "subscription",
+))  # fmt: skip
+"""Before "key" they make a secret, unlike "partition" or "primary"."""
+JOINED = re.compile(r"(password|passwd|pwd|secret|token|signature|(access|account|api|private)key)$")
+"""The same where a name is written together, such as sslpassword."""
+BARE_USERS = frozenset(("http", "https", "ray", "ws", "wss", "s3", "s3a", "gs", "gcs", "git"))
+"""A user without a password is a token in these schemes; in others, as in postgresql://reader@db, it is a name."""
+WEBHOOK = re.compile(r"[^/?#]*\b(hooks|webhook)\.[^/?#]*/|([^/?#]*/)+?(bot(?=\d+:)|(web)?hooks/|webhook(b2)?/)")
+"""Up to the part of a web address that lets anybody write to a channel."""
+TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|hf_|AIza|AKIA|ASIA|ya29\.|dapi|eyJ)[\w.-]{12,}"
+)
+"""Begins as the access tokens of well-known services do."""
+SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://")
+PARAMETER = re.compile(r"(?P<name>[\w.%$\[\]-]{1,99})=(?P<value>\{[^}]*\}?|'[^']*'?|\"[^\"]*\"?|[^&;#]*)")
+TEXT_URL = re.compile(
+    r"(?P<quote>['\"])(?P<quoted>[\w+.-]{1,40}://.{0,4000}?)(?P=quote)|(?P<bare>[\w+.-]{1,40}(://|::)[^\s'\"<>]*[^\s'\"<>:,.;)])"
+)
+"""In quotes, or up to the next space."""
+TEXT_PARAMETER = re.compile(r"(?P<name>[\w.-]{1,99})=(?P<value>'[^']*'?|\"[^\"]*\"?|[^\s&;,'\"]*[^\s&;,'\":.)])")
+DEEPEST = 4
+
+
+class Secret(NamedTuple):
+    """A part of a text that nobody may see."""
+
+    start: int
+    end: int
+    what: str
+    """The words for it, such as "the parameter sig"."""
+
+
+def find_secret(address: str) -> str | None:
+    """Return what of an address is a secret, in words such as "a password"; None if nothing is."""
+    return next((secret.what for secret in _search_address(address)), None)
+
+
+def find_secret_in_text(text: str) -> str | None:
+    """Return what of a free text is a secret, such as the password of a URL in a query; None if nothing is."""
+    return next((secret.what for secret in _search_text(text)), None)
+
+
+def redact_address(address: str) -> str:
+    """Return a setting that is an address as a whole with its secrets hidden."""
+    return _hide(address, _search_address(address))
+
+
+def redact(text: str) -> str:
+    """Return a text, such as the error of a library, with the secrets of every address in it hidden."""
+    return _hide(text, _search_text(text))
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a parameter, or a setting, of this name holds a secret."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", _decode(name))]
+    if not words or words[-1] in ("file", "path", "type"):  # of the place or the kind of a secret
+        return False
+    if words[-1] in ("key", "keys"):
+        return len(words) == 1 or not KEYS.isdisjoint(words)
+    return not STRONG_WORDS.isdisjoint(words) or words[-1] in LAST_WORDS or bool(JOINED.search("".join(words)))
+
+
+def _search_address(address: str, *, depth: int = 0) -> Iterator[Secret]:
+    schemes, last_at = list(SCHEME.finditer(address)), address.rfind("@")
+    for number, match in enumerate(schemes):
+        # In a chain such as zip://a.csv::https://host/b.zip each link is an address of its own.
+        later = schemes[number + 1].start() if number + 1 < len(schemes) else 0
+        end = later - 2 if later and address[later - 2 : later] == "::" else len(address)
+        scheme = match["scheme"].split("+")[0].lower()
+        begin = min(end, match.end() + 500)
+        if scheme in ("http", "https") and (webhook := WEBHOOK.match(address, match.end(), begin)):
+            yield Secret(webhook.end(), end, "the address of a webhook")
+        if match.end() < last_at and (user := _find_user(address, match.end(), end, scheme)):
+            yield user
+            if user.end == last_at:
+                break
+    if not schemes and not depth and (pair := re.match(r"(?![A-Za-z]:[\\/])[^:/\\]+:(.+)@", address, re.DOTALL)):
+        yield Secret(*pair.span(1), "a password")
+    for match in PARAMETER.finditer(address):
+        if match["value"] and _is_secret(match["name"], match["value"], depth):
+            yield Secret(*match.span("value"), f"the parameter {_decode(match['name'])}")
+    yield from (Secret(*match.span(), "an access token") for match in TOKEN.finditer(address))
+
+
+def _find_user(address: str, start: int, end: int, scheme: str) -> Secret | None:
+    """Find the secret before the host, read as generously as SQLAlchemy does: a password may hold /, ?, # and @."""
+    if pair := re.compile(r"[^:/]*:(.+)@", re.DOTALL).match(address, start, end):
+        return Secret(*pair.span(1), "a password (an @ that ends none is written %40)")
+    user = re.compile(r"([^/?#]+)@").match(address, start, end) if scheme in BARE_USERS else None
+    return Secret(*user.span(1), "a token before the host") if user else None
+
+
+def _is_secret(name: str, value: str, depth: int) -> bool:
+    if is_secret_name(name):
+        return value != HIDDEN
+    inner = _decode(value)
+    return depth < DEEPEST and next(_search_address(inner, depth=depth + 1), None) is not None
+
+
+def _search_text(text: str) -> Iterator[Secret]:
+    for url in TEXT_URL.finditer(text):
+        start, end = url.span("quoted" if url["quoted"] else "bare")
+        for secret in _search_address(text[start:end]):
+            yield Secret(start + secret.start, start + secret.end, secret.what)
+    for match in TEXT_PARAMETER.finditer(text):
+        words = set(re.findall("[a-z]+", match["name"].lower()))
+        if not STRONG_WORDS.isdisjoint(words) and match["value"] != HIDDEN:
+            yield Secret(*match.span("value"), f"the parameter {match['name']}")
+    yield from (Secret(*match.span(), "an access token") for match in TOKEN.finditer(text))
+
+
+def _hide(text: str, secrets: Iterator[Secret]) -> str:
+    kept, position = [], 0
+    for secret in sorted(secrets):
+        if secret.end > position:
+            kept += [text[position : max(position, secret.start)], HIDDEN * (secret.start >= position)]
+            position = secret.end
+    return "".join([*kept, text[position:]])
+
+
+def _decode(text: str) -> str:
+    """Undo percent-encoding, also where it was done several times."""
+    for _ in range(DEEPEST):
+        if (decoded := unquote_plus(text)) == text:
+            break
+        text = decoded
+    return text
