@@ -168,6 +168,16 @@ class ModelCard(SeenRecord):
     config: JsonObject | None = None
     """The config of the pipeline, which a bundle adds."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        name_covariates(self.covariates)  # which refuses a name that stands twice
+        moments = [self.seen_through.train, self.seen_through.refit] if self.seen_through else []
+        for by_series in (self.seen_through_by_series, self.searched_through_by_series):
+            moments.extend((by_series or {}).values())
+        if not set(map(type, moments)) <= {int if self.frequency == "1" else str}:
+            raise ValueError(f"expected moments that fit the frequency {self.frequency}")
+        return self
+
     def to_json(self) -> JsonObject:
         """Return the card as the record holds it: without the facts that it does not know."""
         absent = {name for name in WHERE_KNOWN if getattr(self, name) is None}
@@ -219,7 +229,7 @@ def copy_bundle(source: Path, target: Path, added: BundleFacts) -> None:
         BundleError: the source's record is missing, truncated or changed, or a file of it is a link or a pipe.
     """
     sealed = _read_sealed(source)
-    record = _validate(BundleRecord, sealed, source / RECORD)
+    record = validate_part(BundleRecord, sealed, source / RECORD)
     for file in source.rglob("*"):
         if not file.is_dir() or file.is_symlink():
             check_file(file)
@@ -248,7 +258,7 @@ def read_bundle_card(folder: Path) -> BundleCard:
 
 def _read_card(folder: Path, kind: type[Card]) -> Card:
     record = read_record(folder)
-    card = _validate(kind, record.card, folder / RECORD, place="card")
+    card = validate_part(kind, record.card, folder / RECORD, place="card")
     named, shape = card.covariates, record.shape
     received = len(named.past), len(named.future), len(named.static_columns)
     if received != (shape.past, shape.future, shape.static):
@@ -272,7 +282,7 @@ def read_record(folder: Path) -> BundleRecord:
     Raises:
         BundleError: it is missing, truncated, changed after it was written, of another format, or beyond the limits.
     """
-    return _validate(BundleRecord, _read_sealed(folder), folder / RECORD)
+    return validate_part(BundleRecord, _read_sealed(folder), folder / RECORD)
 
 
 def write_record(folder: Path, record: BundleRecord) -> None:
@@ -326,7 +336,12 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
-def _validate(kind: type[Model], content: JsonObject, file: Path, *, place: str = "") -> Model:
+def validate_part(kind: type[Model], content: JsonObject, file: Path, *, place: str = "") -> Model:
+    """Return a part of a record by its type; `place` is where it stands in the file.
+
+    Raises:
+        BundleError: it is of another version, or beyond the limits.
+    """
     if kind is BundleRecord and content.get("format") != FORMAT:
         received = shorten(content.get("format"))
         raise BundleError(f"{file} has format {received}, this version reads {FORMAT}. Train a new model")
@@ -345,7 +360,7 @@ def _describe(error: ValidationError | RecursionError, place: str) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(name for name in (place, *(str(part) for part in first["loc"])) if name)
     expected = first["msg"].removeprefix("Value error, ")
-    return f"{shorten(where)[1:-1] or 'it'}: {expected}, received {shorten(first['input'])}"
+    return f"{shorten(where)[1:-1] or 'it'}: {expected}, received {shorten(first['input'])[:80]}"
 
 
 def _write_sealed(folder: Path, record: JsonObject) -> None:

@@ -83,6 +83,8 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
     _check_scaler(folder, record, tensors)
     network.load_state_dict(tensors, assign=True)
     network.to(device).eval()
+    if offsets is None and record.widths:
+        raise BundleError(f"{folder / RECORD} has widths of intervals without offsets in {WEIGHTS}. {WAY_OUT}")
     if offsets is not None:
         forecaster.calibration = Calibration(offsets.numpy(), record.widths)
     return forecaster

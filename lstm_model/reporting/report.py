@@ -17,7 +17,7 @@ from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
 from lstm_model.evaluation.scores import MODEL, Scores, name_model
-from lstm_model.reporting.markdown import escape_markdown
+from lstm_model.reporting.markdown import escape_markdown, show_on_one_line
 
 MARKDOWN_LIMIT_BYTES = 900_000
 """Most bytes of the Markdown report: it is stored in Prefect's database and loaded with every look at the run."""
@@ -175,7 +175,7 @@ def _make_environment(*, markdown: bool = False) -> Environment:
     environment = Environment(
         loader=PackageLoader("lstm_model.reporting"),
         autoescape=not markdown,
-        finalize=escape_markdown if markdown else None,
+        finalize=escape_markdown if markdown else show_on_one_line,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
