@@ -163,11 +163,9 @@ def train(folder: Path) -> Figures:
     """Loading, then steps after some to warm up; leaves a bundle."""
     import flows  # noqa: F401  # as the pipeline starts: it asks torch for large memory pages
     from lstm_model.compute.device import DeviceChoice
-    from lstm_model.contracts.bundle_card import Start
     from lstm_model.contracts.windows_meta import read_windows_meta
     from lstm_model.forecast.bundle import save_bundle
     from lstm_model.storage.store import Store
-    from lstm_model.training.leakage import Seen
     from lstm_model.training.train import fit
     from lstm_model.training.trained_model import describe_model
     from lstm_model.windows.in_memory import load_windows
@@ -182,12 +180,11 @@ def train(folder: Path) -> Figures:
     plan, clock = plan_of(folder, STEPS), Clock()
     fitted = fit(split, None, plan=plan, scaler=meta.scaler, device=choice)
     taken = clock.read()
-    seen = Seen.in_windows(split, split, by_series=False)
     (folder / "bundle").mkdir(exist_ok=True)
     save_bundle(
         folder / "bundle",
         fitted.forecaster,
-        describe_model(windows.sha256, meta, fitted, choice, seen=seen, start=Start()),
+        describe_model(windows.sha256, meta, fitted, choice, splits=(split, split)),
     )
     step = {name: taken[name] / STEPS for name in ("seconds", "cpu_seconds")}
     return {"load windows": loaded, "training step": {**taken, **step}}

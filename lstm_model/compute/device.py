@@ -56,7 +56,7 @@ def select_device(request: str = "auto", precision: str = "auto", *, lock_folder
     device = _first_free_gpu(lock_folder) if kind == "cuda" else kind
     why = "requested" if request != "auto" else f"first of {', '.join(ORDER)} that torch finds"
     chosen, reason = _precision(device, precision)
-    return DeviceChoice(device, chosen, None, f"{device} ({describe(device)}): {why}; {chosen}: {reason}")
+    return DeviceChoice(device, chosen, None, f"{device} ({describe_device(device)}): {why}; {chosen}: {reason}")
 
 
 def is_available(kind: str) -> bool:
@@ -67,7 +67,7 @@ def is_available(kind: str) -> bool:
     return bool(backend.is_available())
 
 
-def describe(device: str) -> str:
+def describe_device(device: str) -> str:
     """The device's own name."""
     kind = torch.device(device).type
     if kind == "cuda":
@@ -79,11 +79,11 @@ def describe(device: str) -> str:
 
 def fits_on_device(nbytes: int, choice: DeviceChoice) -> bool:
     """Whether a data set may live on the device for the whole training; on a CPU it already does."""
-    free = free_bytes(choice.device)
+    free = measure_free_bytes(choice.device)
     return free is None or nbytes <= DATA_SHARE * free
 
 
-def free_bytes(device: str) -> int | None:
+def measure_free_bytes(device: str) -> int | None:
     """Free memory of a GPU, None for a CPU."""
     kind = torch.device(device).type
     if kind == "cuda":
@@ -95,7 +95,7 @@ def free_bytes(device: str) -> int | None:
     return None
 
 
-def machine_bytes() -> int:
+def measure_machine_bytes() -> int:
     """Memory of this machine, or of the control group that this process may not outgrow."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in CGROUP_LIMITS:
@@ -105,7 +105,7 @@ def machine_bytes() -> int:
 
 
 @contextmanager
-def exclusive(choice: DeviceChoice, lock_folder: Path | None) -> Iterator[None]:
+def hold_gpu(choice: DeviceChoice, lock_folder: Path | None) -> Iterator[None]:
     """Hold the GPU's lock while training; a CPU needs none. Waits, and says so, while another training holds it.
 
     The lock is the operating system's: it is free as soon as its holder ends, however it ends.
@@ -127,16 +127,16 @@ def exclusive(choice: DeviceChoice, lock_folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def hold_gpus(choice: DeviceChoice, lock_folder: Path, *, every: bool) -> Iterator[None]:
-    """Hold the GPU that trains, see `exclusive`; with `every`, all of this machine's, in one order."""
+    """Hold the GPU that trains, see `hold_gpu`; with `every`, all of this machine's, in one order."""
     several = every and choice.torch_device.type == "cuda"
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if several else [choice.device]
     with ExitStack() as locks:
         for name in names:
-            locks.enter_context(exclusive(replace(choice, device=name), lock_folder))
+            locks.enter_context(hold_gpu(replace(choice, device=name), lock_folder))
         yield
 
 
-def gpu_identity(device: str) -> str:
+def identify_gpu(device: str) -> str:
     """A name of the physical GPU that does not depend on CUDA_VISIBLE_DEVICES."""
     at = torch.device(device)
     if at.type == "cuda":
@@ -146,7 +146,7 @@ def gpu_identity(device: str) -> str:
 
 def _lock(device: str, lock_folder: Path) -> FileLock:
     lock_folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock_folder / f"gpu-{gpu_identity(device)}.lock")
+    return FileLock(lock_folder / f"gpu-{identify_gpu(device)}.lock")
 
 
 def _first_free_gpu(lock_folder: Path | None) -> str:

@@ -71,7 +71,7 @@ class Threads:
 
 
 @contextmanager
-def restored_threads() -> Iterator[None]:
+def restore_threads() -> Iterator[None]:
     """Put torch's thread count back at the end."""
     before = torch.get_num_threads()
     try:

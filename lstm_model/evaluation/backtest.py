@@ -11,12 +11,25 @@ from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.forecast_columns import find_bounds, find_coverage
 from lstm_model.contracts.settings import Plan, WindowSpec
 from lstm_model.evaluation.scores import MODEL
 
 TrainingSpan = Literal["expanding", "rolling"]
+
+
+class Folds(BaseModel):
+    """How a backtest was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    refit: bool
+    training: TrainingSpan
+    plan: Plan
+    """Of every fold."""
 
 
 def make_fold_spec(spec: WindowSpec, *, length: int, folds: int, training: TrainingSpan) -> WindowSpec:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from lstm_model.compute.threads import restored_threads
+from lstm_model.compute.threads import restore_threads
 from lstm_model.contracts.bundle_card import RECORD, WAY_OUT, BundleError, name_covariates, read_model_card
 from lstm_model.contracts.findings import DataError, left_out_notes, listed
 from lstm_model.contracts.forecast_columns import index_quantiles
@@ -113,7 +113,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()
-    with restored_threads():
+    with restore_threads():
         torch.set_num_threads(1)
         ready = _cut_upcoming(task, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])

@@ -31,7 +31,7 @@ LEARNED = 60
 PRIOR_COUNT = 2
 """Degrees of freedom that a first guess of the spread is worth; without it, one reference value would say nothing."""
 CORRELATION = 0.25
-"""Lag-1 autocorrelation that is allowed for where the reference is too short to measure one; see `allowed_for`."""
+"""Lag-1 autocorrelation that is assumed if the reference is too short to measure it; see `allow_for_correlation`."""
 ENOUGH_TO_CORRELATE = 30
 MOST_CORRELATION = 0.7
 WIDER = 2.0
@@ -70,20 +70,20 @@ class Reference:
         return cls(values_NR.shape[1], mean, ((values_NR - mean[:, None]) ** 2).sum(axis=1), scale)
 
     def spread(self) -> Floats:
-        """Of the next value, the uncertainty of the mean included."""
+        """Return the spread of the next value, with the uncertainty of the mean."""
         freedom = PRIOR_COUNT + self.count - 1
         variance = (PRIOR_COUNT * self.scale.guess**2 + self.squares) / freedom
         return np.asarray(np.maximum(np.sqrt(variance), self.scale.least) * math.sqrt(1 + 1 / self.count))
 
     def deviate(self, value: Floats) -> Floats:
-        """How unusual the next value is, on the scale of a standard normal, clipped."""
+        """Return how unusual the next value is, as a clipped standard normal deviate."""
         freedom = PRIOR_COUNT + self.count - 1
         t = (value - self.mean) / self.spread()
         normal = np.sqrt(freedom * np.log1p(t**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
         return np.asarray(np.clip(np.copysign(normal, t), -CLIP, CLIP))
 
     def learn(self, value: Floats) -> None:
-        """Take a value in, wild ones only as far as they count, until enough are known."""
+        """Add a value to the reference, clipped as in the chart, until `LEARNED` are known."""
         if self.count >= LEARNED:
             return
         reach = CLIP * self.spread()
@@ -111,11 +111,11 @@ class Run:
 
 
 def run_chart(values: Floats, reference: Floats, *, scale: Scale, threshold: float) -> Run:
-    """The chart over values in their order, for a rise; pass both negated for a fall.
+    """Run the chart over values in their order, to find a rise; pass both negated to find a fall.
 
-    After an alarm the sum begins anew, so that an error that stays raises the alarm again. What was learned since the
-    rise began is unlearned, and nothing more is learned until the values are back, so that change does not become
-    normal; or until there are as many values after the rise as before it: then it may be the reference that was odd.
+    After an alarm the sum starts again at zero, so that an error that stays raises the alarm again. The reference
+    forgets the values since the rise began, so that a change does not become normal. It learns again when the values
+    are back to normal, or when there are as many values after the rise as before it: the reference may have been odd.
     """
     known, run, total = Reference.of(np.asarray(reference, np.float64)[None], scale), Run(threshold), 0.0
     before_rise = copy(known)
@@ -140,15 +140,15 @@ def run_chart(values: Floats, reference: Floats, *, scale: Scale, threshold: flo
 
 
 @cache
-def threshold(num_reference: int, correlation: float, periods: int) -> float:
-    """At which sum to raise an alarm, so that on a stationary sequence there is one in `periods` values at most.
+def find_threshold(num_reference: int, correlation: float, periods: int) -> float:
+    """Find the sum that raises an alarm, so that a stationary sequence raises one in `periods` values at most.
 
     Found by simulating this chart with a reference of this length on Gaussian AR(1) sequences: the lowest threshold
     with few enough alarms, each counted, also those that come in clusters.
     """
     candidates_C = np.arange(CLIP - SLACK + 0.1, HIGHEST, 0.1)
     total_NC, alarms_C, num_values = np.zeros((SEQUENCES, len(candidates_C))), np.zeros(len(candidates_C)), 0
-    for deviate_N in _simulated(num_reference, correlation, periods):
+    for deviate_N in _simulate(num_reference, correlation, periods):
         total_NC = np.maximum(0.0, total_NC + deviate_N[:, None] - SLACK)
         above_NC = total_NC >= candidates_C
         total_NC[above_NC] = 0.0
@@ -158,8 +158,8 @@ def threshold(num_reference: int, correlation: float, periods: int) -> float:
     return float(candidates_C[np.argmax(enough)] if enough.any() else HIGHEST)
 
 
-def _simulated(num_reference: int, correlation: float, periods: int) -> Iterator[Floats]:
-    """(N,) deviates of one value after another, of sequences that all learn from their first `num_reference`."""
+def _simulate(num_reference: int, correlation: float, periods: int) -> Iterator[Floats]:
+    """Yield the deviates (N,) of one value after another; each sequence learns from its first `num_reference`."""
     rng = np.random.default_rng(0)
     shock = math.sqrt(1 - correlation**2)
     value_NR = rng.standard_normal((SEQUENCES, 1))
@@ -172,8 +172,8 @@ def _simulated(num_reference: int, correlation: float, periods: int) -> Iterator
         known.learn(value_N)
 
 
-def allowed_for(num_values: int, correlation: float | None) -> float:
-    """The autocorrelation that a threshold allows for, in steps of 0.05: the measured one where it can be measured."""
+def allow_for_correlation(num_values: int, correlation: float | None) -> float:
+    """Return the autocorrelation that a threshold allows for, in steps of 0.05: the measured one if there is one."""
     if correlation is None or num_values < ENOUGH_TO_CORRELATE:
         return CORRELATION
     # Its standard error is added: an estimate that is too low costs false alarms.

@@ -17,7 +17,15 @@ from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import is_same_problem
 from lstm_model.lifecycle.champion import require_whole
 from lstm_model.lifecycle.ledger import Ledger
-from lstm_model.lifecycle.monitor import LOOK_BACK, DriftCheck, Piece, better_known, first_cutoff, origin_of, watch
+from lstm_model.lifecycle.monitor import (
+    LOOK_BACK,
+    DriftCheck,
+    Piece,
+    choose_better_known,
+    find_first_cutoff,
+    find_origin,
+    watch,
+)
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_scales, read_targets
 from lstm_model.series.series_table import find_last_observed, read_first_id
@@ -95,7 +103,7 @@ def is_known(found: Monitored, store: Store) -> bool:
 def is_recovering(issued: pd.DataFrame, usual: Envelope, end: Any) -> bool:
     """Return whether a champion has forecast for fewer than `RECOVERY_PERIODS`, by what was issued of it."""
     recently = _earlier(end, RECOVERY_PERIODS * usual.period_steps, usual.frequency)
-    return issued.empty or bool(first_cutoff(issued) > recently)
+    return issued.empty or bool(find_first_cutoff(issued) > recently)
 
 
 def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: Any) -> tuple[Envelope, str]:
@@ -109,7 +117,7 @@ def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: 
         return before, "the champion's test before the drift"
     own = card.envelope
     assert own is not None
-    usual = better_known(own, _find_backtest(card, store))
+    usual = choose_better_known(own, _find_backtest(card, store))
     origin = "the champion's own test" if usual is own else "the backtest"
     return usual, f"{origin}, {usual.num_periods} periods of {usual.period_steps} steps"
 
@@ -149,7 +157,7 @@ def _is_between(ids: pd.Series[str], first: str, after: str | None) -> pd.Series
 
 def _find_span(usual: Envelope, champion: str, end: Any, issued: pd.DataFrame) -> tuple[Any, Any]:
     """Return the first cutoff that is read of the ledger, which keeps all, and where the champion's periods begin."""
-    origin = origin_of(issued, champion=champion, end=end, usual=usual)
+    origin = find_origin(issued, champion=champion, end=end, usual=usual)
     since = _earlier(end, LOOK_BACK * usual.period_steps + usual.horizon, usual.frequency)
     return (since if origin is None else min(since, origin)), origin
 

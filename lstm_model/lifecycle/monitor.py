@@ -1,6 +1,6 @@
 """Compare issued forecasts with what happened: are their errors still those that the test showed?
 
-Everything is computed anew each time from the ledger and the newest series table, so that late and revised actuals
+Everything is computed again at each look from the ledger and the newest series table, so that late and revised actuals
 count, and nothing needs to be remembered between two looks.
 """
 
@@ -17,7 +17,7 @@ import pandas as pd
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, find_levels, name_bounds, name_level
 from lstm_model.contracts.monitored import Status
-from lstm_model.lifecycle.cusum import Run, Scale, allowed_for, run_chart, threshold
+from lstm_model.lifecycle.cusum import Run, Scale, allow_for_correlation, find_threshold, run_chart
 from lstm_model.lifecycle.envelope import (
     autocorrelation,
     period_sums,
@@ -101,33 +101,35 @@ def watch(
         end: the latest observed ds of all series.
         usual: the champion's envelope, see `envelope.envelope`.
         champion: the model_version whose forecasts since it came into its place raise the alarm.
-        origin: see `origin_of`; where the ledger is whole it is not needed.
+        origin: see `find_origin`; not needed if the ledger is whole.
         periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
     """
-    periods = realised(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
+    periods = measure_periods(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
     if issued.empty:
         return DriftCheck("no forecasts", "No forecast has been issued yet.", None, periods, {})
     counted = periods["counted"]
     if not counted.any():
         text = "No forecast period of the present champion is over yet; nothing can be said about it."
         return DriftCheck("waiting", text, None, periods, {})
-    runs = _charts(periods[counted], usual, periods_per_false_alarm)
+    runs = _run_charts(periods[counted], usual, periods_per_false_alarm)
     for name, run in runs.items():
         periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
     limits = {name: run.threshold for name, run in runs.items()}
-    ringing = {name: run for name, run in runs.items() if run.on and _live(run.alarms[-1], run, periods[counted]) >= 0}
+    ringing = {
+        name: run for name, run in runs.items() if run.on and _find_period(run.alarms[-1], run, periods[counted]) >= 0
+    }
     if not ringing:
-        return DriftCheck("normal", _as_usual(periods[counted]), None, periods, limits)
-    latest = max(_live(run.alarms[-1], run, periods[counted]) for run in ringing.values())
+        return DriftCheck("normal", _write_normal(periods[counted]), None, periods, limits)
+    latest = max(_find_period(run.alarms[-1], run, periods[counted]) for run in ringing.values())
     evidence = str(periods[counted]["end"].iloc[latest])
-    return DriftCheck("drift", _in_words(periods[counted], usual, ringing), evidence, periods, limits)
+    return DriftCheck("drift", _write_alarm(periods[counted], usual, ringing), evidence, periods, limits)
 
 
-def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope) -> Any:
-    """Where the champion's periods begin that are looked at; None before its first forecast.
+def find_origin(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope) -> Any:
+    """Return where the periods of the champion begin that are looked at; None before its first forecast.
 
-    It is a whole number of blocks after its first cutoff: were it simply so long ago, periods would end elsewhere, and
-    so the evidence be another, at each look.
+    It is a whole number of blocks after the first cutoff. So periods end at the same steps in every look, and the
+    evidence of an alarm keeps its name.
 
     Args:
         issued: see `Ledger.cutoffs`.
@@ -135,17 +137,17 @@ def origin_of(issued: pd.DataFrame, *, champion: str, end: Any, usual: Envelope)
         end: the latest observed ds.
         usual: the champion's envelope.
     """
-    counted = issued[_counted(issued, issued, champion)]
+    counted = issued[_find_counted(issued, issued, champion)]
     if counted.empty:
         return None
-    first = first_cutoff(counted)
+    first = find_first_cutoff(counted)
     steps = BLOCK * usual.period_steps
     age = int(steps_since(np.array([end]), first, usual.frequency)[0]) - LOOK_BACK * usual.period_steps
     return Frequency(usual.frequency).advance_one(first, max(0, age // steps) * steps)
 
 
-def first_cutoff(issued: pd.DataFrame) -> Any:
-    """The first cutoff that most series share; series that ended long ago have earlier ones.
+def find_first_cutoff(issued: pd.DataFrame) -> Any:
+    """Return the first cutoff that most series share; series that ended long ago have earlier ones.
 
     Args:
         issued: cutoff and num_series, ascending; see `Ledger.cutoffs`.
@@ -153,7 +155,7 @@ def first_cutoff(issued: pd.DataFrame) -> Any:
     return issued["cutoff"].to_numpy()[issued["num_series"] > issued["num_series"].max() / 2][0]
 
 
-def better_known(own: Envelope, backtest: Envelope | None) -> Envelope:
+def choose_better_known(own: Envelope, backtest: Envelope | None) -> Envelope:
     """Return the envelope of a backtest where it holds more periods than the champion's own test, and the same errors.
 
     After a change of the data the champion's errors may be others than before it; then its own test counts.
@@ -172,7 +174,7 @@ def _unit(usual: Envelope) -> tuple[int, int, str, set[str]]:
     return usual.period_steps, usual.horizon, usual.frequency, set(usual.coverage)
 
 
-def realised(
+def measure_periods(
     pieces: Iterable[Piece],
     *,
     issued: pd.DataFrame,
@@ -181,22 +183,22 @@ def realised(
     champion: str,
     origin: Any = None,
 ) -> pd.DataFrame:
-    """The periods of each model that are over, with their errors; see `watch`, `DriftCheck.periods` and `origin_of`."""
+    """Measure the errors of each model in the periods that are over; see `watch` and `DriftCheck.periods`."""
     by = ["model_version", "counted"]
-    groups = issued.assign(counted=_counted(issued, issued, champion)).groupby(by, sort=False, observed=True)
+    groups = issued.assign(counted=_find_counted(issued, issued, champion)).groupby(by, sort=False, observed=True)
     # With the first cutoff a period is one forecast where possible.
-    origins = {key: origin if key[1] and origin is not None else first_cutoff(rows) for key, rows in groups}
+    origins = {key: origin if key[1] and origin is not None else find_first_cutoff(rows) for key, rows in groups}
     sums: dict[Any, list[pd.DataFrame]] = {key: [] for key in origins}
     for piece in pieces if origins else []:
         truth = piece.series.loc[piece.series["observed"], ["unique_id", "ds", "y"]]
         truth = truth.assign(unique_id=truth["unique_id"].astype(str))
-        ledger = piece.ledger.assign(counted=_counted(piece.ledger, issued, champion))
+        ledger = piece.ledger.assign(counted=_find_counted(piece.ledger, issued, champion))
         ledger = ledger.assign(unique_id=ledger["unique_id"].astype(str))
         for key, rows in ledger.groupby(by, sort=False, observed=True):
             if key in origins:  # or it was issued since `issued` was read
-                sums[key].append(_sums_of(rows, truth, piece.scales, usual, origins[key]))
+                sums[key].append(_sum_periods(rows, truth, piece.scales, usual, origins[key]))
     parts = [
-        _periods_of(pd.concat(found), end, usual, origins[key]).assign(model_version=key[0], counted=key[1])
+        _finish_periods(pd.concat(found), end, usual, origins[key]).assign(model_version=key[0], counted=key[1])
         for key, found in sums.items()
         if found
     ]
@@ -205,10 +207,10 @@ def realised(
     return pd.concat(parts, ignore_index=True).sort_values("end", kind="stable", ignore_index=True)
 
 
-def _sums_of(
+def _sum_periods(
     rows: pd.DataFrame, truth: pd.DataFrame, scales: pd.DataFrame, usual: Envelope, origin: Any
 ) -> pd.DataFrame:
-    """What the periods of one model are made of, see `period_sums`; how many targets were issued, and are known."""
+    """Sum the errors of one model by period, see `period_sums`; count the issued targets and those that are known."""
     # Models of an earlier config may have forecast further than the present envelope knows, and had other intervals.
     rows = rows[rows["step"] <= usual.horizon]
     for level in find_levels(rows):
@@ -223,8 +225,8 @@ def _sums_of(
     return pd.DataFrame(counts).join(period_sums(points, usual))
 
 
-def _periods_of(sums: pd.DataFrame, end: Any, usual: Envelope, origin: Any) -> pd.DataFrame:
-    """The values of each period of one model that is over, and its last ds."""
+def _finish_periods(sums: pd.DataFrame, end: Any, usual: Envelope, origin: Any) -> pd.DataFrame:
+    """Return the errors and the last ds of each period of one model that is over."""
     sums = sums.groupby("period").sum()
     sums = sums[sums["count"] > 0].astype({"count": "int64"})
     values = period_values(sums)
@@ -235,18 +237,18 @@ def _periods_of(sums: pd.DataFrame, end: Any, usual: Envelope, origin: Any) -> p
     return periods
 
 
-def _counted(rows: pd.DataFrame, issued: pd.DataFrame, champion: str) -> pd.Series[bool]:
-    """Forecasts of the champion since it came into its place: another model's last forecast was at the same cutoff.
+def _find_counted(rows: pd.DataFrame, issued: pd.DataFrame, champion: str) -> pd.Series[bool]:
+    """Find the champion's forecasts since it took over, which is the cutoff of another model's last forecast.
 
-    A champion that was brought back is not blamed for what it did before.
+    What a champion forecast in an earlier time as champion does not count.
     """
     own: pd.Series[bool] = rows["model_version"] == champion
     others = issued.loc[issued["model_version"] != champion, "cutoff"]
     return own if others.empty else own & (rows["cutoff"] >= others.max())
 
 
-def _charts(counted: pd.DataFrame, usual: Envelope, periods_per_false_alarm: int) -> dict[str, Run]:
-    """The charts of error and coverage over the test's periods and those since."""
+def _run_charts(counted: pd.DataFrame, usual: Envelope, periods_per_false_alarm: int) -> dict[str, Run]:
+    """Run the charts of error and coverage over the periods of the test and those since."""
     error = (counted["log_error"], usual.log_error, ERROR_SCALE, 1)
     kinds = {"error": error}
     if usual.coverage:
@@ -255,19 +257,19 @@ def _charts(counted: pd.DataFrame, usual: Envelope, periods_per_false_alarm: int
     runs = {}
     for name, (live, test, scale, sign) in kinds.items():
         before, after = np.asarray(test, np.float64), live.to_numpy(np.float64)
-        correlation = allowed_for(len(before), autocorrelation(before) if len(before) > 3 else None)
-        limit = threshold(min(START_PERIODS, len(before)), correlation, len(kinds) * periods_per_false_alarm)
+        correlation = allow_for_correlation(len(before), autocorrelation(before) if len(before) > 3 else None)
+        limit = find_threshold(min(START_PERIODS, len(before)), correlation, len(kinds) * periods_per_false_alarm)
         values = sign * np.concatenate([before[START_PERIODS:], after])
         runs[name] = run_chart(values, sign * before[:START_PERIODS], scale=scale, threshold=limit)
     return runs
 
 
-def _live(position: int, run: Run, counted: pd.DataFrame) -> int:
-    """Which of the counted periods stands at a chart's position; negative in the test, which the gate has judged."""
+def _find_period(position: int, run: Run, counted: pd.DataFrame) -> int:
+    """Return which counted period is at a position of a chart; negative in the test, which the gate has judged."""
     return position - (len(run.sums) - len(counted))
 
 
-def _as_usual(counted: pd.DataFrame) -> str:
+def _write_normal(counted: pd.DataFrame) -> str:
     part = counted.iloc[-RECENT:]
     ratio, which = math.exp(part["log_error"].mean()), f"{len(part)} periods" if len(part) > 1 else "period"
     return (
@@ -276,8 +278,8 @@ def _as_usual(counted: pd.DataFrame) -> str:
     )
 
 
-def _in_words(counted: pd.DataFrame, usual: Envelope, ringing: Mapping[str, Run]) -> str:
-    part = counted.iloc[min(max(0, _live(run.since, run, counted)) for run in ringing.values()) :]
+def _write_alarm(counted: pd.DataFrame, usual: Envelope, ringing: Mapping[str, Run]) -> str:
+    part = counted.iloc[min(max(0, _find_period(run.since, run, counted)) for run in ringing.values()) :]
     shares = list(find_coverage(part))
     facts = {
         "ratio": math.exp(part["log_error"].mean()),

@@ -57,6 +57,11 @@ CAPTIONS = {
         "Left, errors should be centred on zero. Right, the median should stay near zero: a slope or a step means that "
         "the series has changed since training. Scaled: 1 is seasonal naive's error on the training data.",
     ),
+    "folds": (
+        "Scores by fold",
+        "One point a fold, at its first cutoff. The LSTM should stay below the dashed line of seasonal naive in each; "
+        "a fold that stands out shows a time that was hard for all, or for the LSTM alone.",
+    ),
     "loss": (
         "Learning",
         "Both curves should fall and level off. Validation rising while training falls means learning by heart; the "

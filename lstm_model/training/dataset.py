@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lstm_model.compute.device import machine_bytes
+from lstm_model.compute.device import measure_machine_bytes
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.contracts.settings import TrainingSpec, WindowSpec
-from lstm_model.training.sampling import spread
+from lstm_model.training.sampling import spread_evenly
 from lstm_model.training.validation import CALIBRATION_WINDOWS
 from lstm_model.windows.in_memory import Windows, load_refit_validation, load_windows
 from lstm_model.windows.stream import StreamedWindows, estimate_bytes, open_stream
 
 MACHINE_SHARE = 0.5
-"""Of the machine's memory: what windows take where nothing else is said."""
+"""Share of the machine's memory that windows may take if `memory_mib` is not set."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class TrainingData:
     notes: list[str] = field(default_factory=list)
 
 
-def memory_limit(training: TrainingSpec) -> int:
-    """Bytes that the windows of all processes may take together."""
-    return training.memory_mib * 2**20 if training.memory_mib else int(MACHINE_SHARE * machine_bytes())
+def compute_memory_limit(training: TrainingSpec) -> int:
+    """Return the bytes that the windows of all processes may take together."""
+    return training.memory_mib * 2**20 if training.memory_mib else int(MACHINE_SHARE * measure_machine_bytes())
 
 
 def load_training(
@@ -50,14 +50,14 @@ def load_training(
     Raises:
         StreamError: they can be neither held nor streamed within `memory_mib`.
     """
-    limit = memory_limit(training)
+    limit = compute_memory_limit(training)
     needed = estimate_bytes(folders, "train", stride=spec.stride)
     needed += estimate_bytes(folders, "validation", stride=min(spec.stride, spec.evaluation_stride))
     # Each process, and the one that waits for several, joins train and validation for the refit beside what it has.
     copies = (training.workers + (training.workers > 1)) * (1 + training.refit)
     if needed * copies <= limit:
-        return _in_memory(folders, spec, training)
-    data = _streamed(folders, spec, training, limit // training.workers, world)
+        return _load_windows(folders, spec, training)
+    data = _stream_windows(folders, spec, training, limit // training.workers, world)
     data.notes.append(
         f"streamed from disk: in memory the windows would need up to {needed * copies // 2**20:,} MiB in all "
         f"({copies} copies), training.memory_mib allows {limit // 2**20:,}"
@@ -65,18 +65,18 @@ def load_training(
     return data
 
 
-def _in_memory(folders: Sequence[Path], spec: WindowSpec, training: TrainingSpec) -> TrainingData:
+def _load_windows(folders: Sequence[Path], spec: WindowSpec, training: TrainingSpec) -> TrainingData:
     train, validation = load_windows(folders, "train"), load_windows(folders, "validation")
     newest = load_refit_validation(folders, spec) if training.refit else None
     return TrainingData(train, validation, newest, (train, newest or validation))
 
 
-def _streamed(
+def _stream_windows(
     folders: Sequence[Path], spec: WindowSpec, training: TrainingSpec, limit: int, world: World
 ) -> TrainingData:
     train = open_stream(folders, "train", limit=limit, world=world)
     judged = open_stream(folders, "validation", limit=limit)
-    validation = judged.take(spread(len(judged), CALIBRATION_WINDOWS))
+    validation = judged.take(spread_evenly(len(judged), CALIBRATION_WINDOWS))
     if not training.refit:
         return TrainingData(train, validation, None, (train.outline, judged.outline))
     newest = open_stream(folders, "validation", limit=limit, stride=spec.stride, world=world)

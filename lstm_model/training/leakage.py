@@ -38,9 +38,9 @@ class Seen:
 
     @classmethod
     def in_windows(cls, train: Windows, validation: Windows, *, by_series: bool, ancestor: Seen | None = None) -> Self:
-        """Of a training on these windows; what it goes on from counts too, series that are gone by now included."""
-        search = last_targets(train, by_series=by_series)
-        refit = _later(search, last_targets(validation, by_series=by_series))
+        """Return what a training on these windows sees, and what the model that it goes on from has seen."""
+        search = find_last_targets(train, by_series=by_series)
+        refit = _later(search, find_last_targets(validation, by_series=by_series))
         return (
             cls(search, refit)
             if ancestor is None
@@ -56,15 +56,15 @@ class Seen:
         """
         if not by_series:
             both = _said(card.seen_through, "seen_through")
-            return cls({None: ds_of(both.train)}, {None: ds_of(both.refit)})
+            return cls({None: parse_moment(both.train)}, {None: parse_moment(both.refit)})
         search = _said(card.searched_through_by_series, "searched_through_by_series")
         refit = _said(card.seen_through_by_series, "seen_through_by_series")
-        return cls({k: ds_of(v) for k, v in search.items()}, {k: ds_of(v) for k, v in refit.items()})
+        return cls({k: parse_moment(v) for k, v in search.items()}, {k: parse_moment(v) for k, v in refit.items()})
 
     @property
     def of_all(self) -> Any:
         """Return the last target of any series that anything fitted has seen."""
-        return latest(self.refit)
+        return find_latest(self.refit)
 
     def before(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Find the rows of a forecast table whose windows have all their targets after it.
@@ -85,13 +85,13 @@ class Seen:
 
     def card(self) -> SeenRecord:
         """Return the part of a model's card that says it."""
-        last = LastTargets(train=moment_of(latest(self.search)), refit=moment_of(latest(self.refit)))
+        last = LastTargets(train=to_moment(find_latest(self.search)), refit=to_moment(find_latest(self.refit)))
         if None in self.search:
             return SeenRecord(seen_through=last)
         return SeenRecord(
             seen_through=last,
-            seen_through_by_series={str(name): moment_of(ds) for name, ds in self.refit.items()},
-            searched_through_by_series={str(name): moment_of(ds) for name, ds in self.search.items()},
+            seen_through_by_series={str(name): to_moment(ds) for name, ds in self.refit.items()},
+            searched_through_by_series={str(name): to_moment(ds) for name, ds in self.search.items()},
         )
 
 
@@ -112,26 +112,26 @@ def refuse_leaks(ancestor: Seen, train: Windows, validation: Windows, *, by_seri
     _refuse_later(ancestor.search, allowed, "its search has seen the validation")
     _refuse_later(ancestor.refit, own.refit, "it has seen what comes after the validation")
     if all(name in ancestor.search and ds <= ancestor.search[name] for name, ds in own.search.items()):
-        raise SeenError(f"no new data: its search has seen all through {moment_of(latest(own.search))}")
+        raise SeenError(f"no new data: its search has seen all through {to_moment(find_latest(own.search))}")
 
 
-def last_targets(windows: Windows, *, by_series: bool) -> Ends:
-    """The `ds` of the last step of any horizon, whether or not a value was observed there; empty without windows."""
+def find_last_targets(windows: Windows, *, by_series: bool) -> Ends:
+    """Return the `ds` of the last step of any horizon, observed or not; empty without windows."""
     cutoffs = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable"))
     steps = np.full(len(cutoffs), windows.horizon)
     ends = Frequency(windows.frequency).advance(np.array([*cutoffs.values()], windows.cutoff_W.dtype), steps)
     last = dict(zip(cutoffs, ends, strict=True))
-    return last if by_series or not last else {None: latest(last)}
+    return last if by_series or not last else {None: find_latest(last)}
 
 
 def find_first_cutoffs(windows: Windows, *, by_series: bool) -> Ends:
-    """The last `ds` before anything that these windows forecast."""
+    """Return the last `ds` before anything that these windows forecast."""
     first = _by_series(windows, np.argsort(windows.cutoff_W, kind="stable")[::-1])
     return first if by_series or not first else {None: min(first.values())}
 
 
 def _by_series(windows: Windows, order: NDArray[np.int64]) -> Ends:
-    """The cutoff of each series' last window in this order."""
+    """Return the cutoff of each series' last window in this order."""
     series = windows.series_W.cpu().numpy()[order]
     last = dict(zip(series.tolist(), order.tolist(), strict=True))
     return {windows.unique_ids[k]: windows.cutoff_W[w] for k, w in sorted(last.items())}
@@ -141,24 +141,24 @@ def _refuse_later(seen: Ends, allowed: Ends, what: str) -> None:
     for name, ds in seen.items():
         if name in allowed and ds > allowed[name]:
             of = "" if name is None else f" of {name}"
-            raise SeenError(f"{what}{of}: it went through {moment_of(ds)}, allowed is {moment_of(allowed[name])}")
+            raise SeenError(f"{what}{of}: it went through {to_moment(ds)}, allowed is {to_moment(allowed[name])}")
 
 
 def _later(a: Ends, b: Ends) -> Ends:
-    """The later end of each."""
+    """Return the later end of each series."""
     return {name: max(ends[name] for ends in (a, b) if name in ends) for name in {**a, **b}}
 
 
-def latest(ends: Ends) -> Any:
-    """Of all series."""
+def find_latest(ends: Ends) -> Any:
+    """Return the latest end of all series."""
     return max(ends.values())
 
 
-def moment_of(ds: Any) -> Moment:
-    """A datetime64 as ISO text, an integer as it is."""
+def to_moment(ds: Any) -> Moment:
+    """Return a datetime64 as ISO text, an integer as it is."""
     return int(ds) if isinstance(ds, (int, np.integer)) else str(ds)
 
 
-def ds_of(moment: Moment) -> Any:
-    """What `moment_of` wrote."""
+def parse_moment(moment: Moment) -> Any:
+    """Return the `ds` that `to_moment` wrote."""
     return moment if isinstance(moment, int) else np.datetime64(moment, "us")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.training.checkpoint import State
 from lstm_model.training.microbatch import MicroBatches
-from lstm_model.training.progress import Progress, Stage, checked_mean
+from lstm_model.training.progress import Progress, Stage, average_losses
 
 AVERAGE_DECAY = 0.99
 PLAIN = ("step", "history", "best_step", "best_loss", "validation_loss", "first_loss")
@@ -57,7 +57,7 @@ class Loop:
 
     def look(self, rate: float, score: Callable[[], float] | None) -> None:
         """Note the losses since the last look, and judge where there is something to judge by."""
-        train_loss, self.losses = checked_mean(self.losses, self.step), []
+        train_loss, self.losses = average_losses(self.losses, self.step), []
         if score is not None:
             self.judge(score())
         self.history.append(
@@ -66,7 +66,7 @@ class Loop:
 
     def progress(self, stage: Stage) -> Progress:
         """For a report; waits for the latest loss."""
-        loss = checked_mean(self.losses[-1:], self.step) if self.losses else self.history[-1]["train_loss"]
+        loss = average_losses(self.losses[-1:], self.step) if self.losses else self.history[-1]["train_loss"]
         return Progress(self.step, self.steps, loss, self.validation_loss, self.best_step, stage)
 
     def judge(self, validation_loss: float) -> None:

@@ -49,8 +49,8 @@ class Reporter:
             self._on_progress(progress)
 
 
-def checked_mean(losses: list[Tensor], last_step: int) -> float:
-    """Mean of the losses of the steps up to `last_step`.
+def average_losses(losses: list[Tensor], last_step: int) -> float:
+    """Return the mean of the losses of the steps up to `last_step`.
 
     Raises:
         TrainingDivergedError: one is infinite or not a number; the message names its step.

@@ -18,10 +18,10 @@ LARGE = 20_000_000
 """Above this many windows they are drawn with replacement: a permutation would take gigabytes."""
 
 
-def shuffled(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[Tensor]:
-    """Indices of each step's windows: permutations end to end, so that no window is left out of an epoch.
+def shuffle_windows(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[Tensor]:
+    """Yield the indices of each step's windows: permutations end to end, so that no window is left out of an epoch.
 
-    The seed alone decides them: a training that goes on after N steps drops the first N.
+    Only the seed decides them: a training that goes on after N steps drops the first N.
     """
     generator = torch.Generator().manual_seed(seed)
     size = min(batch_size, total)
@@ -36,28 +36,28 @@ def shuffled(total: int, batch_size: int, *, seed: int, steps: int) -> Iterator[
         pool = pool[size:]
 
 
-def spread(total: int, most: int) -> Tensor:
-    """Indices of at most `most` windows, evenly spread."""
+def spread_evenly(total: int, most: int) -> Tensor:
+    """Return the indices of at most `most` windows, evenly spread."""
     return torch.linspace(0, total - 1, min(total, most)).round().long()
 
 
-def placed(windows: Windows, choice: DeviceChoice) -> Windows:
-    """On the device where the data fit there; else they stay here and are streamed."""
+def place_windows(windows: Windows, choice: DeviceChoice) -> Windows:
+    """Move windows to the device if they fit there; else they stay here, and are moved batch by batch."""
     return windows.to(choice.torch_device) if fits_on_device(windows.nbytes, choice) else windows
 
 
-def gathered(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
-    """A batch on the device, wherever the windows lie."""
-    return _moved(windows.gather_batch(index_B), device)
+def gather_batch_on(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:
+    """Gather a batch and move it to the device."""
+    return _move_batch(windows.gather_batch(index_B), device)
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
+def _move_batch(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cuda" and batch.target_BW.device.type == "cpu":
         batch = Batch(*(t.pin_memory() for t in vars(batch).values()))
     return batch.to(device)
 
 
-def drawn(
+def draw_batches(
     windows: Windows | StreamedWindows,
     spec: TrainingSpec,
     choice: DeviceChoice,
@@ -66,15 +66,15 @@ def drawn(
     first: int,
     steps: int,
 ) -> Iterator[Batch]:
-    """This rank's share of the batches of the steps after `first`, up to `steps`, on the device.
+    """Yield this rank's share of the batch of each step after `first`, up to `steps`, on the device.
 
     In memory, the ranks share one order of all windows; streamed, each has an order of its own row groups.
     """
     if isinstance(windows, StreamedWindows):
         for batch in windows.read_batches(len(world.places(spec.batch_size)), seed=spec.seed, first=first, steps=steps):
-            yield _moved(batch, choice.torch_device)
+            yield _move_batch(batch, choice.torch_device)
         return
-    resident = placed(windows, choice)
-    order = shuffled(len(windows), spec.batch_size, seed=spec.seed, steps=steps)
+    resident = place_windows(windows, choice)
+    order = shuffle_windows(len(windows), spec.batch_size, seed=spec.seed, steps=steps)
     for index_B in islice(order, first, None):
-        yield gathered(resident, world.share(index_B), choice.torch_device)
+        yield gather_batch_on(resident, world.share(index_B), choice.torch_device)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
-from lstm_model.compute.threads import Threads, restored_threads
+from lstm_model.compute.threads import Threads, restore_threads
 from lstm_model.contracts.bundle_card import Start
 from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.contracts.settings import Plan
@@ -32,10 +32,10 @@ from lstm_model.training.loop import Loop
 from lstm_model.training.microbatch import MicroBatches
 from lstm_model.training.optimizers import AdamW
 from lstm_model.training.progress import Progress, Reporter, Stage
-from lstm_model.training.sampling import drawn
+from lstm_model.training.sampling import draw_batches
 from lstm_model.training.tutorial import train_tutorial
-from lstm_model.training.validation import Validation, calibration, loss_of
-from lstm_model.training.warm_start import Parent, warm_training
+from lstm_model.training.validation import Validation, calibrate_forecaster, make_loss_sum
+from lstm_model.training.warm_start import Parent, shorten_training
 from lstm_model.windows.in_memory import Batch, Windows
 from lstm_model.windows.stream import StreamedWindows, join_windows
 
@@ -79,7 +79,7 @@ class _Setting:
     world: World = ALONE
 
     def warm(self, parent: Parent) -> _Setting:
-        training = warm_training(self.plan.training)
+        training = shorten_training(self.plan.training)
         plan = self.plan.model_copy(update={"training": training})
         # The parent's weights read covariates on the scale that they were trained on.
         return replace(self, plan=plan, scaler=parent.scaler, parent=parent)
@@ -87,15 +87,15 @@ class _Setting:
     def name(self, stage: Stage) -> str:
         return f"{stage} from {'the parent' if self.parent else 'scratch'}"
 
-    def loss_of(self, network: nn.Module) -> Callable[[Batch], Tensor]:
-        return loss_of(network, self.plan, self.device)
+    def make_loss_sum(self, network: nn.Module) -> Callable[[Batch], Tensor]:
+        return make_loss_sum(network, self.plan, self.device)
 
     def score(self, network: nn.Module, validation: Windows | None) -> Validation | None:
         """What the network is judged by, where there is something to judge by."""
         if validation is None:
             return None
         transform = self.plan.model.transform
-        return Validation(validation, self.loss_of(network), self.device, transform=transform, world=self.world)
+        return Validation(validation, self.make_loss_sum(network), self.device, transform=transform, world=self.world)
 
     def resumes(self, loop: Loop, name: str) -> bool:
         """Put the loop where the checkpoint left it, if it knows of it."""
@@ -158,7 +158,7 @@ def fit(
         raise ValueError("there are no training windows; use a shorter context or horizon, or bring longer series")
     validation = validation if validation is not None and len(validation) else None
     device = checkpoint.as_chosen(device) if checkpoint else device
-    with _own_random_state(device), restored_threads():
+    with _own_random_state(device), restore_threads():
         threads = Threads(plan.training.threads or device.threads, on_cpu=device.torch_device.type == "cpu")
         setting = _Setting(plan, scaler, device, Reporter(on_progress), threads, checkpoint, world=world)
         if isinstance(train, Windows) and plan.model.kind == "tutorial" and plan.training.batch_size >= len(train):
@@ -184,7 +184,7 @@ def _fit_direct(
         return fitted
     found = None
     if setting.world.size == 1:
-        found, note = calibration(fitted.forecaster, validation)
+        found, note = calibrate_forecaster(fitted.forecaster, validation)
         fitted.notes.append(note)
     if setting.plan.training.refit:
         fitted.searched = fitted.forecaster
@@ -242,7 +242,7 @@ def run_stage(
             optimiser=_optimiser(network, weight_decay=spec.weight_decay),
             gradient=MicroBatches(
                 network,
-                setting.loss_of(network),
+                setting.make_loss_sum(network),
                 horizon=shape.horizon,
                 transform=model.transform,
                 world=setting.world,
@@ -267,10 +267,10 @@ def _train(
     elif score is not None and setting.parent is not None:
         loop.judge(score())  # the parent's own weights stay where no step improves on them
     loop.network.train()
-    for batch in drawn(train, spec, setting.device, world, first=loop.step, steps=loop.steps):
+    for batch in draw_batches(train, spec, setting.device, world, first=loop.step, steps=loop.steps):
         loop.step += 1
         world.draw(spec.seed, loop.step)
-        rate = learning_rate(loop.step, spec.max_steps, spec.learning_rate)
+        rate = compute_learning_rate(loop.step, spec.max_steps, spec.learning_rate)
         with setting.threads.step():
             loop.losses.append(loop.gradient.backward(batch))
             nn.utils.clip_grad_norm_(loop.network.parameters(), spec.gradient_clip)
@@ -313,7 +313,7 @@ def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
     return Fitted(Forecaster(network.eval(), model, shape), history, spec.max_steps, ["the tutorial's own loop"])
 
 
-def learning_rate(step: int, max_steps: int, peak: float) -> float:
+def compute_learning_rate(step: int, max_steps: int, peak: float) -> float:
     """One cycle: a linear warm-up, then a cosine down to a hundredth."""
     warm = max(1.0, WARM_UP * max_steps)
     if step <= warm:

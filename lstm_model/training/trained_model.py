@@ -10,19 +10,20 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from lstm_model.compute.device import DeviceChoice
-from lstm_model.contracts.bundle_card import ModelCard, Start
+from lstm_model.contracts.bundle_card import ModelCard
 from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.contracts.windows_meta import WindowsMeta
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.training.leakage import Seen
 from lstm_model.training.train import Fitted
-from lstm_model.training.warm_start import SEARCHED
+from lstm_model.training.warm_start import SEARCHED, Parent
+from lstm_model.windows.in_memory import Windows
 
 HISTORY = "history.json"
 
 
 def save_model(folder: Path, fitted: Fitted, card: ModelCard) -> None:
-    """Write the model; a bundle adds to the folder what makes it one."""
+    """Write the weights, the card and the losses of a model, and the weights of its search if a refit came after it."""
     save_bundle(folder, fitted.forecaster, card)
     (folder / HISTORY).write_text(json.dumps(fitted.history, indent=1))
     if fitted.searched is not None:
@@ -37,9 +38,26 @@ def read_history(folder: Path) -> list[LossRecord]:
 
 
 def describe_model(
-    windows_sha256: str, meta: WindowsMeta, fitted: Fitted, device: DeviceChoice, *, seen: Seen, start: Start
+    windows_sha256: str,
+    meta: WindowsMeta,
+    fitted: Fitted,
+    device: DeviceChoice,
+    *,
+    splits: tuple[Windows, Windows],
+    parent: Parent | None = None,
 ) -> ModelCard:
-    """Return where a model comes from: what it was trained on, how, and what it has seen."""
+    """Return where a model comes from: what it was trained on, how, and what it has seen.
+
+    Args:
+        windows_sha256: of the windows dataset.
+        meta: of the same dataset.
+        fitted: the training.
+        device: what it ran on.
+        splits: the windows that the search and the refit were trained on.
+        parent: the model that the training could go on from.
+    """
+    ancestor = parent.seen if parent and fitted.start.parent else None
+    seen = Seen.in_windows(*splits, by_series=meta.align == "end", ancestor=ancestor)
     return ModelCard(
         **dict(seen.card()),
         windows_sha256=windows_sha256,
@@ -51,5 +69,5 @@ def describe_model(
         device=device.torch_device.type,
         precision=fitted.precision,
         versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
-        warm=start,
+        warm=fitted.start,
     )

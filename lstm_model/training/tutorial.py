@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lstm_model.networks.models import LSTMModel
 from lstm_model.networks.normalise import normalise_context
 from lstm_model.training.optimizers import Adam
-from lstm_model.training.progress import Progress, Reporter, checked_mean
+from lstm_model.training.progress import Progress, Reporter, average_losses
 from lstm_model.windows.in_memory import Windows
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def train_tutorial(
         loss = criterion(outputs if observed_WH is None else outputs[observed_WH], train_y)
         loss.backward()
         optimizer.step()
-        losses.append(checked_mean([loss.detach()], epoch))
+        losses.append(average_losses([loss.detach()], epoch))
         if epoch % LOG_EVERY == 0:
             logger.info("Epoch [%d/%d], Loss: %.4f", epoch, epochs, losses[-1])
         if report.due(epoch, epochs):

@@ -20,7 +20,7 @@ from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.losses import count_targets, sum_pinball
 from lstm_model.networks.models import forecast_batch
 from lstm_model.networks.normalise import apply_transform
-from lstm_model.training.sampling import gathered, placed, spread
+from lstm_model.training.sampling import gather_batch_on, place_windows, spread_evenly
 from lstm_model.windows.in_memory import Batch, Windows
 
 VALIDATION_WINDOWS = 2048
@@ -29,7 +29,7 @@ CALIBRATION_WINDOWS = 20_000
 
 
 class Validation:
-    """Mean loss over an evenly spread part of the validation windows; infinite where no target counts.
+    """Computes the mean loss over an evenly spread part of the validation windows; infinite if no target counts.
 
     Each of several processes takes its share of them, and all are told the same mean.
     """
@@ -43,25 +43,25 @@ class Validation:
         transform: str = "none",
         world: World = ALONE,
     ) -> None:
-        self._windows = placed(windows, device)
+        self._windows = place_windows(windows, device)
         self._loss_sum, self._device = loss_sum, device.torch_device
         self._horizon, self._transform = windows.horizon, transform
         self._world = world
-        self._index = spread(len(windows), VALIDATION_WINDOWS)[world.rank :: world.size]
+        self._index = spread_evenly(len(windows), VALIDATION_WINDOWS)[world.rank :: world.size]
 
     def __call__(self) -> float:
         total, count = 0.0, 0
         with torch.inference_mode():
             for index_B in torch.split(self._index, 512):
-                batch = gathered(self._windows, index_B, self._device)
+                batch = gather_batch_on(self._windows, index_B, self._device)
                 total += float(self._loss_sum(batch))
                 count += int(count_targets(batch, self._horizon, transform=self._transform))
         total, targets = self._world.total(total, count)
         return total / targets if targets else math.inf
 
 
-def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:
-    """The summed loss of a batch under a network, in the chosen precision."""
+def make_loss_sum(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[Batch], Tensor]:
+    """Return a function that computes the summed loss of a batch under a network, in the chosen precision."""
     model, context, device = plan.model, plan.window.context, choice.torch_device
     quantiles_Q, season = torch.tensor(model.quantiles, device=device), plan.window.season
 
@@ -73,19 +73,19 @@ def loss_of(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Callable[[B
     return loss_sum
 
 
-def calibration(forecaster: Forecaster, validation: Windows) -> tuple[Calibration | None, str]:
-    """What calibrates a forecaster, by windows that it has not been trained on, and a note."""
-    part = validation.take(spread(len(validation), CALIBRATION_WINDOWS))
+def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> tuple[Calibration | None, str]:
+    """Calibrate a forecaster on windows that it was not trained on; return the calibration, or None, and a note."""
+    part = validation.take(spread_evenly(len(validation), CALIBRATION_WINDOWS))
     values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
     batch = part.gather_batch(torch.arange(len(part)))
     y_WH = apply_transform(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
-    return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, seen_in(part))
+    return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, describe_windows(part))
 
 
-def seen_in(windows: Windows) -> CalibrationWindows:
-    """Whose windows they are, and how many horizons of distinct steps they forecast."""
+def describe_windows(windows: Windows) -> CalibrationWindows:
+    """Return the series of each window, and how many horizons of distinct steps each series has."""
     series_W, starts_W = windows.series_W.cpu().numpy(), windows.starts_W.cpu().numpy()
     order = np.lexsort((starts_W, series_W))
     new_W = np.minimum(np.diff(starts_W[order], prepend=-windows.horizon), windows.horizon)

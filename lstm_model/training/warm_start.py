@@ -25,7 +25,7 @@ from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
-from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
+from lstm_model.training.leakage import Seen, SeenError, find_last_targets, find_latest, refuse_leaks, to_moment
 from lstm_model.training.progress import Stage
 from lstm_model.windows.in_memory import Windows
 
@@ -72,10 +72,10 @@ class Parent:
         return Start(parent=self.sha256, generation=self.generation, reason=both)
 
 
-def warm_training(training: TrainingSpec) -> TrainingSpec:
-    """The settings of a training that goes on: fewer steps, at a lower rate, and all of them.
+def shorten_training(training: TrainingSpec) -> TrainingSpec:
+    """Return the settings of a warm training: fewer steps, at a lower rate, without early stopping.
 
-    The loss rises while the rate does and falls again with it: early stopping would give up before it is better.
+    The loss rises while the rate does, and falls with it: early stopping would end the training too soon.
     """
     steps = max(1, round(SHARE * training.max_steps))
     changes = {"max_steps": steps, "learning_rate": RATE * training.learning_rate, "patience": steps}
@@ -123,7 +123,7 @@ def choose_start(
 def find_parent(
     bundle: Artifact, store: Store, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
-    """The weights of a bundle, if this training may go on from them.
+    """Return the weights of a bundle, if this training may go on from them.
 
     Args:
         bundle: the model.
@@ -142,29 +142,29 @@ def find_parent(
         raise ColdStartError("the tutorial's network always starts from scratch")
     try:
         store.verify(bundle)
-        return _parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)
+        return _read_parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)
     except SeenError as error:
-        raise ColdStartError(f"not {_name(bundle)}: {error}") from error
+        raise ColdStartError(f"not {_name_bundle(bundle)}: {error}") from error
     except ValueError as error:
         if isinstance(error, ColdStartError):
             raise
-        raise ColdStartError(f"{_name(bundle)} cannot be read: {error}") from error
+        raise ColdStartError(f"{_name_bundle(bundle)} cannot be read: {error}") from error
 
 
-def _parent(
+def _read_parent(
     bundle: Artifact, folder: Path, *, plan: Plan, meta: WindowsMeta, splits: tuple[Windows, Windows]
 ) -> Parent:
     forecaster, card = load_bundle(folder), read_model_card(folder)
-    changes = ", ".join(_changes(forecaster, card, plan=plan, meta=meta, train=splits[0]))
+    changes = ", ".join(_find_changes(forecaster, card, plan=plan, meta=meta, train=splits[0]))
     if changes:
-        raise ColdStartError(f"not {_name(bundle)}, which is another network: {changes}")
+        raise ColdStartError(f"not {_name_bundle(bundle)}, which is another network: {changes}")
     by_series = plan.window.align == "end"
     if card.warm is None:
-        raise ColdStartError(f"{_name(bundle)} cannot be read: 'warm' is not on its card")
+        raise ColdStartError(f"{_name_bundle(bundle)} cannot be read: 'warm' is not on its card")
     seen, generation = Seen.on_card(card, by_series=by_series), card.warm.generation + 1
     refuse_leaks(seen, *splits, by_series=by_series)
-    end = latest(last_targets(splits[0], by_series=by_series))
-    due = generation % plan.training.scratch_every == 0 or _is_far_behind(latest(seen.search), end, plan)
+    end = find_latest(find_last_targets(splits[0], by_series=by_series))
+    due = generation % plan.training.scratch_every == 0 or _is_far_behind(find_latest(seen.search), end, plan)
     if due and not len(splits[1]):
         raise ColdStartError("a training from scratch is due, and without validation nothing tells the better one")
     final, searched = forecaster.network.state_dict(), folder / SEARCHED
@@ -175,15 +175,15 @@ def _parent(
         searched=read_weights(searched, {name: t.shape for name, t in final.items()}) if searched.exists() else final,
         final=final,
         seen=seen,
-        reason=f"from {_name(bundle)}, which was trained through {moment_of(latest(seen.search))}",
+        reason=f"from {_name_bundle(bundle)}, which was trained through {to_moment(find_latest(seen.search))}",
         try_scratch=due,
     )
 
 
-def _changes(
+def _find_changes(
     forecaster: Forecaster, card: ModelCard, *, plan: Plan, meta: WindowsMeta, train: Windows
 ) -> Iterator[str]:
-    """What keeps the weights of a forecaster from fitting, each as "hidden_dim 64 → 32"."""
+    """Yield each difference that keeps the weights from fitting, as "hidden_dim 64 → 32"."""
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(find_input_shape(train, season=plan.window.season))
@@ -195,10 +195,10 @@ def _changes(
 
 
 def _is_far_behind(end: Any, new_end: Any, plan: Plan) -> bool:
-    """Whether a model has stayed for so long that `scratch_every` horizons are new: none from it was good enough."""
+    """Return whether `scratch_every` horizons are newer than the model: no model trained from it was good enough."""
     most = plan.training.scratch_every * plan.window.horizon
     return bool(Frequency(plan.window.frequency).advance_one(end, most) <= new_end)
 
 
-def _name(bundle: Artifact) -> str:
+def _name_bundle(bundle: Artifact) -> str:
     return f"model {version_of(bundle)}"

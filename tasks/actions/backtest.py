@@ -11,7 +11,7 @@ from lstm_model.contracts.envelope import BacktestEnvelope
 from lstm_model.contracts.score_records import FoldRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
-from lstm_model.evaluation.backtest import TrainingSpan, make_fold_spec
+from lstm_model.evaluation.backtest import Folds, TrainingSpan, make_fold_spec
 from lstm_model.lifecycle.retention import remember
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_profile
 from lstm_model.storage.checksums import dump_json
@@ -20,7 +20,7 @@ from tasks.actions.publish import stage_table
 from tasks.runtime.prefect_ui import show_markdown
 from tasks.runtime.records import StageRecord
 from tasks.runtime.resume import drop
-from tasks.stages.backtest import FOLDS, Folds
+from tasks.stages.backtest import FOLDS
 
 
 class BacktestOutcome(BaseModel):

@@ -96,12 +96,12 @@ def fit_on_workers(
 
 def _resolved(job: SharedTraining) -> SharedTraining:
     """With what this machine decides: the others must not decide otherwise."""
-    from lstm_model.training.dataset import memory_limit
+    from lstm_model.training.dataset import compute_memory_limit
 
     training = job.plan.training
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = training.threads or max(1, cores // training.workers)
-    training = training.model_copy(update={"memory_mib": memory_limit(training) // 2**20})
+    training = training.model_copy(update={"memory_mib": compute_memory_limit(training) // 2**20})
     plan = job.plan.model_copy(update={"training": training})
     return replace(job, plan=plan, device=replace(job.device, threads=threads))
 

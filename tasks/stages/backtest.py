@@ -6,44 +6,27 @@ import json
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
-from lstm_model.contracts.settings import Plan
+from lstm_model.contracts.envelope import BacktestEnvelope
 from lstm_model.contracts.stage_meta import BacktestMeta, SeriesMeta
-from lstm_model.evaluation.backtest import TrainingSpan, pool_folds, tabulate_folds
+from lstm_model.evaluation.backtest import Folds, pool_folds, tabulate_folds
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_forecasts, read_scales, read_scores
+from lstm_model.reporting.facts import describe_folds
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
-from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
+from lstm_model.reporting.report import Report, make_picture, render_html, render_markdown
 from lstm_model.storage.store import Store
 
 FOLDS = "folds.json"
-CAPTION = (
-    "One point a fold, at its first cutoff. The LSTM should stay below the dashed line of seasonal naive in each; a "
-    "fold that stands out shows a time that was hard for all, or for the LSTM alone."
-)
-
-
-class Folds(BaseModel):
-    """How a backtest was asked for."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    refit: bool
-    training: TrainingSpan
-    plan: Plan
-    """Of every fold."""
 
 
 @task(name="summarise folds", task_run_name="summarise folds", cache_policy=NO_CACHE, timeout_seconds=3600)
 def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact], store: Store) -> Artifact:
-    """backtest.html, backtest.md, envelope.json and folds.json; the latest fold first.
+    """Write backtest.html, backtest.md, envelope.json and folds.json; the latest fold first.
 
     Raises:
         ValueError: a fold has no test window with an observed target.
@@ -58,15 +41,16 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
     by_fold, everything = tabulate_folds(tables, scale=scale), pool_folds(tables)
     usual = envelope(everything, scales=scale, spec=folds.plan.window)
     facts = store.read_meta(series, SeriesMeta)
+    found = score(everything, scale=scale)
     content = Report(
         name=f"{name}, backtest",
-        scores=score(everything, scale=scale),
+        scores=found,
         tables=[make_fold_table(by_fold)],
-        pictures=[Picture("Scores by fold", CAPTION, to_png(plot_folds(by_fold)))],
+        pictures=[make_picture("folds", to_png(plot_folds(by_fold)))],
         num_values=facts.profile.num_observed + facts.repaired,
         num_repaired=facts.repaired,
         findings=facts.findings,
-        run=_facts(folds, usual),
+        run=describe_folds(folds, usual),
     )
     rows = by_fold.assign(cutoff=by_fold["cutoff"].astype(str)).to_dict(orient="records")
     with store.create("backtest") as draft:
@@ -75,23 +59,5 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
         kept = BacktestEnvelope(plan=folds.plan.model_dump(mode="json"), envelope=usual, series_sha256=series.sha256)
         (draft.folder / ENVELOPE).write_text(kept.to_text())
-        draft.num_rows, draft.meta = len(everything), BacktestMeta(verdict=_verdict(content)).to_json()
+        draft.num_rows, draft.meta = len(everything), BacktestMeta(verdict=found.headline.verdict).to_json()
     return draft.artifact
-
-
-def _verdict(content: Report) -> str:
-    assert content.scores is not None
-    return content.scores.headline.verdict
-
-
-def _facts(folds: Folds, usual: Envelope) -> list[tuple[str, str]]:
-    spec = folds.plan.window
-    span = f"{spec.train_steps:,} steps before each cutoff" if spec.train_steps else "all of the past of each fold"
-    spread = usual.spread
-    return [
-        ("folds", f"{folds.number}, each {spec.test_steps} steps earlier than the one before"),
-        ("trained on", span),
-        ("models", "one for each fold" if folds.refit else "one, of the oldest fold, forecasts all of them"),
-        ("periods", f"{usual.num_periods} of {usual.period_steps} steps"),
-        ("spread of the error", f"{spread:.0%} from one period to another" if spread is not None else "not known"),
-    ]

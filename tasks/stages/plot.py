@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @task(name="plot", task_run_name="plot", cache_policy=NO_CACHE, timeout_seconds=3600)
 def plot(about: Subject, store: Store) -> Artifact:
-    """One PNG a plot; `num_rows` counts them."""
+    """Draw every plot as a PNG; `num_rows` counts them."""
     from lstm_model.forecast.bundle import load_bundle
     from lstm_model.reporting.figures import save_figure
     from lstm_model.reporting.gallery import EXACT, Training, draw_plots
@@ -41,11 +41,10 @@ def plot(about: Subject, store: Store) -> Artifact:
         train=lambda: load_windows(folders, "train"),
         test=load_windows(folders, "test"),
     )
+    target = read_target_name(about.series, store)
     with store.create("plots") as draft:
         names = []
-        for name, figure in draw_plots(
-            training, _evaluation(about, store), target=read_target_name(about.series, store)
-        ):
+        for name, figure in draw_plots(training, _evaluation(about, store), target=target):
             save_figure(figure, draft.folder / f"{name}.png", exact=name in EXACT)
             names.append(name)
         draft.num_rows = len(names)

@@ -45,7 +45,7 @@ def train(
     parent: Artifact | None = None,
     ray_address: str = "local",
 ) -> Artifact:
-    """A model as an Artifact, with the loss curve beside it; `num_rows` is the number of training windows.
+    """Train a model, and write it with its loss curve; `num_rows` is the number of training windows.
 
     Args:
         windows: what to train on.
@@ -59,40 +59,40 @@ def train(
     from lstm_model.compute.device import hold_gpus, select_device
     from lstm_model.training.checkpoint import open_checkpoint
     from lstm_model.training.dataset import load_training
-    from lstm_model.training.leakage import Seen
     from lstm_model.training.trained_model import describe_model, save_model
     from lstm_model.training.warm_start import choose_start, find_ancestor
 
     folders, plan = list_folders(windows, store), Plan(window=spec, model=model, training=training)
-    meta = read_windows_meta(store.path(windows))
-    data = load_training(folders, spec, training)
-    # However many processes train: a training that some began goes on in others.
-    alone = training.model_copy(update={"workers": 1})
-    key = stage_key(train, {"windows": windows, "spec": spec, "model": model, "training": alone})
-    digest = hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
+    meta, data = read_windows_meta(store.path(windows)), load_training(folders, spec, training)
+    digest, stop = _name_checkpoint(windows, plan, parent), Event()
     with forwarded_logs("lstm_model"):
         parent = find_ancestor(parent, windows, plan, store)
         origin, start = choose_start(parent, store, plan=plan, meta=meta, splits=data.covers)
         device = select_device(training.device, training.precision, lock_folder=LOCKS)
         with hold_gpus(device, LOCKS, every=training.workers > 1), shown_progress("training") as on_progress:
-            stop = Event()
             checkpoint = open_checkpoint(store.root / "checkpoints", digest, should_stop=stop.is_set)
             job = SharedTraining(tuple(folders), plan, meta.scaler, device, checkpoint.path, checkpoint.key, origin)
-            fitted = run_interruptibly(
-                partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store), stop
-            )
-    fitted.notes += data.notes
-    start = fitted.start if origin else start
-    fitted.notes += [start.in_words()] if parent else []
+            work = partial(_fit, job, data, checkpoint, on_progress, stop, ray_address, store)
+            fitted = run_interruptibly(work, stop)
+    fitted.start = fitted.start if origin else start
+    fitted.notes += [*data.notes, *([fitted.start.in_words()] if parent else [])]
     with store.create("model") as draft:
-        ancestor = origin.seen if origin and start.parent else None
-        seen = Seen.in_windows(*data.covers, by_series=spec.align == "end", ancestor=ancestor)
-        card = describe_model(windows.sha256, meta, fitted, device, seen=seen, start=start)
+        card = describe_model(windows.sha256, meta, fitted, device, splits=data.covers, parent=origin)
         save_model(draft.folder, fitted, card)
         draft.num_rows = len(data.train)
         draft.meta = ModelMeta.model_validate(card.model_dump()).to_json()
     checkpoint.remove()
     return draft.artifact
+
+
+def _name_checkpoint(windows: Artifact, plan: Plan, parent: Artifact | None) -> str:
+    """Return a digest of all that the training depends on.
+
+    The number of processes is not part of it: a training that some began may go on in others.
+    """
+    one = plan.training.model_copy(update={"workers": 1})
+    key = stage_key(train, {"windows": windows, "spec": plan.window, "model": plan.model, "training": one})
+    return hashlib.sha256(f"{key} {parent.sha256 if parent else None}".encode()).hexdigest()
 
 
 def _fit(
@@ -104,7 +104,7 @@ def _fit(
     ray_address: str,
     store: Store,
 ) -> Fitted:
-    """Train here; where several processes share the training, put together what they have left in the checkpoint."""
+    """Train here; if several processes share the training, put together what they left in the checkpoint."""
     from lstm_model.training.checkpoint import Checkpoint
     from lstm_model.training.train import fit
 

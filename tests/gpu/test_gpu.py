@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.compute.device import DeviceChoice, exclusive, fits_on_device, select_device
+from lstm_model.compute.device import DeviceChoice, fits_on_device, hold_gpu, select_device
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.training.train import fit
@@ -49,7 +49,7 @@ def error(forecast: np.ndarray, test: Windows) -> tuple[float, float]:
 def test_the_gpu_is_chosen_and_locked(tmp_path):
     choice = select_device(lock_folder=tmp_path)
     assert choice.device.startswith("cuda:")
-    with exclusive(choice, tmp_path):
+    with hold_gpu(choice, tmp_path):
         assert len(list(tmp_path.glob("gpu-*.lock"))) == 1
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from torch import nn
 
 from lstm_model.compute import device as device_module
-from lstm_model.compute.device import DeviceChoice, exclusive, fits_on_device, select_device
+from lstm_model.compute.device import DeviceChoice, fits_on_device, hold_gpu, select_device
 from lstm_model.training.microbatch import MicroBatches, OutOfMemoryError
 from lstm_model.windows.in_memory import Batch
 
@@ -23,7 +23,7 @@ def fake_gpus(monkeypatch):
     """Two CUDA devices that exist in name only."""
     monkeypatch.setattr(device_module, "is_available", lambda kind: kind in ("cuda", "cpu"))
     monkeypatch.setattr(device_module, "describe", lambda device: "a fake GPU")
-    monkeypatch.setattr(device_module, "gpu_identity", lambda device: f"uuid-{device[-1]}")
+    monkeypatch.setattr(device_module, "identify_gpu", lambda device: f"uuid-{device[-1]}")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
 
@@ -64,7 +64,7 @@ def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch):
 
 def test_order_and_the_first_free_gpu(fake_gpus, tmp_path):
     assert select_device(lock_folder=tmp_path).device == "cuda:0"
-    with exclusive(GPU, tmp_path):
+    with hold_gpu(GPU, tmp_path):
         choice = select_device(lock_folder=tmp_path)
     assert (choice.device, choice.precision) == ("cuda:1", "bf16")
     assert select_device("cpu", "fp32").device == "cpu"
@@ -74,11 +74,11 @@ def test_a_second_training_waits_for_the_gpu_and_says_so(fake_gpus, tmp_path, ca
     order = []
 
     def second():
-        with exclusive(GPU, tmp_path):
+        with hold_gpu(GPU, tmp_path):
             order.append("second")
 
     with caplog.at_level(logging.INFO, logger="lstm_model.compute.device"):
-        with exclusive(GPU, tmp_path):
+        with hold_gpu(GPU, tmp_path):
             thread = threading.Thread(target=second)
             thread.start()
             time.sleep(0.3)
@@ -99,17 +99,17 @@ def test_the_lock_is_free_when_its_holder_is_killed(fake_gpus, tmp_path):
     assert select_device(lock_folder=tmp_path).device == "cuda:1"
     holder.kill()
     holder.wait()
-    with exclusive(GPU, tmp_path):
+    with hold_gpu(GPU, tmp_path):
         assert not device_module.is_free(FileLock(lock))
 
 
 def test_a_cpu_needs_no_lock(tmp_path):
-    with exclusive(select_device("cpu", "fp32"), tmp_path / "locks"):
+    with hold_gpu(select_device("cpu", "fp32"), tmp_path / "locks"):
         assert not Path(tmp_path / "locks").exists()
 
 
 def test_what_fits(monkeypatch):
-    monkeypatch.setattr(device_module, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(device_module, "measure_free_bytes", lambda device: 1000)
     assert fits_on_device(500, GPU) and not fits_on_device(501, GPU)
     monkeypatch.undo()
     assert fits_on_device(1 << 60, select_device("cpu", "fp32")), "on a CPU the data are where they train"

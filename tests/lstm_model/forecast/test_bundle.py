@@ -18,7 +18,7 @@ from lstm_model.forecast.calibrate import (
 )
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.models import build_network
-from lstm_model.training.validation import seen_in
+from lstm_model.training.validation import describe_windows
 from lstm_model.windows.in_memory import Windows
 from tests.factories import bundle_card, model_card, score_record
 
@@ -189,8 +189,10 @@ def test_overlapping_windows_tell_no_more_than_their_steps():
     apart, overlapping = (
         Windows.from_arrays([np.ones(34), np.ones(16)], context=10, horizon=6, stride=n) for n in (6, 1)
     )
-    assert seen_in(apart).horizons_K.tolist() == seen_in(overlapping).horizons_K.tolist() == [4.0, 1.0]
-    assert seen_in(overlapping.take(torch.arange(0))).horizons_K.tolist() == [0.0, 0.0]
+    assert (
+        describe_windows(apart).horizons_K.tolist() == describe_windows(overlapping).horizons_K.tolist() == [4.0, 1.0]
+    )
+    assert describe_windows(overlapping.take(torch.arange(0))).horizons_K.tolist() == [0.0, 0.0]
 
 
 def test_few_windows_pool_over_steps_and_fewer_still_are_not_calibrated():

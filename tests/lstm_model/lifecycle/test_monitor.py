@@ -7,9 +7,9 @@ from scipy.signal import lfilter
 
 from lstm_model.contracts.settings import Monitoring, WindowSpec
 from lstm_model.evaluation.error_scales import measure_scales
-from lstm_model.lifecycle.cusum import CORRELATION, WIDER, Scale, run_chart, threshold
+from lstm_model.lifecycle.cusum import CORRELATION, WIDER, Scale, find_threshold, run_chart
 from lstm_model.lifecycle.envelope import envelope
-from lstm_model.lifecycle.monitor import Piece, origin_of, watch
+from lstm_model.lifecycle.monitor import Piece, find_origin, watch
 from tests.factories import envelope_of
 
 STATED = Monitoring().periods_per_false_alarm
@@ -96,7 +96,7 @@ def alarms_of(found):
 def test_false_alarms_of_the_chart_are_as_rare_as_stated(num_reference):
     """Gaussian sequences with the autocorrelation allowed for, and a spread twice the first guess of it."""
     periods = 3 * STATED  # three charts share the stated rate
-    limit, scale = threshold(num_reference, CORRELATION, periods), Scale(guess=1 / WIDER, least=0.0)
+    limit, scale = find_threshold(num_reference, CORRELATION, periods), Scale(guess=1 / WIDER, least=0.0)
     rng, num_alarms, num_values = np.random.default_rng(1), 0, 0
     for _ in range(40):
         values = lfilter([1.0], [1.0, -CORRELATION], rng.standard_normal(1000) * np.sqrt(1 - CORRELATION**2))
@@ -165,7 +165,7 @@ def test_a_long_serving_champion_has_the_same_evidence_at_each_look(monkeypatch)
     evidence, origins = {}, set()
     for until in range(BEGIN + 19 * DAY, BEGIN + 22 * DAY, 5):
         series, past = world.series(until=until), issued[issued["cutoff"] < until]
-        origin = origin_of(past, champion="a", end=until - 1, usual=world.usual)
+        origin = find_origin(past, champion="a", end=until - 1, usual=world.usual)
         found = world.watch(ledger=ledger[ledger["cutoff"].between(origin, until - 1)], series=series, origin=origin)
         over = (until - BEGIN) // DAY
         assert found.periods["end"].iloc[-1] == BEGIN - 1 + DAY * over
@@ -180,9 +180,9 @@ def test_a_long_serving_champion_has_the_same_evidence_at_each_look(monkeypatch)
 def test_periods_begin_where_most_series_were_first_forecast():
     issued = pd.DataFrame({"model_version": list("aaba"), "cutoff": [5, 90, 95, 99], "num_series": [1, 3, 3, 3]})
     usual = envelope_of(period_steps=24)
-    assert origin_of(issued, champion="a", end=99, usual=usual) == 99, "since it came back"
-    assert origin_of(issued[:2], champion="a", end=99, usual=usual) == 90, "an ended series has an earlier one"
-    assert origin_of(issued, champion="b", end=99, usual=usual) is None
+    assert find_origin(issued, champion="a", end=99, usual=usual) == 99, "since it came back"
+    assert find_origin(issued[:2], champion="a", end=99, usual=usual) == 90, "an ended series has an earlier one"
+    assert find_origin(issued, champion="b", end=99, usual=usual) is None
 
 
 def test_one_wild_period_is_no_alarm_and_a_correction_heals_it():

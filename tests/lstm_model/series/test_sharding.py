@@ -11,9 +11,10 @@ import pytest
 from lstm_model.contracts.findings import DataError, Finding
 from lstm_model.contracts.settings import Covariates, Scaling, Source
 from lstm_model.contracts.shard import Frame, IdRange
+from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.series.profiling import SeriesFacts, measure_facts, measure_profile, merge_profiles
 from lstm_model.series.series_table import count_rows, find_last_observed, write_range
-from lstm_model.series.sharding import check_alike, merge_categories, merge_findings, plan_shards
+from lstm_model.series.sharding import check_alike, merge_categories, merge_findings, merge_series_meta, plan_shards
 from lstm_model.sources import parquet
 from lstm_model.sources.raw_series import read_source
 from lstm_model.timeline.frequency import Frequency
@@ -73,6 +74,31 @@ def test_the_profile_of_shards_is_that_of_the_table(tmp_path, integer):
     assert expected.found_season == (6 if integer else None)
     frame = Frame(end=expected.end, frequency=frequency)
     assert Frequency(frame.frequency).parse_ds(frame.end) == find_last_observed(tmp_path / "whole.parquet")
+
+
+def metas_of(tmp_path, *, shards, frequency="D"):
+    """The metadata, the facts and the table of each shard of a panel; the first filled in two values."""
+    write_panel(tmp_path / "whole.parquet")
+    for k, one in enumerate(plan_shards(count_rows(tmp_path / "whole.parquet"), shards=shards, shard_rows=None)):
+        table = tmp_path / f"{k}.parquet"
+        write_range(tmp_path / "whole.parquet", table, one)
+        profile = measure_profile(table, "D" if k == 0 else frequency)
+        meta = SeriesMeta(profile=profile, findings=[], reasons={"y": "why"}, source=Source(), repaired=2 - k)
+        yield meta, measure_facts(table), table
+
+
+def test_the_metadata_of_shards_is_that_of_the_table(tmp_path):
+    metas, facts, tables = zip(*metas_of(tmp_path, shards=2), strict=True)
+    left_out = Finding(code="short", severity="warning", message="b is too short", count=1)
+    merged = merge_series_meta(metas, facts=facts, tables=tables, findings=[[], [], [left_out]])
+    assert merged.profile == measure_profile(tmp_path / "whole.parquet", "D")
+    assert (merged.repaired, merged.findings, merged.reasons) == (3, [left_out], {"y": "why"})
+
+
+def test_shards_of_two_frequencies_are_refused(tmp_path):
+    metas, facts, tables = zip(*metas_of(tmp_path, shards=2, frequency="h"), strict=True)
+    with pytest.raises(DataError, match="has frequency 'D', another 'h'; set frequency"):
+        merge_series_meta(metas, facts=facts, tables=tables, findings=[])
 
 
 def test_shards_of_a_parquet_source_are_its_rows(tmp_path):

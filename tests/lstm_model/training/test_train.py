@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from lstm_model.compute.device import DeviceChoice
-from lstm_model.compute.threads import Threads, restored_threads
+from lstm_model.compute.threads import Threads, restore_threads
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.networks.losses import count_targets
 from lstm_model.training import train as train_module
 from lstm_model.training.microbatch import MicroBatches
-from lstm_model.training.progress import Progress, Reporter, TrainingDivergedError, checked_mean
-from lstm_model.training.sampling import shuffled
-from lstm_model.training.train import fit, learning_rate
+from lstm_model.training.progress import Progress, Reporter, TrainingDivergedError, average_losses
+from lstm_model.training.sampling import shuffle_windows
+from lstm_model.training.train import compute_learning_rate, fit
 from lstm_model.windows.in_memory import Windows
 
 CPU = DeviceChoice("cpu", "fp32", 1, "a test")
@@ -149,7 +149,7 @@ def test_no_windows_is_a_clear_error():
 
 def test_a_loss_that_is_no_number_names_its_step():
     with pytest.raises(TrainingDivergedError, match=r"became nan at step 8; try a smaller training.learning_rate"):
-        checked_mean([torch.tensor(1.0), torch.tensor(float("nan")), torch.tensor(2.0)], last_step=9)
+        average_losses([torch.tensor(1.0), torch.tensor(float("nan")), torch.tensor(2.0)], last_step=9)
     train, _, _ = splits(seasonal())
     train.values_N[100] = float("inf")
     with pytest.raises(TrainingDivergedError, match="step 1"):
@@ -235,16 +235,16 @@ def test_unobserved_targets_are_not_trained_on():
 
 
 def test_every_window_is_drawn_once_an_epoch():
-    drawn = torch.cat(list(shuffled(10, 4, seed=0, steps=5)))
+    drawn = torch.cat(list(shuffle_windows(10, 4, seed=0, steps=5)))
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
-    assert [len(i) for i in shuffled(3, 4, seed=0, steps=2)] == [3, 3]
+    assert [len(i) for i in shuffle_windows(3, 4, seed=0, steps=2)] == [3, 3]
 
 
 def test_learning_rate_rises_and_falls():
-    rates = [learning_rate(step, 100, 1.0) for step in range(1, 101)]
+    rates = [compute_learning_rate(step, 100, 1.0) for step in range(1, 101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == 1.0
     assert rates[-1] == pytest.approx(0.01) and np.all(np.diff(rates[9:]) <= 0)
-    assert learning_rate(1, 1, 1.0) == 1.0
+    assert compute_learning_rate(1, 1, 1.0) == 1.0
 
 
 @pytest.mark.parametrize(("slow", "used_threads"), [(0.9, [2, 1, 2, 1, 1]), (0.11, [2, 1, 2, 1, 2, 1, 2, 1, 1])])
@@ -264,7 +264,7 @@ def test_threads_are_measured_on_real_steps(slow, used_threads, monkeypatch):
 
 def test_a_fixed_thread_count_is_used_and_restored():
     before = torch.get_num_threads()
-    with restored_threads():
+    with restore_threads():
         assert Threads(1, on_cpu=True).count == 1
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before

@@ -17,7 +17,7 @@ from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.training.checkpoint import Checkpoint
 from lstm_model.training.dataset import load_training
 from lstm_model.training.train import fit
-from lstm_model.training.validation import seen_in
+from lstm_model.training.validation import describe_windows
 from lstm_model.windows import segments, stream
 from lstm_model.windows.in_memory import Windows, load_windows
 from lstm_model.windows.layout import Segment
@@ -157,15 +157,15 @@ def test_a_sample_is_the_windows_themselves_without_the_steps_between(tmp_path):
     for name, tensor in vars(sample.gather_batch(torch.arange(len(index)))).items():
         assert torch.equal(tensor.nan_to_num(-1), getattr(every.gather_batch(index), name).nan_to_num(-1)), name
     np.testing.assert_array_equal(sample.cutoff_W, expected.cutoff_W)
-    np.testing.assert_array_equal(seen_in(sample).horizons_K, seen_in(expected).horizons_K)
+    np.testing.assert_array_equal(describe_windows(sample).horizons_K, describe_windows(expected).horizons_K)
 
 
 def test_the_outline_covers_what_the_windows_cover(tmp_path):
-    from lstm_model.training.leakage import find_first_cutoffs, last_targets
+    from lstm_model.training.leakage import find_first_cutoffs, find_last_targets
 
     folder = write(tmp_path, {**seasonal(), "long": np.arange(1000.0)}, row_group_steps=300)
     every, outline = load_windows(folder, "train"), open_stream([folder], "train", limit=2**30).outline
-    for find in (last_targets, find_first_cutoffs):
+    for find in (find_last_targets, find_first_cutoffs):
         assert find(outline, by_series=True) == find(every, by_series=True)
 
 

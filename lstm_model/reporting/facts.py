@@ -1,0 +1,60 @@
+"""Put the facts of a run into words, name by name, for its report: the data, the training, the folds of a backtest."""
+
+from __future__ import annotations
+
+from lstm_model.contracts.envelope import Envelope
+from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.stage_meta import ModelMeta
+from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
+from lstm_model.evaluation.backtest import Folds
+
+Facts = list[tuple[str, str]]
+"""Names and values."""
+
+
+def describe_data(profile: Profile, cut: WindowsMeta) -> Facts:
+    """Return what the data are and how they were split."""
+    own = " at the latest: each series by its own end" if cut.align == "end" else ""
+    return [
+        ("series", f"{profile.num_series:,}"),
+        ("observed values", f"{profile.num_observed:,}"),
+        ("values a series", f"{profile.length_min:,} to {profile.length_max:,}"),
+        ("from", show_moment(profile.start)),
+        ("to", show_moment(profile.end)),
+        ("frequency", profile.frequency),
+        *(
+            (name, f"targets up to {show_moment(cut.cutoffs[split])}{own}: {cut.windows[split]:,} windows")
+            for name, split in zip(("trained on", "validated on", "tested on"), SPLITS, strict=True)
+        ),
+    ]
+
+
+def describe_training(trained: ModelMeta, *, num_windows: int) -> Facts:
+    """Return how the model was trained."""
+    return [
+        ("device", f"{trained.device}, {trained.precision}"),
+        ("training windows", f"{num_windows:,}"),
+        ("steps taken", f"{trained.best_step:,}"),
+        ("remarks", "; ".join(trained.notes)),
+    ]
+
+
+def describe_folds(folds: Folds, usual: Envelope) -> Facts:
+    """Return how a backtest was made, and how much its errors vary."""
+    spec = folds.plan.window
+    span = f"{spec.train_steps:,} steps before each cutoff" if spec.train_steps else "all of the past of each fold"
+    return [
+        ("folds", f"{folds.number}, each {spec.test_steps} steps earlier than the one before"),
+        ("trained on", span),
+        ("models", "one for each fold" if folds.refit else "one, of the oldest fold, forecasts all of them"),
+        ("periods", f"{usual.num_periods} of {usual.period_steps} steps"),
+        (
+            "spread of the error",
+            "not known" if usual.spread is None else f"{usual.spread:.0%} from one period to another",
+        ),
+    ]
+
+
+def show_moment(ds: str) -> str:
+    """Return a `ds` without digits that say nothing: 2024-03-01 12:00, 2024-03-01, 17."""
+    return ds.replace("T", " ").removesuffix(".000000").removesuffix(":00").removesuffix(" 00:00")
