@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from filelock import FileLock, Timeout
-
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
 from lstm_model.storage.backend import Entry, Kept
+from lstm_model.storage.drafts import drop_locks
 from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.notes import read_note
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _forget(store: Store, grace_seconds: float) -> int:
     }
     _drop_records(store, gone)
     store.backend.drop_copies(is_needed, youngest=youngest)
-    _drop_locks(store, youngest)
+    drop_locks(store.root, youngest)
     return len(gone)
 
 
@@ -107,7 +107,7 @@ def _noted(store: Store, runs: int) -> set[str]:
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
     pins = [_read_pin(store, entry) for entry in store.backend.entries("pins")]
-    pinned = [Artifact.model_validate(artifact) for pin in pins for artifact in pin.values() if artifact]
+    pinned = [artifact for pin in pins for artifact in pin.values() if artifact]
     return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
 
 
@@ -119,20 +119,18 @@ def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
         return []
 
 
-def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
+def _read_pin(store: Store, pin: Entry) -> dict[str, Artifact | None]:
     try:
-        found: dict[str, dict[str, str] | None] = json.loads(store.backend.read(pin.name))
+        return read_note(store.backend, pin.name, dict[str, Artifact | None])
     except (FileNotFoundError, ValueError):
         return {}
-    return found
 
 
 def _read_note(store: Store, note: Entry) -> list[str]:
     try:
-        shas: list[str] = json.loads(store.backend.read(note.name))
+        return read_note(store.backend, note.name, list[str])
     except (FileNotFoundError, ValueError):
         return []
-    return shas
 
 
 def _notes(store: Store, flow: str) -> list[Entry]:
@@ -141,20 +139,14 @@ def _notes(store: Store, flow: str) -> list[Entry]:
 
 
 def _drop_records(store: Store, gone: set[str]) -> None:
-    """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
+    """Remove the records of artifacts that are gone, and those that name none: both would pile up."""
     if not gone:
         return
     for record in store.backend.entries("results"):
         with suppress(FileNotFoundError):
-            text = store.backend.read(record.name).decode(errors="ignore")
-            if any(sha in text for sha in gone):
+            try:
+                is_needed = read_note(store.backend, record.name, Artifact).sha256 not in gone
+            except ValueError:
+                is_needed = False
+            if not is_needed:
                 store.backend.remove(record.name)
-
-
-def _drop_locks(store: Store, youngest: float) -> None:
-    """Files of locks that nobody has taken lately and nobody holds: one is made for every key."""
-    for file in (store.root / "locks").glob("*.lock"):
-        with suppress(Timeout, FileNotFoundError):
-            if file.stat().st_mtime < youngest:
-                with FileLock(file, timeout=0):
-                    file.unlink(missing_ok=True)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.notes import read_note
 from lstm_model.storage.store import Store
 from tasks.runtime.records import StageRecord
 from tasks.runtime.runner import StageRunner
@@ -33,14 +34,15 @@ class Pin(BaseModel):
 def recall(run: StageRunner) -> Pin | None:
     """What this very flow run worked on before it was killed; None in its first execution."""
     try:
-        pin = Pin.model_validate_json(run.store.backend.read(_file()))
+        pin = read_note(run.store.backend, _file(), Pin)
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
             run.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             run.store.verify(artifact)
     except FileNotFoundError:
         return None
-    except (ValidationError, DamagedArtifactError) as error:
+    except ValueError as error:
         get_run_logger().warning("what this run began with is gone (%s); it begins anew", error)
+        run.store.backend.remove(_file())
         return None
     get_run_logger().info("execution %s of this run: it goes on with the data it began with", flow_run.run_count)
     run.records.append(StageRecord(stage="ingest", outcome="cached", seconds=0.0, artifact=pin.series))
@@ -70,9 +72,18 @@ def keep(run: StageRunner, series: Artifact) -> Pin:
 
 
 def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
-    """What this flow run chose in its first execution: names such as previous mean another bundle after the change."""
+    """What this flow run chose in its first execution: names such as previous mean another bundle after the change.
+
+    Raises:
+        ValueError: the note of it is damaged; choosing again could undo what the first execution did.
+    """
     try:
-        return Artifact.model_validate(json.loads(store.backend.read(_file()))["bundle"])
+        return read_note(store.backend, _file(), dict[str, Artifact])["bundle"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"this run was started again, and its note of the bundle that it chose cannot be read: {error}. Start a "
+            "new run, and name the bundle by its version"
+        ) from None
     except FileNotFoundError:
         chosen = choose()
         _write(store, json.dumps({"bundle": chosen.model_dump()}))
