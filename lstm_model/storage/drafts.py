@@ -27,6 +27,7 @@ SAFELY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 """How to open what may be a pipe: it would wait for a writer."""
 HOLDER = ".txt"
 """Ending of the file that says who holds a lock."""
+HOLDER_BYTES = 100
 
 STALE_SECONDS = 24 * 3600.0
 """A draft of another machine, or of before a restart, goes when nothing in it has changed for so long."""
@@ -183,7 +184,7 @@ def _find_drafts(root: Path) -> Iterator[Path]:
         if Path(folder) == root:
             yield from (root / "tmp").glob("*")
             folders[:] = [name for name in folders if name not in ("artifacts", "tmp", "locks")]
-        yield from (Path(folder, file) for file in files if re.fullmatch(DRAFT, file))
+        yield from (Path(folder, file) for file in files if file[0] == "." and re.fullmatch(DRAFT, file))
 
 
 def _newest_change(draft: Path) -> float:
@@ -220,10 +221,16 @@ def hold_lock(
                 raise TimeoutError(f"{told}; end that process if it hangs, and run again") from None
             on_wait(told)
     try:
-        file.with_suffix(HOLDER).write_text(f"process {os.getpid()} on {platform.node()}")
+        _note_holder(file)
         yield
     finally:
         lock.release()
+
+
+def _note_holder(file: Path) -> None:
+    """Say beside the lock who holds it, over the text before: to empty the file first takes 10 ms on ext4."""
+    with os.fdopen(os.open(file.with_suffix(HOLDER), os.O_WRONLY | os.O_CREAT, 0o644), "wb") as note:
+        note.write(f"process {os.getpid()} on {platform.node()}".encode().ljust(HOLDER_BYTES)[:HOLDER_BYTES])
 
 
 def _read_holder(file: Path) -> str:
@@ -231,7 +238,7 @@ def _read_holder(file: Path) -> str:
     note = file.with_suffix(HOLDER)
     try:
         since = datetime.fromtimestamp(note.stat().st_mtime, UTC)
-        return f"{note.read_text(errors='replace')[:100]}, which has held {file} since {since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{note.read_text(errors='replace').strip()}, which has held {file} since {since:%Y-%m-%d %H:%M:%S} UTC"
     except OSError:
         return f"the process that holds {file}"
 
