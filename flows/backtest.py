@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hooks import tell_crash, tell_failure
+from flows.hooks import ENDINGS
 from flows.shards import cut_folds, ingest_source, score_folds
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.evaluation.backtest import TrainingSpan
@@ -23,7 +23,7 @@ from tasks.stages.train import train
 DEFAULT = PipelineConfig()
 
 
-@flow(name="backtest", task_runner=side_by_side(), on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="backtest", task_runner=side_by_side(), **ENDINGS)
 def backtest(
     config: PipelineConfig = DEFAULT,
     store: str = "store",

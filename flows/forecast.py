@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hooks import tell_crash, tell_failure
+from flows.hooks import ENDINGS
 from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.issuing import require_champion
@@ -20,7 +20,7 @@ from tasks.runtime.runner import StageRunner
 DEFAULT = PipelineConfig()
 
 
-@flow(name="forecast", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="forecast", task_runner=threads(), **ENDINGS)
 def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
     """Forecast the next horizon; forecasts that were issued before are not issued again.
 

@@ -52,3 +52,14 @@ def notify_failure(flow_name: str, flow_run: FlowRun, event: str, advice: str) -
         f"{flow_name}/{name} {headline}",
         f"{flow_name}/{name}, run {flow_run.name}, {event}\n\n{advice}.\n{link}".rstrip(),
     )
+
+
+ENDINGS: dict[str, Any] = {
+    "on_failure": [tell_failure],
+    "on_crashed": [tell_crash],
+    # Prefect writes the exception of a flow that fails to its storage, by default as a pickle; of what a flow returns
+    # nothing is needed there.
+    "result_serializer": "json",
+    "persist_result": False,
+}
+"""Options of every flow."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hooks import tell_crash, tell_failure
+from flows.hooks import ENDINGS
 from flows.shards import ingest_source
 from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.settings import PipelineConfig
@@ -19,7 +19,7 @@ from tasks.runtime.runner import StageRunner
 DEFAULT = PipelineConfig()
 
 
-@flow(name="monitor", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="monitor", task_runner=threads(), **ENDINGS)
 def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored:
     """Compare the forecasts of the champion with the newest data, and retrain when their errors are no longer normal.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hooks import tell_crash, tell_failure
+from flows.hooks import ENDINGS
 from lstm_model.contracts.settings import ProblemName
 from tasks.actions.promote import Promoted, promote_by_hand
 from tasks.actions.publish import open_store
 
 
-@flow(name="promote", on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="promote", **ENDINGS)
 def promote(
     bundle: str, name: ProblemName, store: str = "store", reason: str = "", notify: str | None = None
 ) -> Promoted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hooks import tell_crash, tell_failure
+from flows.hooks import ENDINGS
 from flows.shards import cut_windows, ingest_source, score_model
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.resolved import Resolved
@@ -36,7 +36,7 @@ champion_window = window.with_options(name="window of champion", task_run_name="
 champion_evaluate = evaluate.with_options(name="evaluate champion", task_run_name="evaluate champion")
 
 
-@flow(name="retrain", task_runner=threads(), on_failure=[tell_failure], on_crashed=[tell_crash])
+@flow(name="retrain", task_runner=threads(), **ENDINGS)
 def retrain(
     config: PipelineConfig = DEFAULT,
     store: str = "store",

@@ -11,16 +11,16 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
 from lstm_model.storage.backend import Entry, Kept
-from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
+from lstm_model.storage.checksums import DamagedFileError
+from lstm_model.storage.drafts import drop_locks
 from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.notes import Content, read_note, write_note
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
     note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
     pieces = [*artifacts, *(shard for artifact in artifacts for shard in _shards(store, artifact))]
-    store.backend.write(note, dump_json(RunNote(artifacts=sorted({piece.sha256 for piece in pieces}))))
+    write_note(store.backend, note, RunNote(artifacts=sorted({piece.sha256 for piece in pieces})))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
         store.backend.remove(old.name)
 
@@ -83,7 +83,7 @@ def _forget(store: Store, grace_seconds: float) -> int:
     }
     _drop_records(store, gone)
     store.backend.drop_copies(is_needed, youngest=youngest)
-    _drop_locks(store, youngest)
+    drop_locks(store.root, youngest)
     return len(gone)
 
 
@@ -110,13 +110,13 @@ def _noted(store: Store, runs: int) -> set[str]:
     by_flow: dict[str, list[Entry]] = {}
     for note in store.backend.entries("runs"):
         by_flow.setdefault(note.name.split("/")[1], []).append(note)
-    return {sha for notes in by_flow.values() for note in notes[-runs:] for sha in _read_note(store, note)}
+    return {sha for notes in by_flow.values() for note in notes[-runs:] for sha in _list_noted(store, note)}
 
 
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
     pins = [_read_pin(store, entry) for entry in store.backend.entries("pins")]
-    pinned = [Artifact.model_validate(artifact) for pin in pins for artifact in pin.values() if artifact]
+    pinned = [artifact for pin in pins for artifact in pin.values() if artifact]
     return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
 
 
@@ -128,19 +128,19 @@ def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
         return []
 
 
-def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
-    return _read_checked(store, pin) or {}
+def _read_pin(store: Store, pin: Entry) -> dict[str, Artifact | None]:
+    return _read_note(store, pin, dict[str, Artifact | None]) or {}
 
 
-def _read_note(store: Store, note: Entry) -> list[str]:
-    found = _read_checked(store, note)
-    return RunNote.model_validate(found).artifacts if found else []
+def _list_noted(store: Store, note: Entry) -> list[str]:
+    found = _read_note(store, note, RunNote)
+    return found.artifacts if found else []
 
 
-def _read_checked(store: Store, entry: Entry) -> dict[str, Any] | None:
-    """What a note or a pin holds; None if it is gone or damaged, since what it names was touched with it."""
+def _read_note(store: Store, entry: Entry, form: type[Content]) -> Content | None:
+    """Return what a note or a pin holds; None if it is gone or damaged, since what it names was touched with it."""
     try:
-        return load_json(store.backend.read(entry.name), store.backend.shown(entry.name))
+        return read_note(store.backend, entry.name, form)
     except FileNotFoundError:
         return None
     except DamagedFileError as error:
@@ -154,20 +154,14 @@ def _notes(store: Store, flow: str) -> list[Entry]:
 
 
 def _drop_records(store: Store, gone: set[str]) -> None:
-    """Cache records of artifacts that are gone: harmless, since hits are verified, but they would pile up."""
+    """Remove the records of artifacts that are gone, and those that name none: both would pile up."""
     if not gone:
         return
     for record in store.backend.entries("results"):
         with suppress(FileNotFoundError):
-            text = store.backend.read(record.name).decode(errors="ignore")
-            if any(sha in text for sha in gone):
+            try:
+                is_needed = read_note(store.backend, record.name, Artifact).sha256 not in gone
+            except ValueError:
+                is_needed = False
+            if not is_needed:
                 store.backend.remove(record.name)
-
-
-def _drop_locks(store: Store, youngest: float) -> None:
-    """Files of locks that nobody has taken lately and nobody holds: one is made for every key."""
-    for file in (store.root / "locks").glob("*.lock"):
-        with suppress(Timeout, FileNotFoundError):
-            if file.stat().st_mtime < youngest:
-                with FileLock(file, timeout=0):
-                    file.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 CHECKSUM = "checksum"
 """The key whose value is the checksum: the last of a JSON object, and of the metadata of a Parquet file."""
@@ -60,8 +61,11 @@ def load_json(content: bytes, shown: str) -> dict[str, Any]:
         DamagedFileError: the content is not what was written.
     """
     check_content(content, shown)
-    document: dict[str, Any] = json.loads(content)
-    del document[CHECKSUM]
+    try:
+        document: dict[str, Any] = from_json(content)  # bounds how deep it is nested
+        del document[CHECKSUM]
+    except (ValueError, TypeError, KeyError):
+        raise DamagedFileError(f"{shown} is no JSON object with a checksum at its end") from None
     return document
 
 

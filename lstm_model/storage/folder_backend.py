@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
 from lstm_model.storage.backend import ASIDE, Change, Entry, Kept, name_folder
-from lstm_model.storage.drafts import HOST, hold_lock, read_bounded, write_atomically
+from lstm_model.storage.drafts import hold_lock, name_draft, read_bounded, write_atomically
 from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
 
 
@@ -118,7 +118,7 @@ class FolderBackend:
     def remove_folder(self, name: str, youngest: float) -> bool:
         """Remove a folder unless it was used since; moved out of sight in one step, so that nobody finds half of it."""
         folder = self.root / name
-        grave = self.root / "tmp" / f"gone-{HOST}-{os.getpid()}-{folder.name}"
+        grave = self.root / "tmp" / f"{folder.name}-{name_draft()}"
         grave.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if folder.stat().st_mtime < youngest:

@@ -6,7 +6,7 @@ once whole: what can be seen is complete, and two writers of the same content ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,12 +113,12 @@ class Store:
         return make_scratch(self.root, what)
 
     def sweep(self) -> None:
-        """Remove what writers of this machine that were killed left behind; what a living process is writing stays."""
+        """Remove what killed writers left behind; what a living one is writing stays."""
         sweep(self.root)
 
-    def lock(self, name: str, *, on_wait: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+    def lock(self, name: str, **waiting: Any) -> AbstractContextManager[None]:
         """Hold a lock across processes; see `hold_lock`."""
-        return hold_lock(self.root, name, on_wait=on_wait)
+        return hold_lock(self.root, name, **waiting)
 
     def _gathered(self, artifact: Artifact) -> list[Artifact]:
         return [Artifact.model_validate(one) for one in self.meta(artifact).get("shards", ())]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.compute.device import DeviceChoice
-from lstm_model.storage.drafts import HOST, is_alive, write_atomically
+from lstm_model.storage.drafts import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -141,12 +140,11 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) -> Checkpoint:
-    """The checkpoint of a training in a folder of checkpoints, from which stale ones and dead writers' drafts go."""
+    """The checkpoint of a training in a folder of checkpoints, from which stale ones go."""
     youngest = time.time() - STALE_SECONDS
     for file in folder.glob(f"*{SUFFIX}*"):
-        draft = re.fullmatch(rf"\..+{re.escape(SUFFIX)}\.{HOST}-(\d+)-\w+", file.name)
         with suppress(FileNotFoundError):  # another run sweeps too
-            if file.stat().st_mtime < youngest or (draft and not is_alive(int(draft[1]))):
+            if file.stat().st_mtime < youngest:
                 file.unlink()
     return Checkpoint(folder / f"{key}{SUFFIX}", key, should_stop=should_stop)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.lifecycle.champion import require_whole, set_aside_if_damaged
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
-from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.checksums import DamagedFileError
+from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
 from tasks.runtime.records import StageRecord
 from tasks.runtime.runner import StageRunner
@@ -41,14 +40,15 @@ class Choice(BaseModel):
 def recall(run: StageRunner) -> Pin | None:
     """What this very flow run worked on before it was killed; None in its first execution."""
     try:
-        pin = Pin.model_validate(_read(run.store))
+        pin = read_note(run.store.backend, _file(), Pin)
         for artifact in (pin.series, *([pin.champion] if pin.champion else [])):
             run.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
             run.store.verify(artifact)
     except FileNotFoundError:
         return None
-    except (ValidationError, DamagedArtifactError, DamagedFileError) as error:
+    except ValueError as error:
         get_run_logger().warning("what this run began with is gone (%s); it begins anew", error)
+        run.store.backend.remove(_file())
         return None
     get_run_logger().info("execution %s of this run: it goes on with the data it began with", flow_run.run_count)
     run.records.append(StageRecord(stage="ingest", outcome="cached", seconds=0.0, artifact=pin.series))
@@ -81,16 +81,17 @@ def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:
     """What this flow run chose in its first execution: names such as previous mean another bundle after the change.
 
     Raises:
-        DamagedFileError: what it chose can no longer be told.
+        DamagedFileError: the note of it is damaged; choosing again could undo what the first execution did.
     """
     try:
-        return Choice.model_validate(_read(store)).bundle
+        return read_note(store.backend, _file(), Choice).bundle
     except FileNotFoundError:
         chosen = choose()
         _write(store, Choice(bundle=chosen))
         return chosen
     except DamagedFileError as error:
-        raise DamagedFileError(f"{error}. See which bundle is the champion now, and promote by its version") from error
+        way_out = "This run was started again: see which bundle is the champion now, and promote by its version"
+        raise DamagedFileError(f"{error}. {way_out}") from error
 
 
 def drop(store: Store) -> None:
@@ -105,9 +106,5 @@ def _file() -> str:
     return f"pins/{flow_run.id}.json"
 
 
-def _read(store: Store) -> dict[str, Any]:
-    return load_json(store.backend.read(_file()), store.backend.shown(_file()))
-
-
 def _write(store: Store, note: Pin | Choice) -> None:
-    store.backend.write(_file(), dump_json(note), durable=True)
+    write_note(store.backend, _file(), note, durable=True)

@@ -77,8 +77,8 @@ class StageRunner:
         return None if self.refresh else call.find_record()
 
     def _lock(self, call: StageCall) -> AbstractContextManager[None]:
-        text = "%s: another run computes the same; waiting for it"
-        return self.store.lock(call.key, on_wait=lambda: get_run_logger().info(text, call.stage.name))
+        text = "%s: another run computes the same; %s"
+        return self.store.lock(call.key, on_wait=lambda told: get_run_logger().info(text, call.stage.name, told))
 
     def _note(self, stage: Stage, done: Sequence[tuple[Artifact, CacheOutcome]], began: float) -> list[Artifact]:
         seconds = round(time.monotonic() - began, 2)

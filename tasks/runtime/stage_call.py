@@ -18,6 +18,7 @@ from prefect.client.schemas import State
 from prefect.states import Completed
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.notes import read_note
 from lstm_model.storage.store import Store
@@ -74,7 +75,7 @@ class StageCall:
         return task
 
     def _record(self, artifact: Artifact, *, replace: bool) -> Artifact:
-        backend, content = self.store.backend, artifact.model_dump_json().encode()
+        backend, content = self.store.backend, dump_json(artifact)
         if backend.is_shared and not replace:
             if backend.add(self._name, content) is not None:
                 return artifact

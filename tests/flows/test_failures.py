@@ -1,6 +1,8 @@
 """What a user sees when something goes wrong, and that nothing is lost or left half-written."""
 
+import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -9,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from prefect import get_client
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
 
@@ -61,6 +66,39 @@ def leftovers(store):
     """Files that a run began and did not finish."""
     files = [path.relative_to(store) for path in Path(store).rglob("*") if path.is_file()]
     return [path for path in files if "tmp" in path.parts or path.name[0] == "."]
+
+
+def find_pickles(folder):
+    """Files that are a pickle, or hold one as base64."""
+    files = {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    return [
+        path
+        for path, content in files.items()
+        if (re.match(rb"\x80[\x02-\x05]", content) and content.endswith(b".")) or re.search(rb'(^|")gA[JNSW]', content)
+    ]
+
+
+def test_neither_a_failed_run_nor_a_good_one_leaves_a_pickle(cli, tiny, trained):
+    """Not in the store, and not where Prefect keeps the exception of a flow that failed."""
+    cli.environment["PREFECT_HOME"] = str(cli.folder / "prefect")
+    assert cli("--config", tiny)["status"] == "unchanged"
+    _, errors = cli.fail("--data", "nowhere.csv")
+    assert "nowhere.csv' does not exist" in errors
+    _, errors = cli.fail("--config", tiny, "--set", "advanced.training.device=xpu")
+    assert "training.device is 'xpu'" in errors
+    kept = [json.loads(path.read_bytes()) for path in (cli.folder / "prefect" / "storage").iterdir()]
+    assert sorted(one["__exc_type__"] for one in kept) == [
+        "builtins.ValueError",
+        "lstm_model.contracts.findings.DataError",
+    ]
+    assert find_pickles(cli.folder) == []
+    with (
+        temporary_settings({PREFECT_API_URL: cli.environment["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        latest, before = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=2)
+    assert latest.state.is_failed() and "training.device is 'xpu'" in latest.state.message
+    assert before.state.is_failed() and "nowhere.csv' does not exist" in before.state.message
 
 
 def test_a_missing_file_and_a_missing_column_are_said_in_one_line(cli):

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 
 import pandas as pd
+import pytest
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
@@ -81,9 +82,9 @@ def test_old_lock_files_go_unless_they_are_held(tmp_path):
             pass
         for file in (tmp_path / "locks").iterdir():
             os.utime(file, (0, 0))
-        assert len(list((tmp_path / "locks").iterdir())) == 2
+        assert len(list((tmp_path / "locks").glob("*.lock"))) == 2
         forget(store)
-        left = len(list((tmp_path / "locks").iterdir()))
+        left = len(list((tmp_path / "locks").glob("*.lock")))
         assert left == 2, "what is held, and what forget itself takes"
 
 
@@ -92,6 +93,20 @@ def test_a_note_that_a_crash_left_empty_stops_nothing(tmp_path):
     remember(store, [write(store, "a")], flow="retrain")
     (tmp_path / "runs" / "retrain" / "1-1.json").write_text("")
     assert forget(store) == 0
+
+
+MALFORMED = ["", "[", "1", '"a"', "[[1]]", '{"series": 3}', '{"series": {"kind": "../x"}}', "[" * 100_000, "\x00"]
+
+
+@pytest.mark.parametrize("text", MALFORMED, ids=range(len(MALFORMED)))
+def test_malformed_notes_pins_and_records_stop_no_clean_up(tmp_path, text):
+    store = Store(tmp_path)
+    kept_one, _ = write(store, "a"), write(store, "unused")
+    remember(store, [kept_one], flow="retrain")
+    for file in ("runs/retrain/1-1.json", "runs/1-1.json", "pins/a.json", "results/malformed"):
+        store.backend.write(file, text)
+    assert forget(store) == 1
+    assert kept(store) == ({kept_one.sha256}, {"key-a"})
 
 
 def _loop(root, number):

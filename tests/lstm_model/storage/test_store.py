@@ -8,7 +8,6 @@ import time
 import pytest
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.storage.drafts import HOST
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 
@@ -78,16 +77,3 @@ def test_a_lock_is_free_once_its_holder_is_killed(tmp_path):
     with Store(tmp_path).lock("x"):
         pass
     holder.join(10)
-
-
-def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path):
-    store = Store(tmp_path)
-    dead = tmp_path / "tmp" / f"note-{HOST}-999999999-abc"
-    elsewhere = tmp_path / "tmp" / "note-another_machine-999999999-abc"
-    elsewhere.mkdir(parents=True)
-    dead.mkdir()
-    (dead / "half.txt").write_text("ha")
-    with store.create("note") as draft:
-        store.sweep()
-        assert draft.folder.is_dir()
-    assert not dead.exists() and elsewhere.exists()

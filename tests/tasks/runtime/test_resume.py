@@ -39,3 +39,17 @@ def test_a_killed_rollback_that_is_executed_again_does_not_roll_forward(rollback
     drop(store)
     execute()
     assert registry.get("champion") == bad, "another run means what previous means now"
+
+
+def test_a_damaged_note_of_the_choice_is_told_and_nothing_is_chosen_again(rollback):
+    store, registry, execute = rollback
+    good, bad = bundle(store, "good"), bundle(store, "bad")
+    for artifact in (good, bad):
+        registry.promote(artifact, by="gate", why="", instead_of="any")
+    execute()
+    (pin,) = store.backend.entries("pins")
+    for content in (b"{", b"{}", b'{"bundle": 3}'):
+        store.backend.write(pin.name, content)
+        with pytest.raises(ValueError, match=r"cannot be read: .* Start a new run"):
+            execute()
+    assert registry.get("champion") == good
