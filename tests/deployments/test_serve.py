@@ -55,6 +55,17 @@ def test_a_wrong_pipeline_is_told_before_any_server_starts(serve_here, tmp_path,
     assert "bad.yaml: horizn: Extra inputs are not permitted" in capsys.readouterr().err
 
 
+def test_a_wrong_pipeline_is_named_and_the_others_go_on(serve_here, tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("name: bad\nhorizn: 3")
+    (tmp_path / "good.yaml").write_text("name: good")
+    with socket.create_server(("127.0.0.1", 0)) as other:  # which is as far as it goes here
+        port = other.getsockname()[1]
+        assert serve_here("--port", port, "--pipelines", tmp_path) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"not served: {tmp_path / 'bad.yaml'}: horizn: Extra inputs are not permitted")
+    assert f"port {port} is taken" in last
+
+
 def test_a_server_elsewhere_that_does_not_answer_is_not_replaced():
     with (
         temporary_settings({PREFECT_API_URL: "http://prefect.invalid:4200/api"}),
@@ -123,9 +134,11 @@ def test_after_down_time_one_run_catches_up(server, client, start_serve, wait_fo
     asked_for = client.create_flow_run_from_deployment(deployment.id, state=later)
 
     changed = f"{DAILY}\nmissing: seasonal"
-    with start_serve(write={"daily": changed}, api_url=server.api_url).wait_until_ready() as serving:
+    broken = "horizn: 3"
+    with start_serve(write={"daily": changed, "broken": broken}, api_url=server.api_url).wait_until_ready() as serving:
         assert f"run '{dead.name}': its process is gone" in serving.output()
         assert "retrain/daily: 4 run(s) missed" in serving.output()
+        assert re.search(r"not served: \S+broken\.yaml: horizn: Extra inputs", serving.output())
         newest = missed[-1].id
         made_up = wait_for("catch-up", lambda: (run := client.read_flow_run(newest)).state.is_final() and run)
     assert "Crashed" in [state.name for state in client.read_flow_run_states(dead.id)]
