@@ -232,6 +232,22 @@ def issue(hour, ids="ab"):
     return frame.assign(mean=np.float32(hour), median=np.float32(hour))
 
 
+def test_what_is_set_aside_is_kept_and_no_artifact_any_more(machine):
+    store = machine()
+    artifact = write(store)
+    folder = f"artifacts/note/{artifact.sha256}"
+    store.backend.remove(f"{folder}/manifest.json")
+    place = store.backend.set_aside(artifact)
+    assert store.backend.shown("damaged/note-") in place and not store.backend.entries(folder)
+    [kept] = store.backend.entries("damaged")
+    assert kept.name.endswith("/sub/a.txt") and store.backend.read(kept.name) == b"hello"
+    store.backend.set_aside(artifact)  # another run found the same
+    with pytest.raises(DamagedArtifactError):
+        store.verify(artifact)
+    assert write(store) == artifact
+    machine().verify(artifact)
+
+
 def test_a_damaged_copy_of_the_ledger_is_fetched_again_and_a_damaged_original_is_told(bucket_store):
     store = bucket_store()
     ledger = Ledger(store)

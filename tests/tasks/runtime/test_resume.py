@@ -1,10 +1,17 @@
 """A run that is executed again goes on with what it began with; the run's id stands in for that run here."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from prefect.logging import disable_run_logger
+
+from lstm_model.contracts.artifact import Artifact
+from lstm_model.lifecycle.champion import DamagedChampionError
 from lstm_model.lifecycle.registry import Registry
+from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.store import Store
-from tasks.runtime.resume import choose_once, drop
+from tasks.runtime.resume import choose_once, drop, keep, recall
+from tasks.runtime.runner import StageRunner
 
 
 def bundle(store, text):
@@ -14,10 +21,14 @@ def bundle(store, text):
 
 
 @pytest.fixture
-def rollback(tmp_path, monkeypatch):
-    """What `promote previous` does, up to its end."""
+def store(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", "0c5b2f4e-0000-4000-8000-000000000001")
-    store = Store(tmp_path)
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def rollback(store):
+    """What `promote previous` does, up to its end."""
     registry = Registry(store)
 
     def execute():
@@ -41,15 +52,51 @@ def test_a_killed_rollback_that_is_executed_again_does_not_roll_forward(rollback
     assert registry.get("champion") == bad, "another run means what previous means now"
 
 
-def test_a_damaged_note_of_the_choice_is_told_and_nothing_is_chosen_again(rollback):
+def test_a_rollback_whose_note_is_damaged_does_not_guess(rollback):
     store, registry, execute = rollback
     good, bad = bundle(store, "good"), bundle(store, "bad")
     for artifact in (good, bad):
         registry.promote(artifact, by="gate", why="", instead_of="any")
     execute()
     (pin,) = store.backend.entries("pins")
-    for content in (b"{", b"{}", b'{"bundle": 3}'):
+    whole = store.backend.read(pin.name)
+    for content in (b"{", b"{}", b'{"bundle": 3}', bytes([whole[0] ^ 1]) + whole[1:]):
         store.backend.write(pin.name, content)
-        with pytest.raises(ValueError, match=r"cannot be read: .* Start a new run"):
+        with pytest.raises(DamagedFileError, match=r"See which bundle is the champion now, and promote by its version"):
             execute()
     assert registry.get("champion") == good
+
+
+def test_a_retraining_goes_on_without_a_damaged_champion_and_a_forecast_says_the_way_out(store):
+    run, series = StageRunner(store), Artifact(kind="series", sha256="0" * 64, num_rows=1)
+    champion = bundle(store, "the first")
+    Registry(store).promote(champion, by="gate", why="", instead_of=None)
+    assert keep(run, series, can_replace=True).champion == champion
+    flip(store.path(champion) / "model.safetensors")
+    with pytest.raises(DamagedChampionError, match=r"model.safetensors is not what was written.*flows\.retrain"):
+        keep(run, series)
+    with disable_run_logger():
+        assert keep(run, series, can_replace=True).champion is None
+    line = Registry(store).history()[-1]
+    assert (line.by, line.champion) == ("damage", None) and "model.safetensors is not what was written" in line.why
+    [kept] = (store.root / "damaged").iterdir()
+    assert kept.name.startswith(f"bundle-{champion.sha256}") and (kept / "model.safetensors").exists()
+    assert Registry(store).promote(bundle(store, "another"), by="gate", why="", instead_of=None)
+
+
+def test_a_run_whose_pin_is_damaged_begins_anew(store):
+    run = StageRunner(store)
+    with store.create("series") as draft:
+        draft.num_rows = 12
+    keep(run, draft.artifact)
+    with disable_run_logger():
+        pin = recall(run)
+        assert pin is not None and pin.series == draft.artifact
+        file = next((store.root / "pins").iterdir())
+        file.write_bytes(file.read_bytes().replace(b'"num_rows": 12', b'"num_rows": 13'))
+        assert recall(run) is None
+
+
+def flip(file: Path):
+    content = file.read_bytes()
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
