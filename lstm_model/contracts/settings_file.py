@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from lstm_model.contracts.redaction import is_secret_name, redact, redact_address
 from lstm_model.contracts.settings import PipelineConfig
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 18
 DEEPEST = 12
 """Sections within sections; the settings have four."""
-MOST_NODES = 20_000
+MOST_NODES = 5_000
 """Keys and values, those that aliases repeat counted each time."""
 MOST_PROBLEMS = 10
 LONGEST_SHOWN = 100
@@ -114,7 +114,7 @@ def parse_yaml(content: bytes | str) -> Any:
         raise SettingsError(f"{_name_line(mark)}{_cut(redact(str(error.problem or error.context)))}{hint}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SettingsError(f"line {line}: the character U+{ord(str(error.character)):04X} is not allowed") from None
+        raise SettingsError(f"line {line}: the character U+{int(error.character):04X} is not allowed") from None
 
 
 def list_problems(error: ValidationError) -> list[str]:
