@@ -112,11 +112,11 @@ def config_of(folder: Path, max_steps: int) -> Any:
 
 def plan_of(folder: Path, max_steps: int) -> Any:
     """What the flow resolves from the config and the facts that ingest found."""
-    from lstm_model.lifecycle.stage_outputs import profile_of
+    from lstm_model.lifecycle.stage_outputs import read_profile
     from lstm_model.series.infer import infer_plan
     from lstm_model.storage.store import Store
 
-    return infer_plan(config_of(folder, max_steps), profile_of(kept(folder, "series"), Store(folder)))[1]
+    return infer_plan(config_of(folder, max_steps), read_profile(kept(folder, "series"), Store(folder)))[1]
 
 
 def kept(folder: Path, name: str) -> Any:

@@ -118,7 +118,7 @@ def train(folder: Path, workers: int, steps: int) -> float:
     from threading import Event
 
     from lstm_model.compute.device import select_device
-    from lstm_model.lifecycle.stage_outputs import folders_of
+    from lstm_model.lifecycle.stage_outputs import list_folders
     from lstm_model.training.dataset import load_training
     from lstm_model.training.train import fit
     from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
@@ -128,7 +128,7 @@ def train(folder: Path, workers: int, steps: int) -> float:
     plan = plan.model_copy(
         update={"model": plan.model.model_copy(update=NETWORK), "training": plan.training.model_copy(update=loop)}
     )
-    folders, device = folders_of(cut, run.store), select_device("cpu")
+    folders, device = list_folders(cut, run.store), select_device("cpu")
     began = time.perf_counter()
     if workers > 1:
         with run.store.scratch("ray") as scratch:

@@ -232,12 +232,12 @@ def train(folder: Path) -> Figures:
 def step(folder: Path) -> Figures:
     """One step: what some more of them take, through that many."""
     from lstm_model.compute.device import select_device
-    from lstm_model.lifecycle.stage_outputs import folders_of
+    from lstm_model.lifecycle.stage_outputs import list_folders
     from lstm_model.training.dataset import load_training
     from lstm_model.training.train import fit
 
     ((cut,), run, plan) = kept(folder, "windows"), run_of(folder), plan_of(folder)
-    data = load_training(folders_of(cut, run.store), plan.window, plan.training)
+    data = load_training(list_folders(cut, run.store), plan.window, plan.training)
     device, read = select_device("cpu"), []
     for steps in (1, STEPS, MORE_STEPS):  # the first one's time is that of a process that has just begun
         training = plan.training.model_copy(update={"max_steps": steps})
@@ -251,11 +251,11 @@ def step(folder: Path) -> Figures:
 
 def plan_of(folder: Path) -> Any:
     """What the pipeline chooses for these series."""
-    from lstm_model.lifecycle.stage_outputs import profile_of
+    from lstm_model.lifecycle.stage_outputs import read_profile
     from lstm_model.series.infer import infer_plan
 
     (series,) = kept(folder, "series")
-    return infer_plan(config_of(folder), profile_of(series, run_of(folder).store))[1]
+    return infer_plan(config_of(folder), read_profile(series, run_of(folder).store))[1]
 
 
 def forecast(folder: Path) -> Figures:

@@ -72,4 +72,6 @@ def _describe_schedule(row: ScheduleRow) -> str:
 
 
 def _describe_origin(server: Server) -> str:
-    return f"started here, log: {server.log}" if server.started_here else "was running; it is left running at the end"
+    return (
+        f"started here, log: {server.process.log}" if server.process else "was running; it is left running at the end"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,14 +151,35 @@ def read_catalog(folder: Path = PIPELINES) -> list[Pipeline]:
     """Read all pipelines of a folder, by name.
 
     Raises:
-        CatalogError: no files, a file that is not valid, or a name that two files share.
+        CatalogError: no files, or files that are not valid or share a name; the message names all of them.
+    """
+    pipelines, errors = read_valid_pipelines(folder)
+    if errors:
+        raise CatalogError("\n".join(map(str, errors)))
+    return pipelines
+
+
+def read_valid_pipelines(folder: Path = PIPELINES) -> tuple[list[Pipeline], list[CatalogError]]:
+    """Read the pipelines of a folder that can be deployed, by name, and the reasons why the others cannot.
+
+    Raises:
+        CatalogError: there are no files, or not one can be deployed.
     """
     files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
     if not files:
         raise CatalogError(f"no pipelines: {folder} has no *.yaml file; write one, such as name: sales, source: ...")
-    pipelines = [read_pipeline(file) for file in files]
-    _check_names(pipelines)
-    return sorted(pipelines, key=lambda pipeline: pipeline.name)
+    pipelines: list[Pipeline] = []
+    errors: list[CatalogError] = []
+    for file in files:
+        try:
+            pipelines.append(read_pipeline(file))
+        except CatalogError as error:
+            errors.append(error)
+    unique, shared = _split_by_name(pipelines)
+    errors += shared
+    if not unique:
+        raise CatalogError("\n".join(map(str, errors)))
+    return sorted(unique, key=lambda pipeline: pipeline.name), errors
 
 
 def read_pipeline(file: Path) -> Pipeline:
@@ -173,8 +194,12 @@ def read_pipeline(file: Path) -> Pipeline:
         raise CatalogError(f"{file}: {explain(error)}") from error
     except yaml.YAMLError as error:
         raise CatalogError(f"{file} is not YAML: {error}") from error
+    except OSError as error:
+        raise CatalogError(f"{file}: it cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise CatalogError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    except RecursionError as error:
+        raise CatalogError(f"{file}: it is nested too deeply; settings have at most five levels") from error
     _check_schedules(pipeline)
     return pipeline
 
@@ -184,19 +209,24 @@ def _check_schedules(pipeline: Pipeline) -> None:
     for job in pipeline.jobs:
         try:
             _ = job.schedule
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # an interval may be too long for a timedelta
             raise CatalogError(f"{pipeline.file}: the schedule of {job.flow}: {explain(error)}") from error
 
 
-def _check_names(pipelines: Iterable[Pipeline]) -> None:
-    seen: dict[str, Path] = {}
+def _split_by_name(pipelines: Sequence[Pipeline]) -> tuple[list[Pipeline], list[CatalogError]]:
+    """Return the pipelines whose name no other has, and an error for each name that several have: none is right."""
+    files: dict[str, list[Path]] = {}
     for pipeline in pipelines:
-        if pipeline.name in seen:
-            raise CatalogError(
-                f"{seen[pipeline.name]} and {pipeline.file} both have the name {pipeline.name!r}; they would share "
-                "their deployments and one store. Rename one of them"
-            )
-        seen[pipeline.name] = pipeline.file
+        files.setdefault(pipeline.name, []).append(pipeline.file)
+    errors = [
+        CatalogError(
+            f"{' and '.join(map(str, same))} have the name {name!r}; they would share their deployments and one "
+            "store. Rename all but one of them"
+        )
+        for name, same in files.items()
+        if len(same) > 1
+    ]
+    return [pipeline for pipeline in pipelines if len(files[pipeline.name]) == 1], errors
 
 
 def _read_leading_comment(file: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,15 @@ def find_running_ids(proc: Path = Path("/proc")) -> set[str] | None:
             continue
         ids.update(v.split(b"=", 1)[1].decode() for v in variables if v.startswith(b"PREFECT__FLOW_RUN_ID="))
     return ids
+
+
+def find_descendants(parent: int, proc: Path = Path("/proc")) -> list[int]:
+    """Return the ids of the processes that a process started, and those that they did; none if it cannot be found."""
+    parents = {}
+    for stat in proc.glob("[0-9]*/stat"):
+        with suppress(OSError):  # ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+    found = [parent]
+    for ancestor in found:
+        found += [pid for pid, of in parents.items() if of == ancestor]
+    return found[1:]

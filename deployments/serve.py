@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,23 +24,26 @@ from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.announce import ScheduleRow, announce
-from deployments.catalog import PIPELINES, CatalogError, Job, read_catalog
+from deployments.catalog import PIPELINES, CatalogError, Job, read_valid_pipelines
 from deployments.recover import keep_newest_late_run
 from deployments.register import find_next_run, find_orphans, register
-from deployments.server import Server, ServerError, use_server
+from deployments.runs import find_descendants
+from deployments.server import Server, ServerError, is_healthy, use_server
 from deployments.watch import RunWatcher
 from lstm_model.storage.backend import whole_root
 
+END_SECONDS = 23
+"""A process that has not ended so long after its signal is killed: supervisors wait for 30 s and more."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Runner(Runner):
     """Prefect's runner, except that SIGTERM only asks for the end: Prefect's handler exits before it ends the runs."""
 
-    def __init__(self, stop: asyncio.Event) -> None:
+    def __init__(self, ask_to_stop: Callable[[], None]) -> None:
         # pause_on_shutdown would pause every schedule whenever this ends.
         super().__init__(name="evergreen", pause_on_shutdown=False, limit=None)
-        self._ask_to_stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
+        self._ask_to_stop = partial(asyncio.get_running_loop().call_soon_threadsafe, ask_to_stop)
 
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
         self._ask_to_stop()
@@ -49,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     _interrupt_on_signals()
     try:
-        pipelines = read_catalog(options.pipelines.resolve())
+        pipelines, broken = read_valid_pipelines(options.pipelines.resolve())
+        for error in broken:
+            print(f"not served: {error}", file=sys.stderr, flush=True)
+        if broken:
+            print("The other pipelines are served; mend these and start serve again", file=sys.stderr, flush=True)
         with use_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
             jobs = [job for pipeline in pipelines for job in pipeline.jobs]
             asyncio.run(_serve(server, jobs, store=whole_root(options.store)))
@@ -91,39 +100,109 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
+    """Serve until a signal comes; begin again whenever the server had to be started again.
+
+    Raises:
+        ServerError: the server that was started here ended too often.
+    """
     stop = asyncio.Event()
-    for number in _list_heeded_signals():
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = _Runner(stop)
-    async with get_client() as client:
-        deployments = [await register(client, runner, job, store=store) for job in jobs]
-        watch = RunWatcher(client, [deployment.id for deployment in deployments], all_here=server.is_local)
-        await watch.end_dead_runs(at_once=True)
-        for job, deployment in zip(jobs, deployments, strict=True):
-            if skipped := await keep_newest_late_run(client, deployment):
-                print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
-        for name in await find_orphans(client, jobs):
-            print(f"note: deployment {name!r} has no file here; `prefect deployment delete {name}` removes it")
-        rows = [ScheduleRow(job, d, await find_next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
+
+    def ask_to_stop() -> None:
         if not stop.is_set():
-            announce(server, rows, store)
-            await _run_until(stop, runner, watch)
+            _end_for_certain(server)
+        stop.set()
 
-
-async def _run_until(stop: asyncio.Event, runner: Runner, watch: RunWatcher) -> None:
-    """Poll, run and watch; at the end stop the runs first, so that each can still tell the server how it ended."""
-    serving, watching = asyncio.create_task(runner.start()), asyncio.create_task(watch.run())
+    for number in _list_heeded_signals():
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    watching.cancel()
-    async with watch.expect_interruption():
-        if runner.started:
-            await runner.astop()
-        elif not serving.done():
-            serving.cancel()
+    while not stop.is_set():
+        await _serve_until(stopped, ask_to_stop, server, jobs, store=store)
+
+
+async def _serve_until(
+    stopped: asyncio.Task[Any], ask_to_stop: Callable[[], None], server: Server, jobs: Sequence[Job], *, store: str
+) -> None:
+    """Serve until a signal or a restart of the server; then stop the runs while it can still be told how they ended.
+
+    After a restart of the server a runner would go on, but no longer hear that a run is to be cancelled.
+    """
+    runner = _Runner(ask_to_stop)
+    async with get_client() as client:
+        watch = RunWatcher(client, (), all_here=server.is_local)
+        serving = asyncio.create_task(_register_and_run(server, jobs, runner, watch, store=store))
+        restarted = asyncio.create_task(_wait_for_restart(server, ask_to_stop))
+        await asyncio.wait([serving, stopped, restarted], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and server.process and not await asyncio.to_thread(is_healthy, server.api_url):
+            await asyncio.wait([stopped, restarted], return_when=asyncio.FIRST_COMPLETED)  # it failed for want of it
+        began_again = restarted.done()
+        restarted.cancel()
+        async with watch.expect_interruption():
+            try:
+                if runner.started:
+                    await runner.astop()
+                else:
+                    serving.cancel()
+                await serving
+            except asyncio.CancelledError:
+                pass
+            except Exception:
+                if not began_again and not stopped.done():
+                    raise
         with suppress(asyncio.CancelledError):
-            await serving
+            await restarted
+
+
+async def _wait_for_restart(server: Server, ask_to_stop: Callable[[], None]) -> None:
+    """Return when the server was started again; never, if it is not ours to start."""
+    if server.process is None:
+        await asyncio.Event().wait()
+        return
+    try:
+        await server.process.wait_for_restart()
+    except ServerError:
+        ask_to_stop()
+        raise
+
+
+async def _register_and_run(
+    server: Server, jobs: Sequence[Job], runner: Runner, watch: RunWatcher, *, store: str
+) -> None:
+    """Make the deployments, say what there is, and run what becomes due until the runner is stopped."""
+    client = watch.client
+    deployments = [await register(client, runner, job, store=store) for job in jobs]
+    watch.deployments = [deployment.id for deployment in deployments]
+    await watch.end_dead_runs(at_once=True)
+    for job, deployment in zip(jobs, deployments, strict=True):
+        if skipped := await keep_newest_late_run(client, deployment):
+            print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
+    for name in await find_orphans(client, jobs):
+        print(
+            f"note: deployment {name!r} has no valid file here; `prefect deployment delete {name}` removes it for good"
+        )
+    rows = [ScheduleRow(job, d, await find_next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
+    announce(server, rows, store)
+    watching = asyncio.create_task(watch.run())
+    try:
+        await runner.start()
+    finally:
+        watching.cancel()
+
+
+def _end_for_certain(server: Server) -> None:
+    """Have this process end within END_SECONDS, even if the server hangs and everybody waits for its answers."""
+    timer = threading.Timer(END_SECONDS, _kill_all, [server])
+    timer.daemon = True  # an end that comes earlier does not wait for it
+    timer.start()
+
+
+def _kill_all(server: Server) -> None:
+    print(f"not ended within {END_SECONDS} s: runs are killed; they go on at the next start", flush=True)
+    for pid in find_descendants(os.getpid()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if server.process:
+        server.process.kill()
+    os._exit(1)
 
 
 if __name__ == "__main__":

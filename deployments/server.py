@@ -1,31 +1,44 @@
-"""Use the Prefect server that runs already, or start one here and end it with us."""
+"""Use the Prefect server that runs already, or start one here, keep it running and end it with us.
+
+python -m deployments.server    # that server without `serve`, for workers; PREFECT_SERVER_API_HOST and _PORT say where
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings
+
+from tasks.runtime.prefect_server import APP as GUARDED_APP
 
 LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 4200
-STARTUP_SECONDS = 120
+STARTUP_SECONDS = 300
 """The first start creates the database, which a slow disk does not manage in Prefect's 20 s."""
-STOP_SECONDS = 20
+STOP_SECONDS = 10
+LOOK_SECONDS = 2
+HANG_SECONDS = 300
+"""A server that has not answered for so long is ended and started again."""
+RESTARTS = 5
+RESTART_WINDOW = 600
+"""A server that ends again after RESTARTS restarts within so many seconds is given up."""
 
 SERVER_SETTINGS = {
-    # The UI calls the address that these name; with `prefect server start --port` it would still call port 4200.
-    "PREFECT_SERVER_API_HOST": LOCALHOST,
+    # Together with the guard of hosts and origins: what has no token changes nothing.
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # In memory, the default, a lease is lost with the server while the slot that it holds stays taken in the database:
@@ -48,18 +61,108 @@ class Server:
     """A Prefect server that answers."""
 
     api_url: str
-    started_here: bool
-    log: Path | None = None
-    """Where a server that was started here writes."""
+    process: ServerProcess | None = None
+    """None: it was started by somebody else."""
 
     @property
     def ui_url(self) -> str:
-        return self.api_url.removesuffix("/api")
+        return find_public_url() or self.api_url.removesuffix("/api")
 
     @property
     def is_local(self) -> bool:
         """Return whether the server is on this machine, so that every run that it knows was started here."""
         return urlsplit(self.api_url).hostname in (LOCALHOST, "localhost", "::1")
+
+
+class ServerProcess:
+    """A Prefect server of our own, on a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.api_url = f"http://{LOCALHOST}:{port}/api"
+        self.log = Path(PREFECT_HOME.value()) / f"server-{port}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".previous.log"))
+        self._process = self._start()
+        self._restarts: deque[float] = deque(maxlen=RESTARTS)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("a") as output:
+            return subprocess.Popen(
+                make_server_command(LOCALHOST, self.port),
+                env={**os.environ, **make_server_settings(LOCALHOST, self.port)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches a whole foreground group: the server must outlive the runs that report their end to it.
+                start_new_session=True,
+            )
+
+    def wait_until_healthy(self) -> None:
+        """Wait for the first answer.
+
+        Raises:
+            ServerError: it ended, or does not answer in time; the message has the end of its log.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while not is_healthy(self.api_url):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                reason = (
+                    f"did not answer within {STARTUP_SECONDS} s" if self._process.poll() is None else "ended at once"
+                )
+                raise ServerError(self._describe(reason))
+            time.sleep(0.3)
+
+    async def wait_for_restart(self) -> None:
+        """Start the server again when it has ended or hangs, and return once the new one answers.
+
+        Raises:
+            ServerError: it ended too often.
+        """
+        answered, restarted = time.monotonic(), False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            code = self._process.poll()
+            if code is not None:
+                self._restart(f"ended with exit code {code}")
+            elif await asyncio.to_thread(is_healthy, self.api_url):
+                if restarted:
+                    return
+                answered = time.monotonic()
+                continue
+            elif time.monotonic() - answered < HANG_SECONDS:
+                continue
+            else:
+                self._restart(f"did not answer for {HANG_SECONDS} s")
+            answered, restarted = time.monotonic(), True
+
+    def _restart(self, reason: str) -> None:
+        self.kill()
+        now = time.monotonic()
+        if len(self._restarts) == RESTARTS and now - self._restarts[0] < RESTART_WINDOW:
+            often = f"after {RESTARTS} restarts within {RESTART_WINDOW} s; it is given up"
+            raise ServerError(self._describe(f"{reason} {often}"))
+        print(f"the Prefect server {reason}; it is started again. Its log: {self.log}", flush=True)
+        self._process = self._start()
+        self._restarts.append(now)
+
+    def stop(self) -> None:
+        """Interrupt the server, then kill it if it does not end."""
+        self._process.send_signal(signal.SIGINT)  # does nothing to one that has ended
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the server and what it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _describe(self, reason: str) -> str:
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        return f"the Prefect server {reason}; the end of {self.log}:\n{tail}"
 
 
 @contextmanager
@@ -74,10 +177,10 @@ def use_server(port: int | None) -> Iterator[Server]:
     """
     api_url = _choose_api_url(port)
     if is_healthy(api_url):
-        yield Server(api_url, started_here=False)
+        yield Server(api_url)
         return
     address = urlsplit(api_url)
-    if not Server(api_url, started_here=False).is_local:
+    if not Server(api_url).is_local:
         raise ServerError(
             f"PREFECT_API_URL is {api_url}, but no Prefect server answers there. Start it, or run "
             "`prefect config unset PREFECT_API_URL` (or unset the variable) to have one started here"
@@ -88,8 +191,12 @@ def use_server(port: int | None) -> Iterator[Server]:
             f"port {number} is taken by something that is not a Prefect server. End it, or choose another port: "
             f"make serve PORT={number + 1} (python -m deployments.serve --port {number + 1})"
         )
-    with _start_server(number) as log:
-        yield Server(f"http://{LOCALHOST}:{number}/api", started_here=True, log=log)
+    process = ServerProcess(number)
+    try:
+        process.wait_until_healthy()
+        yield Server(process.api_url, process)
+    finally:
+        process.stop()
 
 
 def is_healthy(api_url: str) -> bool:
@@ -119,45 +226,55 @@ def _choose_api_url(port: int | None) -> str:
     return f"http://{LOCALHOST}:{port or DEFAULT_PORT}/api"
 
 
-@contextmanager
-def _start_server(port: int) -> Iterator[Path]:
-    log = Path(PREFECT_HOME.value()) / f"server-{port}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists():
-        log.replace(log.with_suffix(".previous.log"))
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start"],
-            env={**os.environ, **SERVER_SETTINGS, "PREFECT_SERVER_API_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches a whole foreground group: the server must outlive the runs that report their end to it.
-            start_new_session=True,
-        )
+def make_server_command(host: str, port: int) -> list[str]:
+    """Return the command that starts a server."""
+    where = ["--host", host, "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", "uvicorn", "--factory", GUARDED_APP, *where]
+
+
+def make_server_settings(host: str, port: int) -> dict[str, str]:
+    """Return the settings of a server, open to the addresses at which people see its UI.
+
+    Raises:
+        ServerError: PREFECT_UI_URL is not an address.
+    """
+    origins = [f"http://{name}:{port}" for name in dict.fromkeys((LOCALHOST, "localhost", host))]
+    # The UI calls the address that host and port name, unless it is told another.
+    settings = {**SERVER_SETTINGS, "PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+    if public := find_public_url():
+        address = httpx.URL(public)  # as browsers write it: small letters, no port that goes without saying
+        origins.append(f"{address.scheme}://{address.netloc.decode()}")
+        settings["PREFECT_SERVER_UI_API_URL"] = f"{public}/api"
+    return {**settings, "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins)}
+
+
+def find_public_url() -> str | None:
+    """Return PREFECT_UI_URL, where people open the UI behind a reverse proxy; None if it is not set.
+
+    Raises:
+        ServerError: it is not an address of the web.
+    """
+    settings = get_current_settings()
+    if "ui_url" not in settings.model_fields_set or not settings.ui_url:
+        return None
+    with suppress(httpx.InvalidURL):
+        address = httpx.URL(settings.ui_url)
+        if address.scheme in ("http", "https") and address.host:
+            return settings.ui_url.rstrip("/")
+    raise ServerError(f"PREFECT_UI_URL is {settings.ui_url!r}; expected an address such as https://forecasts.example")
+
+
+def main() -> None:
+    """Run a server as `serve` starts it, in place of this process."""
+    address = get_current_settings().server.api
     try:
-        _wait_until_healthy(server, f"http://{LOCALHOST}:{port}/api", log)
-        yield log
-    finally:
-        _stop_server(server)
+        settings = make_server_settings(address.host, address.port)
+    except ServerError as error:
+        raise SystemExit(f"error: {error}") from error
+    command = make_server_command(address.host, address.port)
+    print(f"Prefect server: {find_public_url() or f'http://{address.host}:{address.port}'}", flush=True)
+    os.execve(command[0], command, {**os.environ, **settings})
 
 
-def _wait_until_healthy(server: subprocess.Popen[bytes], api_url: str, log: Path) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while not is_healthy(api_url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            reason = f"did not answer within {STARTUP_SECONDS} s" if server.returncode is None else "ended at once"
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise ServerError(f"the Prefect server {reason}; the end of {log}:\n{tail}")
-        time.sleep(0.3)
-
-
-def _stop_server(server: subprocess.Popen[bytes]) -> None:
-    """Interrupt the server, then kill its process group if it does not end."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(STOP_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+if __name__ == "__main__":
+    main()

@@ -248,11 +248,11 @@ def start_temporary_server() -> None:
 
     A signal that is blocked when a process begins stays blocked in it. Prefect finds the server that runs.
     """
-    from prefect.server.api.server import SubprocessASGIServer
+    from tasks.runtime.temporary_server import TemporaryServer
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        SubprocessASGIServer().start(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+        TemporaryServer().start(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import tell_crash, tell_failure
+from lstm_model.contracts.settings import ProblemName
 from tasks.actions.promote import Promoted, promote_by_hand
 from tasks.actions.publish import open_store
 
 
 @flow(name="promote", on_failure=[tell_failure], on_crashed=[tell_crash])
-def promote(bundle: str, name: str, store: str = "store", reason: str = "", notify: str | None = None) -> Promoted:
+def promote(
+    bundle: str, name: ProblemName, store: str = "store", reason: str = "", notify: str | None = None
+) -> Promoted:
     """Make a bundle the champion, which makes the forecasts from now on.
 
     Args:

@@ -13,8 +13,8 @@ from flows.shards import cut_windows, ingest_source, score_model
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Plan
-from lstm_model.lifecycle.rivalry import find_rivalry, find_unchanged
-from lstm_model.lifecycle.stage_outputs import Subject, decision_of
+from lstm_model.lifecycle.rivalry import Comparison, find_rivalry, find_unchanged
+from lstm_model.lifecycle.stage_outputs import Subject, read_decision
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
 from tasks.actions.resolve import resolve
@@ -54,7 +54,7 @@ def retrain(
         reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
-    start = recall(run) or keep(run, ingest_source(run, config))
+    start = recall(run) or keep(run, ingest_source(run, config), can_replace=True)
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, start.series, run.store, refresh, drifted)
 
@@ -68,7 +68,7 @@ def retrain(
 
     # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
     plots = run(plot, about=challenger)
-    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=decision_of(bundled, run.store))
+    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=read_decision(bundled, run.store))
     settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
     pages = Pages(scores=challenger.scores, plots=plots, report=page)
     return publish(resolved.config, pages, settled, run.records, run.store)
@@ -95,19 +95,19 @@ def compare(
 ) -> Artifact:
     """Compare the challenger with the champion, if there is one, and bundle it with the decision."""
     plan = resolved.plan
-    rival, standing = find_rivalry(start.champion, config.covariates, plan, run.store), None
+    rival, champion_scores = find_rivalry(start.champion, config.covariates, plan, run.store), None
     if rival.champion and rival.spec:
         own = cut_windows(run, start.series, rival.spec, rival.covariates, stage=champion_window)
-        standing = score_model(run, start.series, own, rival.champion, rival.spec, stage=champion_evaluate)
-    decision = run(
-        gate,
+        champion_scores = score_model(run, start.series, own, rival.champion, rival.spec, stage=champion_evaluate)
+    match = Comparison(
         model=challenger.model,
         scores=challenger.scores,
         rivalry=rival,
-        standing=standing,
+        champion_scores=champion_scores,
         spec=plan.window,
         rules=config.promotion,
     )
+    decision = run(gate, match=match)
     return run(
         bundle,
         series=start.series,

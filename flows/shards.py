@@ -8,7 +8,7 @@ from prefect import Task
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, PipelineConfig, Source, SourceKind, WindowSpec
-from lstm_model.lifecycle.stage_outputs import frame_of
+from lstm_model.lifecycle.stage_outputs import find_frame
 from tasks.actions.look import look
 from tasks.runtime.runner import StageRunner
 from tasks.stages.divide import count_shards, divide
@@ -49,7 +49,7 @@ def _find_bytes(run: StageRunner, source: Source) -> dict[str, Any]:
 
 def predict_next(run: StageRunner, series: Artifact, champion: Artifact) -> list[Artifact]:
     """Return the champion's forecasts of the next horizon of every series, shard by shard."""
-    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    frame, shards = find_frame(series, run.store), run.store.shards(series)
     more = {"champion": champion, **({} if frame is None else {"frame": frame})}
     return run.each(predict, [{"series": shard, **more} for shard in shards])
 
@@ -77,7 +77,7 @@ def cut_folds(
 ) -> list[Artifact]:
     """Return the windows of each fold, the latest first."""
     asked = [{"spec": spec, "covariates": covariates, "fold": fold} for fold in range(folds)]
-    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    frame, shards = find_frame(series, run.store), run.store.shards(series)
     if frame is None:
         return run.each(stage, [{"series": series, **one} for one in asked])
     made = run.each(stage, [{"series": shard, **one, "frame": frame} for one in asked for shard in shards])
@@ -107,7 +107,7 @@ def score_folds(
     stage: Task[..., Any] = evaluate,
 ) -> list[Artifact]:
     """Return the scores of each pair of windows and model."""
-    frame, shards = frame_of(series, run.store), run.store.shards(series)
+    frame, shards = find_frame(series, run.store), run.store.shards(series)
     if frame is None:
         return run.each(stage, [{"series": series, "windows": w, "model": m, "spec": spec} for w, m in pairs])
     asked = [

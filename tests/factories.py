@@ -1,7 +1,9 @@
 """Build the values that tests of several rooms need, with a plain default for each field."""
 
-from lstm_model.contracts.bundle_card import BundleCard, ModelCard, Start
+from lstm_model.contracts.bundle_card import FORMAT, BundleCard, BundleRecord, InputShape, ModelCard, Start
 from lstm_model.contracts.envelope import Envelope
+from lstm_model.contracts.score_records import ScoreRecord
+from lstm_model.contracts.settings import ModelSpec
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 
 
@@ -26,6 +28,20 @@ def bundle_card(meta: WindowsMeta | None = None, **changes) -> BundleCard:
     decision = {"verdict": "promote", "summary": "a test"}
     facts = {"model_sha256": "1" * 64, "series_sha256": "2" * 64, "config": {}, "plan": {}, "decision": decision}
     return BundleCard(**{**_of_model(meta or windows_meta()), **facts, "scores": [], "envelope": None, **changes})
+
+
+def score_record(**changes) -> ScoreRecord:
+    """Build the scores of the LSTM on ten points; `coverage-80` and the like are among the changes."""
+    errors = dict.fromkeys(("mae", "rmse", "smape", "mase", "rmsse", "pinball", "wql"), 0.5)
+    return ScoreRecord(**{"model": "lstm", "count": 10, **errors, **changes})
+
+
+def bundle_record(card: dict, **changes) -> BundleRecord:
+    """Build the record of a bundle with this card, whose network reads no covariates."""
+    spec = ModelSpec(hidden_dim=4, layer_dim=1, segment=1, normalisation="mean_std")
+    shape = InputShape(context=8, horizon=2, season=1)
+    network = {"model": spec, "shape": shape, "scaler": {}, "widths": {}, "weights_sha256": "3" * 64}
+    return BundleRecord(**{"format": FORMAT, **network, "card": card, **changes})
 
 
 def envelope_of(**changes) -> Envelope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST = "manifest.json"
 """The file that names all others of an artifact and their sha256; the artifact is named by its own."""
@@ -13,9 +13,9 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: str
-    sha256: str
-    num_rows: int
+    kind: str = Field(pattern="^[a-z_]+$")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    num_rows: int = Field(ge=0)
 
 
 VERSION_DIGITS = 16

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Envelope(BaseModel):
     """The realised errors of a test, in a few kilobytes; `lifecycle/envelope.py` measures them."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    period_steps: int
+    period_steps: Annotated[int, Field(ge=1, le=1_000_000)]
     """Steps of a period: a horizon, or a season where one is within reach."""
-    horizon: int
-    frequency: str
-    error: float
+    horizon: Annotated[int, Field(ge=1, le=10_000)]
+    frequency: Annotated[str, Field(max_length=100)]
+    error: Positive
     """Mean over the series of the absolute error / mase_scale."""
-    by_step: list[float]
+    by_step: list[Positive]
     """Error of each step of the horizon, 1 on average."""
-    by_series: dict[str, float] | None
+    by_series: dict[str, Positive] | None
     """Error of each series; None in large panels."""
-    coverage: dict[str, float]
+    coverage: dict[str, Share]
     """Share inside the interval of each level, as in the columns: 80, 97_5."""
-    num_series: int
-    num_cutoffs: int
-    num_periods: int
+    num_series: Count
+    num_cutoffs: Count
+    num_periods: Count
     log_error: list[float]
     """Of each period, the log of the ratio to what is usual."""
     miss: list[float]
     """Of each period, see `period_values`."""
-    spread: float | None
+    spread: Annotated[float, Field(ge=0)] | None
     """Standard deviation of `log_error`; None where there are too few periods."""
     autocorrelation: float | None
     """Of `log_error`, at lag 1; None where there are too few periods."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if len(self.by_step) != self.horizon or not len(self.log_error) == len(self.miss) == self.num_periods:
+            raise ValueError("expected an error of each step of the horizon, and two facts of each period")
+        return self
 
 
 class BacktestEnvelope(BaseModel):

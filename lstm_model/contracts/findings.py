@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -34,6 +35,15 @@ class Finding(BaseModel):
     message: str
     unique_id: str | None = None
     count: int = 1
+
+
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, ends of lines, and characters that turn the direction in which text is shown."""
+
+
+def escape_unseen(text: str) -> str:
+    """Return text on one line that shows what it is: a name cannot begin a line of its own, or hide or reverse text."""
+    return UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def listed(names: Iterable[Any], *, limit: int = 8) -> str:

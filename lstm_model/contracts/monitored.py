@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
+from lstm_model.contracts.score_records import MeasureRecord
+
 Status = Literal["no forecasts", "waiting", "normal", "drift"]
+
+
+class PeriodRecord(MeasureRecord):
+    """The errors of one period of forecasts, as a ratio to those of the test; `sum …` are those of the charts."""
+
+    error: float
+    """1 is as in the test."""
+    log_error: float
+    miss: float
+    """See `envelope.period_values`."""
+    count: int
+    """Points."""
+    end: str
+    """The last `ds`."""
+    model_version: str
+    counted: bool
+    """Whether it is of the present champion."""
 
 
 class Monitored(BaseModel):
@@ -23,8 +42,7 @@ class Monitored(BaseModel):
     num_periods: int = 0
     """Of the present champion."""
     thresholds: dict[str, float] = {}
-    periods: list[dict[str, Any]] = []
-    """One record a period, as JSON; the columns of coverage depend on the model's levels."""
+    periods: list[PeriodRecord] = []
     retraining: str = ""
     """What was started, or the command that starts it."""
     plot: str | None = None

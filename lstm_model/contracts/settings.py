@@ -27,6 +27,8 @@ from lstm_model.contracts.redaction import find_secret, find_secret_in_text
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Dataset = Literal["panel", "sine"]
+ProblemName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""Becomes the name of a folder: nothing in it leads out of the store."""
 
 PASSWORD_PLACE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|secret:[A-Za-z0-9_-]+)$"
 BLOCK_NAME = r"^[a-z0-9-]+/[a-z0-9-]+$"
@@ -251,7 +253,7 @@ class ModelChoices(ConfigModel):
     """mixture: an LSTM weighs simple forecasts and corrects them. tutorial: the plain one-step LSTMModel."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of activations left out at random in training."""
-    levels: tuple[Level, ...] = Field((0.8, 0.95), max_length=50)
+    levels: tuple[Level, ...] = Field((0.8, 0.95), max_length=20)
     """Central prediction intervals to forecast beside the median."""
 
 
@@ -399,7 +401,7 @@ MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
 class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """One forecasting problem."""
 
-    name: str = Field("panel", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: ProblemName = "panel"
     """Names the problem, its store and its deployment: small letters, digits, - and _."""
     source: Source = Source()
     """Where the series come from."""
@@ -474,9 +476,9 @@ class WindowSpec(ConfigModel):
 class ModelSpec(ModelChoices):
     """Resolved: the network."""
 
-    hidden_dim: int
-    layer_dim: int
-    segment: int
+    hidden_dim: int = Field(ge=1, le=4096)
+    layer_dim: int = Field(ge=1, le=8)
+    segment: int = Field(ge=1)
     normalisation: Literal["none", "mean_std", "last"]
     transform: Literal["none", "log"] = "none"
     """Of the values, before all else."""

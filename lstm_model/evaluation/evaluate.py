@@ -57,7 +57,7 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
         raise ValueError("there is no window to evaluate: every test target is missing or lacks a context before it")
     forecast_WHQ = np.asarray(forecaster.predict(windows), np.float32)
     _check_forecast(forecast_WHQ, forecaster.quantiles, windows)
-    columns: dict[str, Any] = {
+    columns: dict[str, NDArray[Any] | pd.Categorical] = {
         "unique_id": _repeat_ids(windows),
         "cutoff": np.repeat(windows.cutoff_W, windows.horizon),
         "ds": windows.compute_ds_WH().reshape(-1),
@@ -69,6 +69,12 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
     columns |= {name: forecast_WHQ[..., q].reshape(-1) for name, q in names.items()}
     columns |= {name: values_WH.reshape(-1) for name, values_WH in baselines.items()}
     return pd.DataFrame(columns, copy=False)
+
+
+def join_shards(tables: Sequence[pd.DataFrame], scales: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the forecast table and the scales of a panel, from those of its shards in their order."""
+    table = pd.concat([one.astype({"unique_id": "str"}) for one in tables]).astype({"unique_id": "category"})
+    return table.reset_index(drop=True), pd.concat(scales, ignore_index=True)
 
 
 def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:

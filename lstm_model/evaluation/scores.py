@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.forecast_columns import COVERAGE
+from lstm_model.contracts.score_records import (
+    Headline,
+    ScoreRecord,
+    ScoreSummary,
+    read_score_summary,
+    write_score_summary,
+)
 from lstm_model.evaluation.baselines import BASELINES
 
 MODEL = "lstm"
 MODELS = (MODEL, *BASELINES)
 SERIES_MEANS = ["smape", "mase", "rmsse"]
 """Scores free of units, which are averaged over series; the others are over points."""
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The verdict on the LSTM, by MASE."""
-
-    verdict: str
-    """One or two plain sentences."""
-    beats_seasonal_naive: bool
-    """Strictly better; a tie does not count."""
-    beats_baseline: bool
-    """Strictly better than the best baseline."""
-    best_baseline: str
-    mase: dict[str, float]
-    """By model, the baselines included."""
-    skill: float | None
-    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None if that baseline has no error at all."""
-    series_won: int
-    """Series on which the LSTM beats seasonal naive."""
-    num_series: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +46,9 @@ class Scores:
     notes: list[str]
     """Remarks for the reader: series and targets that were left out, and scales that replace others."""
 
-    def to_records(self) -> list[dict[str, Any]]:
-        """Return `total` as JSON, None if a baseline has no such score."""
-        rows: list[dict[str, Any]] = _replace_nan(self.total.to_dict(orient="records"))
-        return rows
+    def to_records(self) -> list[ScoreRecord]:
+        """Return `total` as records."""
+        return [ScoreRecord.model_validate(row) for row in self.total.to_dict(orient="records")]
 
     @property
     def beats_baseline(self) -> bool:
@@ -76,15 +60,14 @@ class Scores:
         The same scores give the same bytes.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        document = {
-            "headline": asdict(self.headline),
-            "total": self.total.to_dict(orient="records"),
-            "levels": self.levels,
-            "num_windows": self.num_windows,
-            "notes": self.notes,
-        }
-        text = json.dumps(_replace_nan(document), indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+        summary = ScoreSummary(
+            headline=self.headline,
+            total=self.to_records(),
+            levels=self.levels,
+            num_windows=self.num_windows,
+            notes=self.notes,
+        )
+        write_score_summary(folder, summary)
         self.per_series.to_parquet(folder / "per_series.parquet", index=False)
         self.per_step.to_parquet(folder / "per_step.parquet", index=False)
 
@@ -95,16 +78,17 @@ class Scores:
         Raises:
             FileNotFoundError: one of its files is not there.
         """
-        document = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        numbers = {name: float for name in document["total"][0] if name not in ("model", "count")}
+        summary = read_score_summary(folder)
+        total = [record.model_dump() for record in summary.total]
+        numbers = {name: float for name in total[0] if name not in ("model", "count")}
         return cls(
-            headline=Headline(**document["headline"]),
-            total=pd.DataFrame(document["total"]).astype(numbers),
+            headline=summary.headline,
+            total=pd.DataFrame(total).astype(numbers),
             per_series=pd.read_parquet(folder / "per_series.parquet"),
             per_step=pd.read_parquet(folder / "per_step.parquet"),
-            levels=tuple(document["levels"]),
-            num_windows=document["num_windows"],
-            notes=document["notes"],
+            levels=summary.levels,
+            num_windows=summary.num_windows,
+            notes=summary.notes,
         )
 
 
@@ -219,12 +203,3 @@ def _sort_by_model(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
     rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
     return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]
-
-
-def _replace_nan(value: Any) -> Any:
-    """Replace NaN by None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _replace_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.networks.models import forecast_batch
 from lstm_model.networks.normalise import invert_transform
-from lstm_model.networks.segmented import InputShape, SegmentedLSTM
+from lstm_model.networks.segmented import SegmentedLSTM
 from lstm_model.windows.in_memory import Windows
 
 Floats = NDArray[np.float32]

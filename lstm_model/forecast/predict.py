@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from lstm_model.compute.threads import restored_threads
-from lstm_model.contracts.bundle_card import name_covariates, read_model_card
+from lstm_model.contracts.bundle_card import RECORD, WAY_OUT, BundleError, name_covariates, read_model_card
 from lstm_model.contracts.findings import DataError, left_out_notes, listed
 from lstm_model.contracts.forecast_columns import index_quantiles
 from lstm_model.contracts.settings import Covariates
@@ -102,9 +102,14 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     covariates = name_covariates(card.covariates)
     _check_columns(table, covariates)
     known = card.covariates.static_categories
-    static = encode_static(table, covariates.static, known=known).rows
+    encoded = encode_static(table, covariates.static, known=known)
+    if encoded.columns != card.covariates.static_columns:
+        raise BundleError(
+            f"{bundle / RECORD} names the columns of static covariates in another order than their categories give. "
+            f"{WAY_OUT}"
+        )
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
-    task = _Task(forecaster, covariates, card.frequency, static, end)
+    task = _Task(forecaster, covariates, card.frequency, encoded.rows, end)
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()

@@ -12,7 +12,8 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Source
 from lstm_model.contracts.stage_meta import SeriesMeta
-from lstm_model.lifecycle.stage_outputs import profile_of, source_of
+from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profile
+from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def choose_settings(
     Raises:
         ValueError: the data no longer have the frequency that the choices were made for.
     """
-    facts = profile_of(series, store)
+    facts = read_profile(series, store)
     resolved = _choose_or_read(config, series, store, facts, refresh=refresh)
     resolved = check_transform(resolved, facts, config.advanced.model.transform)
     return _adapt_to_drift(resolved) if drifted else resolved
@@ -58,11 +59,11 @@ def _choose_or_read(
         return _on_this_machine(resolved, config)
     from lstm_model.series import infer
 
-    source = source_of(series, store)
+    source = read_inferred_source(series, store)
     filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
     reasons = [*_explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
-    store.backend.write(pinned, resolved.model_dump_json(indent=1))
+    store.backend.write(pinned, dump_json(resolved))
     for name, value, reason in reasons:
         logger.info("%-18s %s (%s)", name, value, reason)
     return resolved
@@ -104,10 +105,13 @@ def check_transform(resolved: Resolved, facts: Profile, wanted: str | None) -> R
 
 
 def _read_kept(store: Store, name: str) -> Resolved | None:
-    """Read an earlier choice; None where there is none, or one that an older version wrote and this one cannot read."""
+    """Read an earlier choice; None where there is none, or one that is damaged or of another version."""
     try:
-        return Resolved.model_validate_json(store.backend.read(name))
+        return Resolved.model_validate(load_json(store.backend.read(name), store.backend.shown(name)))
     except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        logger.warning("%s. Choosing the settings again", error)
         return None
     except ValidationError:
         logger.warning("%s was written by another version; choosing again", store.backend.shown(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ import pandas as pd
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import BundleCard, read_bundle_card
 from lstm_model.contracts.envelope import BacktestEnvelope, Envelope
-from lstm_model.contracts.monitored import Monitored
+from lstm_model.contracts.monitored import Monitored, PeriodRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import is_same_problem
+from lstm_model.lifecycle.champion import require_whole
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.monitor import LOOK_BACK, DriftCheck, Piece, better_known, first_cutoff, origin_of, watch
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, folders_of, scales_of, series_of
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_scales, read_targets
 from lstm_model.series.series_table import find_last_observed, read_first_id
+from lstm_model.storage.checksums import load_json
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 
@@ -47,11 +48,12 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
     if champion is None:
         text = "There is no champion yet; run retrain first."
         return Look(Monitored(name=config.name, status="no champion", finding=text))
+    require_whole(champion, store)
     card, version = read_bundle_card(store.path(champion)), version_of(champion)
     if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
         return Look(Monitored(name=config.name, status="no envelope", finding=text, champion=version))
-    end = max(find_last_observed(folder / TABLE) for folder in folders_of(series, store))
+    end = max(find_last_observed(folder / TABLE) for folder in list_folders(series, store))
     issued = Ledger(store).cutoffs()
     usual, basis = _choose_envelope(card, store, issued[issued["model_version"] == version], end)
     since, origin = _find_span(usual, version, end, issued)
@@ -84,7 +86,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
 def is_known(found: Monitored, store: Store) -> bool:
     """Return whether the last look found the same evidence for this champion; a record that is damaged found none."""
     try:
-        record = json.loads(store.backend.read(RECORD))
+        record = load_json(store.backend.read(RECORD), store.backend.shown(RECORD))
     except (FileNotFoundError, ValueError):
         return False
     return (record.get("champion"), record.get("evidence")) == (found.champion, found.evidence)
@@ -115,7 +117,7 @@ def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: 
 def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
-        kept = BacktestEnvelope.model_validate(json.loads(store.backend.read(ENVELOPE)))
+        kept = BacktestEnvelope.model_validate(load_json(store.backend.read(ENVELOPE), store.backend.shown(ENVELOPE)))
         same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None
@@ -131,12 +133,12 @@ def _read_pieces(series: Artifact, champion: Artifact, store: Store, *, since: A
 
     A shard's share of the ledger begins at the name of its first series.
     """
-    shards, ledger, scales = store.shards(series), Ledger(store), scales_of(champion, store)
+    shards, ledger, scales = store.shards(series), Ledger(store), read_scales(champion, store)
     names = [read_first_id(store.path(shard) / TABLE) for shard in shards]
     for shard, name, after in zip(shards, ["", *names[1:]], [*names[1:], None], strict=True):
         tables = ledger.read(since=since, ids=(name, after)), scales
         issued, scaled = (table[_is_between(table["unique_id"], name, after)] for table in tables)
-        yield Piece(issued, series_of(shard, store, since=since), scaled)
+        yield Piece(issued, read_targets(shard, store, since=since), scaled)
 
 
 def _is_between(ids: pd.Series[str], first: str, after: str | None) -> pd.Series[bool]:
@@ -157,8 +159,6 @@ def _earlier(end: Any, steps: int, frequency: str) -> Any:
     return Frequency(frequency).advance_one(end, -steps)
 
 
-def _to_records(periods: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the periods as JSON: no NaN, moments as text."""
-    text = periods.assign(end=periods["end"].astype(str)).astype(object)
-    rows = text.where(text.notna(), None).to_dict(orient="records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+def _to_records(periods: pd.DataFrame) -> list[PeriodRecord]:
+    rows = periods.assign(end=periods["end"].astype(str)).to_dict(orient="records")
+    return [PeriodRecord.model_validate(row) for row in rows]

@@ -6,13 +6,11 @@ itself: a note of that would outlive a database or a ledger that was restored fr
 
 from __future__ import annotations
 
-import io
 import logging
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
@@ -20,7 +18,8 @@ from lstm_model.contracts.findings import DataError, left_out_notes
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.lifecycle.stage_outputs import FORECASTS, forecasts_of
+from lstm_model.lifecycle.stage_outputs import FORECASTS, read_forecasts
+from lstm_model.storage.checked_parquet import dump_table
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -64,11 +63,9 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
     if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
-    new_rows = ledger.append((forecasts_of(one, store) for one in made), model_version=version)
+    new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)
     latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
-    buffer = io.BytesIO()
-    pq.write_table(latest, buffer, compression="zstd")
-    store.backend.write(FORECASTS, buffer.getvalue(), durable=True)
+    store.backend.write(FORECASTS, dump_table(latest), durable=True)
     for note in notes:
         logger.warning("%s", note)
     return Issue(
@@ -118,7 +115,7 @@ def _find_delivered(ledger: Ledger, database: dict[str, Any]) -> int:
 
 def _read_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) -> pa.Table:
     """Return a shard's forecasts as the ledger has them."""
-    asked = forecasts_of(forecasts, store, ["unique_id", "cutoff", "step"])
+    asked = read_forecasts(forecasts, store, ["unique_id", "cutoff", "step"])
     ids = asked["unique_id"].min(), asked["unique_id"].max()
     issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
     return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)

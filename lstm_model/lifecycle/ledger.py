@@ -14,7 +14,6 @@ stay for a while, so that nobody who has just listed them misses one.
 from __future__ import annotations
 
 import functools
-import io
 import operator
 import re
 import time
@@ -22,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,10 +28,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from lstm_model.contracts.forecast_columns import find_bounds
 from lstm_model.storage.backend import Entry
+from lstm_model.storage.checked_parquet import CheckedParquet, dump_table
+from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.store import Store
 
 Found = TypeVar("Found")
@@ -155,7 +154,7 @@ class Ledger:
 
         def look() -> tuple[Part, pd.DataFrame] | None:
             part = next((part for part in self.parts()[::-1] if number is None or part.first < number), None)
-            return (part, _last_keys(self._backend.local(part.entry))) if part is not None else None
+            return (part, self._last_keys(part)) if part is not None else None
 
         return self._look(look)
 
@@ -214,9 +213,7 @@ class Ledger:
         """The rows whose forecast the ledger does not have."""
         if not parts or not issue.num_rows:
             return issue
-        latest = self._backend.local(parts[-1].entry)
-        with _reading(latest):
-            kept = pq.read_schema(latest).field("cutoff").type
+        kept = self._open(parts[-1]).schema.field("cutoff").type
         if kept != issue.schema.field("cutoff").type:
             raise ValueError(
                 f"the ledger in {self._backend.shown(FOLDER)} has cutoffs of type {kept}, the new forecasts "
@@ -232,18 +229,46 @@ class Ledger:
     def read_parts(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
             return _schema([], pa.int64()).empty_table()
-        schema = pa.schema([])
-        paths = [self._backend.local(part.entry) for part in parts]
-        for path in paths:
-            with _reading(path):
-                schema = pa.unify_schemas([schema, pq.read_schema(path)])
-        return pa.concat_tables([_rows_of(path, schema, condition, columns) for path in paths])
+        files = [self._open(part) for part in parts]
+        schema = pa.unify_schemas([file.schema for file in files])
+        tables = []
+        for part, file in zip(parts, files, strict=True):
+            with self._reading(part):
+                tables.append(file.read(schema=schema, condition=condition, columns=columns))
+        return pa.concat_tables(tables)
+
+    def _last_keys(self, part: Part) -> pd.DataFrame:
+        """From the last row group alone: a file may hold years."""
+        file = self._open(part)
+        with self._reading(part):
+            keys = file.read_last_rows(list(KEY)).to_pandas()
+        last = keys.iloc[-1]
+        same = (keys["cutoff"] == last["cutoff"]) & (keys["model_version"] == last["model_version"])
+        distinct: pd.DataFrame = keys.loc[same, list(KEY)].drop_duplicates(ignore_index=True)
+        return distinct
+
+    def _open(self, part: Part) -> CheckedParquet:
+        path = self._backend.local(part.entry)
+        with self._reading(part):
+            return CheckedParquet(path, self._backend.shown(part.entry.name))
+
+    @contextmanager
+    def _reading(self, part: Part) -> Iterator[None]:
+        """Name a file that is damaged, and the remedy; the next look fetches a copy again."""
+        try:
+            yield
+        except pa.ArrowMemoryError:  # the file is sound
+            raise
+        except (OSError, DamagedFileError, pa.ArrowException) as error:
+            self._backend.drop_copy(part.entry)
+            raise DamagedLedgerError(
+                f"{self._backend.shown(part.entry.name)}, a file of the ledger, cannot be read: {error}. Restore it. "
+                "If it is lost, move it elsewhere, and unless it is the newest, those with smaller numbers too"
+            ) from error
 
     def _write(self, table: pa.Table, first: int, last: int) -> Part | None:
         """None where, in an object store, another machine has written a file of that name."""
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
-        entry = self._backend.add(f"{FOLDER}/{first:08}-{last:08}.parquet", buffer.getvalue())
+        entry = self._backend.add(f"{FOLDER}/{first:08}-{last:08}.parquet", dump_table(table))
         return Part(first, last, entry) if entry is not None else None
 
     def _look(self, look: Callable[[], Found]) -> Found:
@@ -327,34 +352,6 @@ class Ledger:
 def _same(part: Part) -> tuple[str, str]:
     """A name may be used again."""
     return part.entry.name, part.entry.tag
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except pa.ArrowMemoryError:  # the file is sound
-        raise
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedLedgerError(
-            f"{path}, a file of the ledger, cannot be read: {error}. Restore it. If it is lost, move it elsewhere, "
-            "and unless it is the newest, those with smaller numbers too"
-        ) from error
-
-
-def _rows_of(path: Path, schema: pa.Schema, condition: Any, columns: list[str] | None) -> pa.Table:
-    with _reading(path):
-        return pads.dataset(path, schema=schema, format="parquet").to_table(columns=columns, filter=condition)
-
-
-def _last_keys(path: Path) -> pd.DataFrame:
-    """From the last row group alone: a file may hold years."""
-    with _reading(path), pq.ParquetFile(path) as file:
-        keys = file.read_row_group(file.num_row_groups - 1, columns=list(KEY)).to_pandas()
-    last = keys.iloc[-1]
-    same = (keys["cutoff"] == last["cutoff"]) & (keys["model_version"] == last["model_version"])
-    distinct: pd.DataFrame = keys.loc[same, list(KEY)].drop_duplicates(ignore_index=True)
-    return distinct
 
 
 def _among(cutoffs: pa.Array) -> Any:

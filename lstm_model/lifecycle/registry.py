@@ -8,14 +8,17 @@ that it is still what was read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact, version_of
+from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
 from lstm_model.storage.drafts import flush
+from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 
 Alias = Literal["champion", "challenger", "previous"]
@@ -29,12 +32,12 @@ BY_HAND = "hand"
 class Change(BaseModel):
     """One line of the history."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     at: str
     """UTC, ISO 8601."""
-    champion: str
-    """Version of the bundle that became champion."""
+    champion: str | None
+    """Version of the bundle that became champion; None: there is none since."""
     before: str | None
     by: str
     why: str
@@ -43,7 +46,7 @@ class Change(BaseModel):
 class RegistryState(BaseModel):
     """The whole file."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     champion: Artifact | None = None
     challenger: Artifact | None = None
@@ -85,7 +88,7 @@ class Registry:
         """A bundle by alias, by version or by any unique beginning of it.
 
         Raises:
-            ValueError: there is none, or more than one; the message lists those that exist.
+            ValueError: there is none, or more than one; the message lists those that exist. Or its manifest is damaged.
         """
         if reference in ALIASES:
             bundle = self.get(reference)
@@ -93,19 +96,19 @@ class Registry:
                 raise ValueError(f"there is no {reference} yet; {self._known()}")
             return bundle
         wanted = reference.strip().lower()
-        found = [b for b in self.bundles() if wanted and b.sha256.startswith(wanted)]
+        found = [sha256 for sha256 in self._list() if wanted and sha256.startswith(wanted)]
         if len(found) != 1:
             problem = "no bundle begins with" if not found else f"{len(found)} bundles begin with"
             raise ValueError(f"{problem} {reference!r}; {self._known()}")
-        return found[0]
+        return self._named(found[0])
 
     def bundles(self) -> list[Artifact]:
-        """Every bundle in the store, newest first."""
-        whole = [(kept.made, kept.sha256) for kept in self._store.backend.artifacts(BUNDLE) if kept.made is not None]
-        return [
-            Artifact(kind=BUNDLE, sha256=sha256, num_rows=self._num_rows(sha256))
-            for _, sha256 in sorted(whole, reverse=True)
-        ]
+        """Every bundle in the store whose manifest can be read, newest first."""
+        found = []
+        for sha256 in self._list():
+            with suppress(DamagedArtifactError):
+                found.append(self._named(sha256))
+        return found
 
     def displaced_by_hand(self, bundle: Artifact) -> bool:
         """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
@@ -143,8 +146,9 @@ class Registry:
                     f"{version_of(bundle)} was compared with another champion than the present one ({now}), which was "
                     "promoted meanwhile; run retrain again to compare them, or promote it by hand"
                 )
+            before = state.champion or state.previous  # none forecasts since it was found damaged: the one before it
             line = Change(
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                at=_now(),
                 champion=version_of(bundle),
                 before=version_of(state.champion) if state.champion else None,
                 by=by,
@@ -153,15 +157,37 @@ class Registry:
             return RegistryState(
                 champion=bundle,
                 challenger=None if state.challenger == bundle else state.challenger,
-                previous=state.champion,
+                previous=before if before != bundle else None,
                 history=(*state.history, line)[-KEEP_CHANGES:],
             )
 
         self._store.touch(bundle)  # first, so that a clean-up that has not taken it yet leaves it alone
-        self._store.verify(bundle)
+        try:
+            self._store.verify(bundle)
+        except DamagedArtifactError as error:
+            raise DamagedArtifactError(f"{error}. Restore it, or promote another; {self._known()}") from error
         if not self._store.backend.is_shared:
             _flush(self._store.path(bundle))
         return self._change(change)
+
+    def set_champion_aside(self, champion: Artifact, *, why: str) -> str:
+        """Take its name from a champion that is damaged, and move its files away; `previous` stays.
+
+        The files first: if this process dies between the two, the next one finds them missing, and goes on here.
+
+        Returns:
+            Where its files are kept.
+        """
+        place = self._store.backend.set_aside(champion)
+
+        def change(state: RegistryState) -> RegistryState:
+            if state.champion != champion:  # another run was faster
+                return state
+            line = Change(at=_now(), champion=None, before=version_of(champion), by="damage", why=why)
+            return state.model_copy(update={"champion": None, "history": (*state.history, line)[-KEEP_CHANGES:]})
+
+        self._change(change)
+        return place
 
     def _change(self, change: Callable[[RegistryState], RegistryState]) -> bool:
         """Read, change and replace under a lock that dies with its holder; whether anything changed."""
@@ -169,29 +195,46 @@ class Registry:
         def rewritten(text: bytes | None) -> bytes | None:
             before = RegistryState() if text is None else self._parsed(text)
             after = change(before)
-            return after.model_dump_json(indent=1).encode() if after != before else None
+            return dump_json(after) if after != before else None
 
         with self._store.lock("registry"):
             return self._store.backend.change(FILE, rewritten)
 
     def _parsed(self, text: bytes) -> RegistryState:
+        backend = self._store.backend
+        shown = backend.shown(FILE)
         try:
-            return RegistryState.model_validate_json(text)
+            return RegistryState.model_validate(load_json(text, shown))
+        except DamagedFileError as error:
+            problem = str(error)
         except ValidationError as error:
-            backend = self._store.backend
-            raise ValueError(
-                f"{backend.shown(FILE)} cannot be read as a registry ({error.error_count()} errors). Move it away and "
-                f"promote one of the bundles in {backend.shown(f'artifacts/{BUNDLE}')} by its id"
-            ) from error
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            problem = f"{shown} is the registry of another version: {key}: {first['msg']}"
+        raise ValueError(
+            f"{problem}. Nothing forecasts or is promoted until it can be believed: restore it, or move it away and "
+            f"promote the champion that its history names last: python -m flows.promote ID --name {backend.name} "
+            f"--store {backend.parent}"
+        )
 
     def _known(self) -> str:
         state = self.state()
         names = {b.sha256: alias for alias in ALIASES if (b := getattr(state, alias)) is not None}
-        lines = [f"{version_of(b)}{f' ({names[b.sha256]})' if b.sha256 in names else ''}" for b in self.bundles()[:10]]
+        lines = [f"{sha[:VERSION_DIGITS]}{f' ({names[sha]})' if sha in names else ''}" for sha in self._list()[:10]]
         return f"the newest bundles are {', '.join(lines)}" if lines else "no bundle was made yet: run retrain first"
 
-    def _num_rows(self, sha256: str) -> int:
-        return self._store.num_rows(Artifact(kind=BUNDLE, sha256=sha256, num_rows=0))
+    def _list(self) -> list[str]:
+        """The sha256 of every bundle that has a manifest, newest first."""
+        whole = [(kept.made, kept.sha256) for kept in self._store.backend.artifacts(BUNDLE) if kept.made is not None]
+        return [sha256 for _, sha256 in sorted(whole, reverse=True)]
+
+    def _named(self, sha256: str) -> Artifact:
+        unknown = Artifact(kind=BUNDLE, sha256=sha256, num_rows=0)
+        return unknown.model_copy(update={"num_rows": self._store.num_rows(unknown)})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _flush(folder: Path) -> None:

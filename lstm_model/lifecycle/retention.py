@@ -6,18 +6,20 @@ a recent run, the pin of a run that was killed and may come back, and its age: a
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact
 from lstm_model.lifecycle.registry import ALIASES, BUNDLE, Registry
 from lstm_model.storage.backend import Entry, Kept
+from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 
@@ -32,11 +34,18 @@ GRACE_SECONDS = 24 * 3600.0
 """What was used within this time is kept whatever else: a run may be working with it just now."""
 
 
+class RunNote(BaseModel):
+    """What a finished run used."""
+
+    artifacts: list[str]
+    """By sha256."""
+
+
 def remember(store: Store, artifacts: Sequence[Artifact], *, flow: str) -> None:
     """Note which artifacts a finished run of a flow used; notes beyond the latest `KEEP_RUNS` of that flow go."""
     note = f"runs/{flow}/{time.time_ns()}-{os.getpid()}.json"
     pieces = [*artifacts, *(shard for artifact in artifacts for shard in _shards(store, artifact))]
-    store.backend.write(note, json.dumps(sorted({piece.sha256 for piece in pieces})))
+    store.backend.write(note, dump_json(RunNote(artifacts=sorted({piece.sha256 for piece in pieces}))))
     for old in _notes(store, flow)[:-KEEP_RUNS]:
         store.backend.remove(old.name)
 
@@ -120,19 +129,23 @@ def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
 
 
 def _read_pin(store: Store, pin: Entry) -> dict[str, dict[str, str] | None]:
-    try:
-        found: dict[str, dict[str, str] | None] = json.loads(store.backend.read(pin.name))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found
+    return _read_checked(store, pin) or {}
 
 
 def _read_note(store: Store, note: Entry) -> list[str]:
+    found = _read_checked(store, note)
+    return RunNote.model_validate(found).artifacts if found else []
+
+
+def _read_checked(store: Store, entry: Entry) -> dict[str, Any] | None:
+    """What a note or a pin holds; None if it is gone or damaged, since what it names was touched with it."""
     try:
-        shas: list[str] = json.loads(store.backend.read(note.name))
-    except (FileNotFoundError, ValueError):
-        return []
-    return shas
+        return load_json(store.backend.read(entry.name), store.backend.shown(entry.name))
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        logger.warning("%s. What it names may be cleaned up, and is computed again if it is needed", error)
+        return None
 
 
 def _notes(store: Store, flow: str) -> list[Entry]:

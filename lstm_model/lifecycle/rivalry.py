@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card
-from lstm_model.contracts.settings import Covariates, Plan, WindowSpec
+from lstm_model.contracts.settings import Covariates, Plan, Promotion, WindowSpec
 from lstm_model.storage.store import Store
 
 SHARED = ("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short")
@@ -21,6 +21,24 @@ class Rivalry(BaseModel):
     covariates: Covariates = Covariates()
     note: str = ""
     """Why there is no champion to compare with, although there is one."""
+
+
+class Comparison(BaseModel):
+    """A challenger and the champion that it is compared with, on the same targets."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: Artifact
+    """The challenger."""
+    scores: Artifact
+    """Of the challenger's test."""
+    rivalry: Rivalry
+    """The champion, if there is one to compare with."""
+    champion_scores: Artifact | None
+    """Of the champion, on the same targets."""
+    spec: WindowSpec
+    """The challenger's windows."""
+    rules: Promotion
 
 
 def find_rivalry(champion: Artifact | None, declared: Covariates, plan: Plan, store: Store) -> Rivalry:

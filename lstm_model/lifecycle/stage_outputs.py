@@ -1,4 +1,4 @@
-"""Read what the stages wrote into their artifacts, without importing the code of those stages.
+"""Read and write the artifacts of the stages, without importing the code of those stages.
 
 Every run imports this, also one whose stages all come from the cache: what only some of them need is
 imported where it is needed.
@@ -6,7 +6,6 @@ imported where it is needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_bundle_card
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.score_records import ScoreSummary, read_score_summary
 from lstm_model.contracts.settings import Columns, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import PanelMeta, SeriesMeta
@@ -32,13 +32,12 @@ TABLE = "series.parquet"
 FACTS = "facts.parquet"
 FORECASTS = "forecasts.parquet"
 SCALES = "scales.parquet"
-SCORES = "scores.json"
 DECISION = "decision.json"
 ENVELOPE = "envelope.json"
 
 
 class Subject(BaseModel):
-    """What plots and report are about."""
+    """A newly trained model, with all that plots and report show of it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,8 +47,8 @@ class Subject(BaseModel):
     scores: Artifact
 
 
-def as_files(source: Source, generated: Artifact | None, store: Store) -> Source:
-    """The source itself; where it is synthetic, the file that was generated for it."""
+def locate_source(source: Source, generated: Artifact | None, store: Store) -> Source:
+    """Return the source; of a synthetic one, the file that was generated for it."""
     if generated is None:
         return source
     columns = Columns(unique_id="unique_id", ds="ds", y="y")
@@ -57,87 +56,83 @@ def as_files(source: Source, generated: Artifact | None, store: Store) -> Source
     return source.model_copy(update={**file, "columns": columns})
 
 
-def series_of(series: Artifact, store: Store, *, only: Sequence[str] | None = None, since: Any = None) -> pd.DataFrame:
-    """unique_id, ds, y and observed of the series table, or of some series of it, or from a moment on."""
+def read_targets(
+    series: Artifact, store: Store, *, only: Sequence[str] | None = None, since: Any = None
+) -> pd.DataFrame:
+    """Read unique_id, ds, y and observed of a series table: of all series or of those named, from a moment on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["unique_id", "ds", "y", "observed"]
     rows = [("unique_id", "in", list(only))] if only is not None else []
     rows += [("ds", ">=", since)] if since is not None else []
-    folders = folders_of(series, store)
+    folders = list_folders(series, store)
     found = [pq.read_table(folder / TABLE, columns=columns, filters=rows or None) for folder in folders]
     table: pd.DataFrame = pa.concat_tables(found).to_pandas()
     return table
 
 
-def folders_of(artifact: Artifact, store: Store) -> list[Path]:
-    """Where the files of an artifact lie, or those of its shards."""
+def list_folders(artifact: Artifact, store: Store) -> list[Path]:
+    """Return the folders that hold the files of an artifact: one, or one for each of its shards."""
     return [store.path(shard) for shard in store.shards(artifact)]
 
 
-def frame_of(series: Artifact, store: Store) -> Frame | None:
-    """What its shards must know of a panel; None where it is one table."""
+def find_frame(series: Artifact, store: Store) -> Frame | None:
+    """Return what shards must know of their panel; None if the series are one table."""
     if "shards" not in store.meta(series):
         return None
     meta = store.read_meta(series, PanelMeta)
     return Frame(end=meta.profile.end, frequency=meta.profile.frequency, categories=meta.categories)
 
 
-def profile_of(series: Artifact, store: Store) -> Profile:
-    """The facts that choices rest on."""
+def read_profile(series: Artifact, store: Store) -> Profile:
+    """Read the facts about the series that settings are inferred from."""
     return store.read_meta(series, SeriesMeta).profile
 
 
-def source_of(series: Artifact, store: Store) -> Source:
-    """The source with what was inferred filled in: layout and columns."""
+def read_inferred_source(series: Artifact, store: Store) -> Source:
+    """Read the source, with its inferred layout and columns filled in."""
     return store.read_meta(series, SeriesMeta).source
 
 
-def target_of(series: Artifact, store: Store) -> str:
-    """What the user calls the target."""
-    return source_of(series, store).columns.y or "y"
+def read_target_name(series: Artifact, store: Store) -> str:
+    """Read the user's name of the target."""
+    return read_inferred_source(series, store).columns.y or "y"
 
 
-def scores_of(scores: Artifact, store: Store) -> Scores | None:
-    """The scores, or None where the history was too short for a test."""
+def read_scores(scores: Artifact, store: Store) -> Scores | None:
+    """Read the scores; None if the history was too short for a test."""
     from lstm_model.evaluation.scores import Scores
 
     return Scores.from_folder(store.path(scores)) if scores.num_rows else None
 
 
-class ScoreSummary(BaseModel):
-    """Of the scores, what a person is told at the end of a run."""
-
-    verdict: str
-    total: list[dict[str, Any]]
-    """One record a model; NaN where a baseline has no such score."""
-    notes: list[str]
+def summarise_scores(scores: Artifact, store: Store) -> ScoreSummary | None:
+    """Read the scores in total, without pandas, which a cached run need not import; None if there was no test."""
+    return read_score_summary(store.path(scores)) if scores.num_rows else None
 
 
-def verdict_of(scores: Artifact, store: Store) -> ScoreSummary | None:
-    """Read without pandas, which a run that computes nothing has no other use for; None as in `scores_of`."""
-    if not scores.num_rows:
-        return None
-    kept = json.loads((store.path(scores) / SCORES).read_text(encoding="utf-8"))
-    total = [{k: float("nan") if v is None else v for k, v in record.items()} for record in kept["total"]]
-    return ScoreSummary(verdict=kept["headline"]["verdict"], total=total, notes=kept["notes"])
-
-
-def forecasts_of(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:
-    """Every test forecast of scores, see `evaluate.tabulate_forecasts`, or what a champion forecasts next."""
+def read_forecasts(artifact: Artifact, store: Store, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read forecasts: those of a test (see `evaluate.tabulate_forecasts`), or a champion's next ones."""
     import pandas as pd
 
     return pd.read_parquet(store.path(artifact) / FORECASTS, columns=columns)
 
 
-def scales_of(artifact: Artifact, store: Store) -> pd.DataFrame:
-    """What errors are measured against, see `error_scales.measure_scales`; from scores, or fixed in a bundle."""
+def read_scales(artifact: Artifact, store: Store) -> pd.DataFrame:
+    """Read the error scales (see `error_scales.measure_scales`) of a test, or those that a bundle keeps."""
     import pandas as pd
 
     return pd.read_parquet(store.path(artifact) / SCALES)
 
 
-def decision_of(bundle: Artifact, store: Store) -> Decision:
-    """What was decided about a bundle when it was made."""
+def write_forecasts(folder: Path, table: pd.DataFrame, scales: pd.DataFrame) -> int:
+    """Write the forecasts and the scales of a test, and return the number of forecasts."""
+    table.to_parquet(folder / FORECASTS, index=False, compression="zstd")
+    scales.to_parquet(folder / SCALES, index=False)
+    return len(table)
+
+
+def read_decision(bundle: Artifact, store: Store) -> Decision:
+    """Read the decision that was made when the bundle was."""
     return read_bundle_card(store.path(bundle)).decision

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.normalise import apply_transform, normalise_context
 from lstm_model.networks.repeated_seasons import LONG_CYCLE, count_repeated_seasons, repeat_seasons
 from lstm_model.networks.seasonality import Seasonality, find_seasonality
 from lstm_model.networks.segmented import (
-    InputShape,
     NormalisedForecast,
     SegmentedLSTM,
     fill_with_zeros,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.mixture import MixtureForecaster
 from lstm_model.networks.normalise import normalise_context
-from lstm_model.networks.segmented import InputShape, NormalisedForecast
+from lstm_model.networks.segmented import NormalisedForecast
 from lstm_model.windows.in_memory import Batch
 
 

@@ -6,13 +6,13 @@ O outputs a step; P, F, S past, future and static covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.normalise import standardise
 from lstm_model.windows.in_memory import Batch
@@ -24,18 +24,6 @@ class NormalisedForecast(NamedTuple):
     values_BHQ: Tensor
     loc_B1: Tensor
     scale_B1: Tensor
-
-
-@dataclass(frozen=True)
-class InputShape:
-    """The input and output sizes of a network; with a `ModelSpec` they define every parameter's shape."""
-
-    context: int
-    horizon: int
-    season: int
-    past: int = 0
-    future: int = 0
-    static: int = 0
 
 
 class SegmentedLSTM(nn.Module):
@@ -76,7 +64,7 @@ class SegmentedLSTM(nn.Module):
             batch_first=True,
             dropout=spec.dropout if spec.layer_dim > 1 else 0.0,
         )
-        self.query_MD = nn.Parameter(0.1 * torch.randn(self.writes, width))
+        self.query_MD = nn.Parameter(_draw_queries(self.writes, width))
         known = self.segment * shape.future + static
         self.embed_known = nn.Linear(known, width) if known else None
         self.dropout = nn.Dropout(spec.dropout)
@@ -140,6 +128,13 @@ def fill_with_zeros(*layers: nn.Linear) -> None:
     for layer in layers:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
+
+
+def _draw_queries(writes: int, width: int) -> Tensor:
+    query_MD = torch.empty(writes, width)
+    if not query_MD.is_meta:  # torch would load its compiler, which takes seconds, to draw nothing
+        query_MD.normal_().mul_(0.1)
+    return query_MD
 
 
 def _register_scaler(network: nn.Module, scaler: dict[str, list[list[float]]], shape: InputShape) -> None:

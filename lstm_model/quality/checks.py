@@ -12,10 +12,22 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
-from lstm_model.quality.repair import Rows, carry_forward, find_history, find_worst
+from lstm_model.quality.repair import MOST_ADDED, Rows, carry_forward, describe_longest_gap, find_history, find_worst
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.grid import Grid
 from lstm_model.timeline.time_zones import suspect_clock
 
+LARGEST, SMALLEST = 1e15, 1e-15
+"""Sizes for which float32 (1e-38 to 3e38) leaves room: a deviation needs squares (1e30, 1e-30), and sums of millions of
+them. Within a series, what is small beside its largest value is only rounded."""
+SMALLEST_COVARIATE = 1e-7
+"""A covariate that deviates by less than 1e-8 is taken for constant."""
+NARROW = 1e-5
+"""A range smaller than this share of the level is taken for constant too: float32 has seven digits."""
+_HARDLY = (
+    "change by less than a hundred-thousandth of their level, which the network takes for constant (it computes in "
+    "float32); subtract the level in the source to forecast the changes"
+)
 Checked = tuple[Rows, list[Finding]]
 
 
@@ -36,6 +48,38 @@ def replace_infinite(rows: Rows) -> Checked:
         columns[name] = np.where(bad, np.nan, values)
     y = columns.pop("y", rows.y_N)
     return replace(rows, y_N=y, covariates=columns), findings
+
+
+def check_magnitudes(rows: Rows, static: pd.DataFrame) -> None:
+    """Refuse values that float32 cannot compute with: any too large, and series or covariates that are too small."""
+    for name, values in {"y": rows.y_N, **rows.covariates}.items():
+        size_N = np.abs(values)
+        if (large_N := size_N > LARGEST).any():
+            raise _explain_size(rows, name, values, large_N, f"at most {LARGEST:g} in size", "larger")
+        if name == "y":
+            most_N, least = np.fmax.reduceat(size_N, rows.first_K)[rows.series_N], SMALLEST
+        else:
+            most_N, least = np.fmax.reduce(size_N), SMALLEST_COVARIATE
+        small_N = (size_N > 0) & (most_N < least)
+        if small_N.any():
+            raise _explain_size(rows, name, values, small_N, f"some of at least {least:g} in size", "smaller")
+    for column in static.select_dtypes("number"):
+        bad = static[column].abs() > LARGEST
+        if bad.any():
+            unique_id = str(bad.idxmax())
+            raise DataError(
+                f"static covariate {column!r} of series {unique_id!r}: received {static[column][unique_id]:g}, "
+                f"expected a number of at most {LARGEST:g} in size. Correct it, or give it in a larger unit"
+            )
+
+
+def _explain_size(rows: Rows, name: str, values: np.ndarray, bad_N: np.ndarray, limit: str, unit: str) -> DataError:
+    row, count = int(bad_N.argmax()), number(int(bad_N.sum()), "such value")
+    return DataError(
+        f"{rows.describe(row)}: received {values[row]:g} for {name!r} ({count}), expected values of {limit}: the "
+        "network computes in float32, where squares and sums of others overflow or vanish. Correct the source, or "
+        f"give {name!r} in a {unit} unit"
+    )
 
 
 def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
@@ -133,6 +177,7 @@ def drop_short(rows: Rows, horizon: int | None) -> Checked:
 
 def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarray, list[Finding]]:
     """Return the grid of the frequency and the step of each row on it; refuse a row between steps."""
+    _check_span(rows, frequency)
     grid = Grid.fit(frequency, rows.ds_N, rows.first_K)
     step_N, off_N = grid.steps(rows.series_N, rows.ds_N)
     twice = np.append(False, (np.diff(rows.series_N) == 0) & (np.diff(step_N) == 0)) & ~off_N
@@ -148,6 +193,20 @@ def place_on_grid(rows: Rows, frequency: str, hint: str) -> tuple[Grid, np.ndarr
         f"{rows.describe(row)}"
     )
     return grid, step_N, [Finding(code="moved", severity="info", message=text, unique_id=unique_id, count=total)]
+
+
+def _check_span(rows: Rows, frequency: str) -> None:
+    """Refuse timestamps so far apart that the index of a calendar, which has no fixed step, would be too long."""
+    parsed = Frequency(frequency)
+    if parsed.step is not None:
+        return
+    first, last = int(rows.ds_N.argmin()), int(rows.ds_N.argmax())
+    steps = (int(rows.ds_N[last]) - int(rows.ds_N[first])) // parsed.mean_step
+    if steps > MOST_ADDED:
+        raise DataError(
+            f"about {steps:,} steps of {frequency} lie between {rows.describe(first)}, and {rows.describe(last)}; "
+            f"{MOST_ADDED:,} at most are supported. Correct the timestamp that is wrong, or set frequency"
+        )
 
 
 def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.ndarray, hint: str) -> None:
@@ -178,9 +237,9 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndar
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
             f"({share_K[index]:.0%}) from "
             f"{rows.show_timestamp(int(first_K[index]))} to {rows.show_timestamp(int(last_K[index]))} are missing, "
-            f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series). "
-            "Check the frequency "
-            "and the timestamps, raise the limit, or set missing to drop_series"
+            f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series); "
+            f"{describe_longest_gap(rows, step_N, index)}. Check the frequency and the timestamps, raise the limit, "
+            "or set missing to drop_series"
         )
     return missing_K
 
@@ -193,21 +252,26 @@ def count_missing_steps(rows: Rows, step_N: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def find_constant(rows: Rows) -> list[Finding]:
-    """Warn of series that never change: they teach nothing, and their scaled errors are undefined."""
+    """Warn of series that never change, or hardly: they teach nothing, and their scaled errors are undefined."""
     first_K = rows.first_K
-    flat_K = np.fmax.reduceat(rows.y_N, first_K) == np.fmin.reduceat(rows.y_N, first_K)
-    if not flat_K.any():
-        return []
-    index = int(flat_K.argmax())
-    text = (
-        f"{number(int(flat_K.sum()), 'series', 'series')} never change; first: {rows.ids[index]!r}, always "
-        f"{rows.y_N[first_K[index]]:g}"
-    )
-    return [
-        Finding(
-            code="constant", severity="warning", message=text, unique_id=str(rows.ids[index]), count=int(flat_K.sum())
-        )
-    ]
+    high_K, low_K = np.fmax.reduceat(rows.y_N, first_K), np.fmin.reduceat(rows.y_N, first_K)
+    narrow_K = high_K - low_K < NARROW * np.maximum(np.abs(high_K), np.abs(low_K))
+    kinds = {
+        "constant": (high_K == low_K, "never change", "always"),
+        "narrow": (narrow_K & (high_K > low_K), _HARDLY, "about"),
+    }
+    findings = []
+    for code, (flat_K, what, always) in kinds.items():
+        if flat_K.any():
+            index, count = int(flat_K.argmax()), int(flat_K.sum())
+            text = (
+                f"{number(count, 'series', 'series')} {what}; first: {rows.ids[index]!r}, {always} "
+                f"{rows.y_N[first_K[index]]:g}"
+            )
+            findings.append(
+                Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
+            )
+    return findings
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:

@@ -59,6 +59,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
     rows, short = checks.drop_short(rows, config.horizon)
+    checks.check_magnitudes(rows, static)
     frequency, why = _choose_frequency(rows, config)
     rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw))
 

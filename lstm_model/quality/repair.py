@@ -11,7 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.findings import DataError, number
 from lstm_model.timeline.grid import Grid
+
+MOST_ADDED, MOST_ADDED_PER_ROW = 1_000_000, 100
+"""Most steps without a row that are filled: the larger of the two. A wrong year in hourly data can leave more."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,22 @@ def find_history(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
-    """Return one row for every step from each series' first row to its last; new rows are NaN throughout."""
+    """Return one row for every step from each series' first row to its last; new rows are NaN throughout.
+
+    Raises:
+        DataError: there would be too many new rows.
+    """
     first_K = rows.first_K
     last_K = np.append(first_K[1:], len(step_N)) - 1
     length_K = step_N[last_K] - step_N[first_K] + 1
     if bool((length_K == last_K - first_K + 1).all()):
         return replace(rows, ds_N=grid.timestamps(rows.series_N, step_N))
+    added = int(length_K.sum()) - len(step_N)
+    if added > max(MOST_ADDED, MOST_ADDED_PER_ROW * len(step_N)):
+        raise DataError(
+            f"{number(added, 'step')} without a row, too many to fill; {describe_longest_gap(rows, step_N)}. Correct "
+            "the timestamp that is wrong, or set frequency"
+        )
     start_K = np.cumsum(length_K) - length_K
     series_M = np.repeat(np.arange(rows.num_series), length_K)
     step_M = np.arange(len(series_M)) - (start_K - step_N[first_K])[series_M]
@@ -113,6 +127,17 @@ def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
 
     columns = {name: spread(values) for name, values in rows.covariates.items()}
     return Rows(rows.ids, series_M, grid.timestamps(series_M, step_M), spread(rows.y_N), columns, rows.integer)
+
+
+def describe_longest_gap(rows: Rows, step_N: np.ndarray, series: int | None = None) -> str:
+    """Return where the most steps without a row lie, in one series or in any, for a message."""
+    inside = (np.diff(rows.series_N) == 0) & (series is None or rows.series_N[1:] == series)
+    gap_N = np.where(inside, np.diff(step_N) - 1, 0)
+    row = int(gap_N.argmax())
+    return (
+        f"the longest gap, of {number(int(gap_N[row]), 'step')}, is between {rows.describe(row)}, and "
+        f"{rows.show_timestamp(row + 1)}"
+    )
 
 
 def interpolate(values_N: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -152,18 +177,16 @@ def fill_from_seasons(
     Returns:
         A copy, and the rows that no earlier season could fill.
     """
+    source, before = np.arange(len(values_N)), missing - season
+    inside = before >= 0
+    inside[inside] = series_N[before[inside]] == series_N[missing[inside]]
+    source[missing[inside]] = before[inside]
+    # A missing row points at a season before, which may be missing and point further: each round doubles the reach.
+    while not np.array_equal(further := source[source[missing]], source[missing]):
+        source[missing] = further
     filled = values_N.copy()
-    left, source = missing, missing - season
-    unfilled = []
-    while len(left):
-        inside = source >= 0
-        inside[inside] = series_N[source[inside]] == series_N[left[inside]]
-        unfilled.append(left[~inside])
-        left, source = left[inside], source[inside]
-        found = ~np.isnan(values_N[source])
-        filled[left[found]] = values_N[source[found]]
-        left, source = left[~found], source[~found] - season
-    return filled, np.sort(np.concatenate(unfilled)) if unfilled else left
+    filled[missing] = values_N[source[missing]]
+    return filled, missing[np.isnan(filled[missing])]
 
 
 def find_worst(counts_K: np.ndarray, ids: np.ndarray) -> tuple[str, int, int]:

@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,7 +37,7 @@ COLOURS = {
     "drift": "#009e73",
     "window_average": "#cc79a7",
 }
-DASHES: dict[str, Any] = {
+DASHES: dict[str, LineStyleType] = {
     "lstm": "-",
     "naive": (0, (1, 1)),
     "seasonal_naive": (0, (5, 1.5)),
@@ -43,7 +45,7 @@ DASHES: dict[str, Any] = {
     "window_average": (0, (7, 1.5, 1, 1.5, 1, 1.5)),
 }
 # Years, months, days, hours, minutes, seconds: a tick says its day and month itself, the corner the year or the day.
-DATE_FORMATS: dict[str, Any] = {
+DATE_FORMATS: dict[str, list[str]] = {
     "formats": ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
     "zero_formats": ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
     "offset_formats": ["", "", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"],
@@ -103,7 +105,7 @@ def format_time_axis(axis: Axis, ds: NDArray[Any]) -> str:
 
 def draw_legend(figure: Figure, *axes: Axes, side: Literal["left", "right"] = "left") -> None:
     """Draw one legend for all axes above them, never over the data; it begins at `side`, left or right."""
-    found: dict[str, Any] = {}
+    found: dict[str, Artist] = {}
     for one in axes:
         handles, labels = one.get_legend_handles_labels()
         found |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in found}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.evaluation.scores import Scores
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.gates import compute_gates
@@ -30,7 +31,7 @@ class Training:
     """A trained forecaster and the windows that it has and has not seen."""
 
     forecaster: Forecaster
-    history: Sequence[Mapping[str, Any]]
+    history: Sequence[LossRecord]
     best_step: int
     train: Callable[[], Windows]
     """Loads them: they may be many, and most models need only their test here."""

@@ -1,4 +1,4 @@
-"""Escape text for Markdown."""
+"""Escape text for Markdown, and for the reader's eye in any document."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lstm_model.contracts.findings import escape_unseen
+
+
+def show_on_one_line(value: Any) -> Any:
+    """Return text whose white space is single blanks and whose other unseen characters are escaped; Markup as it is."""
+    return value if isinstance(value, Markup) else escape_unseen(" ".join(str(value).split()))
+
 
 def escape_markdown(value: Any) -> str:
     """Return text that Markdown shows as it is, on one line: also in a table, and without making HTML of it."""
     if isinstance(value, Markup):
         return str(value)
-    text = html.escape(" ".join(str(value).split()), quote=False)
+    text = html.escape(show_on_one_line(value), quote=False)
     return re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", text)

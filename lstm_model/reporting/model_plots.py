@@ -17,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.evaluation.scores import MODELS, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
@@ -46,18 +47,18 @@ LOG_RANGE = 20
 """A loss that falls by more than this factor is drawn on a logarithmic scale."""
 
 
-def plot_loss(history: Sequence[Mapping[str, Any]], *, best_step: int | None = None) -> Figure:
+def plot_loss(history: Sequence[LossRecord], *, best_step: int | None = None) -> Figure:
     """Plot training and validation loss against the step; the step whose weights were kept is marked.
 
     Args:
-        history: rows with step, train_loss and validation_loss (None without validation).
+        history: one record at least.
         best_step: the step that was kept.
     """
     figure, axes = make_axes(1, height=3.3)
     one = axes[0, 0]
     step = np.array([row["step"] for row in history])
     train = _convert_to_floats([row["train_loss"] for row in history])
-    validation = _convert_to_floats([row.get("validation_loss") for row in history])
+    validation = _convert_to_floats([row["validation_loss"] for row in history])
     marker = "o" if len(step) < 3 else None
     one.plot(step, train, color=COLOURS["lstm"], linewidth=1.5, marker=marker, label="training")
     if np.isfinite(validation).any():

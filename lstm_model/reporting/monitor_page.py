@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from lstm_model.contracts.forecast_columns import find_coverage, show_level
-from lstm_model.contracts.monitored import Monitored
+from lstm_model.contracts.monitored import Monitored, PeriodRecord
 from lstm_model.reporting.markdown import escape_markdown
-from lstm_model.reporting.report import format_number
+from lstm_model.reporting.report import format_number, format_share
 
 SHOWN = 30
 
@@ -32,12 +31,12 @@ def render_monitor(seen: Monitored, picture: bytes | None) -> str:
     return "\n\n".join(parts)
 
 
-def _render_table(rows: list[dict[str, Any]]) -> str:
-    shares = find_coverage(rows[0])
+def _render_table(rows: list[PeriodRecord]) -> str:
+    shares = find_coverage(rows[0].by_level)
     heads = ["period to", "model", "error", *(f"inside {show_level(level)}" for level in shares.values())]
     lines = [
-        f"| {row['end']} | `{row['model_version']}` | {format_number(row['error'])} | "
-        + " | ".join("–" if row[s] is None else f"{row[s]:.0%}" for s in shares)
+        f"| {row.end} | `{row.model_version}` | {format_number(row.error)} | "
+        + " | ".join(format_share(row.by_level[s], decimals=0) for s in shares)
         + " |"
         for row in rows
     ]

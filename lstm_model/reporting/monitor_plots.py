@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from matplotlib.typing import LineStyleType
 
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, name_level, show_level
@@ -32,7 +32,7 @@ ALARM = COLOURS["seasonal_naive"]
 MODEL_COLOURS = (COLOURS["lstm"], COLOURS["naive"])
 """Present champion, earlier models."""
 CHART_COLOURS = {"error": COLOURS["lstm"], "too narrow": COLOURS["drift"], "too wide": COLOURS["window_average"]}
-CHART_DASHES: dict[str, Any] = {"error": "-", "too narrow": (0, (5, 1.5)), "too wide": (0, (1, 1))}
+CHART_DASHES: dict[str, LineStyleType] = {"error": "-", "too narrow": (0, (5, 1.5)), "too wide": (0, (1, 1))}
 SPREADS = 2
 
 
@@ -125,8 +125,8 @@ def _draw_coverage(axes: Axes, periods: pd.DataFrame, envelope: Envelope, shares
 def _draw_charts(axes: Axes, check: DriftCheck) -> None:
     counted = check.periods[check.periods["counted"]]
     for name in check.thresholds:
-        style = {"color": CHART_COLOURS[name], "linestyle": CHART_DASHES[name], "linewidth": 1.6}
-        axes.plot(counted["end"], counted[f"sum {name}"], label=name, **style)
+        one = axes.plot(counted["end"], counted[f"sum {name}"], label=name, linewidth=1.6)[0]
+        one.set(color=CHART_COLOURS[name], linestyle=CHART_DASHES[name])
     for limit in set(check.thresholds.values()):
         axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="limit")
     axes.set_ylim(0, max(1.25 * max(check.thresholds.values()), axes.get_ylim()[1]))

@@ -17,7 +17,7 @@ from lstm_model.contracts.decision import NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
 from lstm_model.evaluation.scores import MODEL, Scores, name_model
-from lstm_model.reporting.markdown import escape_markdown
+from lstm_model.reporting.markdown import escape_markdown, show_on_one_line
 
 MARKDOWN_LIMIT_BYTES = 900_000
 """Most bytes of the Markdown report: it is stored in Prefect's database and loaded with every look at the run."""
@@ -175,7 +175,7 @@ def _make_environment(*, markdown: bool = False) -> Environment:
     environment = Environment(
         loader=PackageLoader("lstm_model.reporting"),
         autoescape=not markdown,
-        finalize=escape_markdown if markdown else None,
+        finalize=escape_markdown if markdown else show_on_one_line,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -188,7 +188,26 @@ def _make_environment(*, markdown: bool = False) -> Environment:
     return environment
 
 
-def _collect_content(report: Report) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ScoreCell:
+    """One score as the templates print it."""
+
+    text: str
+    best: bool
+    """Whether it is marked as the best of its column."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The scores of one model; `own` is the LSTM."""
+
+    name: str
+    own: bool
+    cells: list[ScoreCell]
+
+
+def _collect_content(report: Report) -> dict[str, object]:
+    """Return what the templates print, by the names that they use."""
     return _collect_scores(report.scores) | {
         "report": report,
         "findings": list(report.findings)[:MAX_FINDINGS],
@@ -197,7 +216,7 @@ def _collect_content(report: Report) -> dict[str, Any]:
     }
 
 
-def _collect_scores(scores: Scores | None) -> dict[str, Any]:
+def _collect_scores(scores: Scores | None) -> dict[str, object]:
     if scores is None:
         return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
     headline = scores.headline
@@ -214,23 +233,19 @@ def _collect_scores(scores: Scores | None) -> dict[str, Any]:
     }
 
 
-def _make_score_table(scores: Scores) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return column names, and for each model its cells with marks on the best of each column."""
+def _make_score_table(scores: Scores) -> tuple[list[str], list[ScoreRow]]:
+    """Return column names, and a row for each model."""
     columns = {"mase": "MASE", "rmsse": "RMSSE", "smape": "sMAPE %", "mae": "MAE", "rmse": "RMSE", "wql": "WQL"}
     best = {name: scores.total[name].min() for name in columns}
     rows = []
-    for record in scores.total.to_dict(orient="records"):
-        cells = [{"text": format_number(record[name]), "best": record[name] == best[name]} for name in columns]
-        cells += [{"text": text, "best": False} for text in _format_coverage(record, scores)]
-        rows.append({"name": name_model(str(record["model"])), "own": record["model"] == MODEL, "cells": cells})
+    for record in scores.to_records():
+        values = {name: getattr(record, name) for name in columns}
+        cells = [ScoreCell(format_number(value), value == best[name]) for name, value in values.items()]
+        inside = [record.by_level[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
+        cells += [ScoreCell(format_share(share), best=False) for share in inside]
+        rows.append(ScoreRow(name_model(record.model), record.model == MODEL, cells))
     heads = [f"inside {show_level(level)}" for level in scores.levels]
     return ["model", *columns.values(), *heads], rows
-
-
-def _format_coverage(record: dict[Any, Any], scores: Scores) -> list[str]:
-    """Return the share of actual values inside each interval, a dash for baselines."""
-    covered = [record[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
-    return ["–" if math.isnan(share) else f"{share:.1%}" for share in covered]
 
 
 def _make_series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
@@ -248,9 +263,14 @@ def _make_series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
     return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, better]
 
 
-def format_number(value: float) -> str:
+def format_share(value: float | None, *, decimals: int = 1) -> str:
+    """Return a share in percent, – for none."""
+    return "–" if value is None else f"{value:.{decimals}%}"
+
+
+def format_number(value: float | None) -> str:
     """Return a number to read: four significant digits, powers of ten only if they are needed, – for none."""
-    if math.isnan(value):
+    if value is None or math.isnan(value):
         return "–"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.3e}"

@@ -124,7 +124,7 @@ def _find_median_step(shards: Sequence[SeriesFacts]) -> float:
 
 def _find_lowest(y: NDArray[np.float64]) -> float:
     least, middle = float(y.min()), float(np.median(y))
-    return least / middle if middle > 0 else min(least, 0.0)
+    return least / middle if middle > 1e-200 else min(least, 0.0)  # a quotient that stays finite
 
 
 def _read_sample(shards: Sequence[SeriesFacts], tables: Sequence[Path]) -> list[NDArray[np.float64]]:

@@ -1,16 +1,19 @@
-"""Divide a panel into shards, and merge the findings and categories of all."""
+"""Divide a panel into shards, and merge what is known of each: findings, categories, metadata."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstm_model.contracts.findings import DataError, Finding, number
 from lstm_model.contracts.shard import IdRange
+from lstm_model.contracts.stage_meta import SeriesMeta
+from lstm_model.series.profiling import SeriesFacts, merge_profiles
 
 
 def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
@@ -86,3 +89,34 @@ def check_alike(what: str, values: Sequence[Any], fix: str) -> None:
     different = next((value for value in values if value != values[0]), values[0])
     if different != values[0]:
         raise DataError(f"one shard of the series has {what} {values[0]!r}, another {different!r}; {fix}")
+
+
+def merge_series_meta(
+    shards: Sequence[SeriesMeta],
+    *,
+    facts: Sequence[SeriesFacts],
+    tables: Sequence[Path],
+    findings: Sequence[Sequence[Finding]],
+) -> SeriesMeta:
+    """Return the metadata that one table with the rows of all shards would have.
+
+    Args:
+        shards: the metadata of each shard that has rows.
+        facts: of the same shards.
+        tables: of the same shards.
+        findings: of all shards; a shard whose series are all left out has findings too.
+
+    Raises:
+        DataError: the shards were not read in one way.
+    """
+    frequencies = [meta.profile.frequency for meta in shards]
+    check_alike("frequency", frequencies, "set frequency, or mend the source")
+    sources = [meta.source.model_dump(mode="json") for meta in shards]
+    check_alike("this reading of the source", sources, "set what differs in source")
+    return SeriesMeta(
+        profile=merge_profiles(facts, tables, frequencies[0]),
+        findings=merge_findings(findings),
+        reasons=shards[0].reasons,
+        source=shards[0].source,
+        repaired=sum(meta.repaired for meta in shards),
+    )

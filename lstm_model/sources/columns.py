@@ -253,7 +253,7 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
         times, _ = parse_timestamps(frame[ds], source, str)
     except DataError:  # it is raised again, with the right place, when the whole table is read
         return False
-    ds_N, codes_N = times.to_numpy().astype(np.int64), pd.factorize(frame[name])[0]
+    ds_N, codes_N = times.astype("int64").to_numpy(), pd.factorize(frame[name])[0]
     within_N = np.lexsort((ds_N, codes_N))
     steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
     return _measure_steadiness(np.diff(np.sort(ds_N))) >= _measure_steadiness(steps_within)

@@ -61,7 +61,10 @@ def locate_files(path: str) -> LocatedFiles:
 
 
 def _list_neighbours(filesystem: Any, root: str) -> str:
-    """Return what the nearest existing folder holds, for the message about a missing file."""
+    """Return which files in the nearest existing folder could be meant, for the message about a missing one.
+
+    Other names stay unsaid: whoever may name a source, in the UI for one, could not read those files through it either.
+    """
     folder = re.split(r"[*?\[]", root)[0].rpartition("/")[0]
     while folder and not filesystem.isdir(folder):
         folder = folder.rpartition("/")[0]
@@ -69,4 +72,6 @@ def _list_neighbours(filesystem: Any, root: str) -> str:
         names = sorted(PurePosixPath(name).name for name in filesystem.ls(folder or "/", detail=False))
     except (OSError, NotImplementedError):
         return "check the path"
-    return f"the folder {folder or '/'} holds: {listed(names)}" if names else f"the folder {folder or '/'} is empty"
+    tables = [name for name in names if name.endswith(CSV_SUFFIXES + PARQUET_SUFFIXES)]
+    found = f"holds: {listed(tables)}" if tables else "holds no CSV or Parquet file"
+    return f"the folder {folder or '/'} {found}"

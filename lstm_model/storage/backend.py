@@ -17,6 +17,8 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.redaction import find_secret
 from lstm_model.storage.manifest import Manifest
 
+ASIDE = "damaged"
+"""Folder of what was moved out of the way."""
 Change = Callable[[bytes | None], bytes | None]
 """From the present content (None: there is no such file) to the new one; None leaves it as it is."""
 
@@ -57,8 +59,8 @@ class Backend(Protocol):
     def shown(self, name: str) -> str:
         """Return where a person finds it: a path or a URL."""
 
-    def read(self, name: str) -> bytes:
-        """Return the content; FileNotFoundError if there is none."""
+    def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
+        """Return the content; FileNotFoundError if there is none, ValueError if it is longer or no file."""
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         """Write so that readers see the old content or the new one; `durable`: after a power cut too."""
@@ -73,10 +75,13 @@ class Backend(Protocol):
         """List all files below a folder, in order of name; none if there is no such folder."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, or what is in its place, if it is there."""
 
     def local(self, entry: Entry) -> Path:
         """Return a file of this machine with the entry's very content; FileNotFoundError if that is gone."""
+
+    def drop_copy(self, entry: Entry) -> None:
+        """Remove what `local` returned, if that is a copy: it is damaged, and the next call fetches another."""
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         """Make a finished folder the artifact's: nobody sees it before all of it is there."""
@@ -98,6 +103,9 @@ class Backend(Protocol):
 
     def take_away(self, kept: Kept, *, youngest: float) -> bool:
         """Remove an artifact unless it was used meanwhile: whoever begins to use one touches it first, then looks."""
+
+    def set_aside(self, artifact: Artifact) -> str:
+        """Move what is left of an artifact out of the way, for a person to look at; return where that is shown."""
 
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         """Remove the copies on this machine, if the backend makes any, that are not `needed` (kind and sha256)."""

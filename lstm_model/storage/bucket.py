@@ -56,8 +56,8 @@ class Bucket:
     def shown(self, name: str) -> str:
         return f"{self.url}/{name}"
 
-    def read(self, name: str) -> bytes:
-        return self._read(name)[0]
+    def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
+        return self._read(name, most_bytes)[0]
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         self._put(name, content.encode() if isinstance(content, str) else content)
@@ -117,10 +117,12 @@ class Bucket:
         except obstore.exceptions.PreconditionError:
             raise FileNotFoundError(f"{self.shown(entry.name)} is another one by now") from None
 
-    def _read(self, name: str) -> tuple[bytes, Any]:
+    def _read(self, name: str, most_bytes: int | None = None) -> tuple[bytes, Any]:
         """The content, and the condition that it is still that."""
         with self._translate_errors(name):
             found = self._store.get(name)
+            if most_bytes is not None and found.meta["size"] > most_bytes:
+                raise ValueError(f"{self.shown(name)} has {found.meta['size']} bytes, expected at most {most_bytes}")
             return bytes(found.bytes()), _as_it_is(found.meta)
 
     def _put(self, name: str, content: bytes, *, mode: Any = "overwrite") -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import Entry, Kept, name_folder
+from lstm_model.storage.backend import ASIDE, Entry, Kept, name_folder
 from lstm_model.storage.bucket import TIMEOUT_SECONDS, Bucket
 from lstm_model.storage.drafts import hold_lock, make_scratch
 from lstm_model.storage.folder_backend import FolderBackend
@@ -31,12 +32,13 @@ class BucketBackend(Bucket):
         self._copies = FolderBackend(cache)
 
     def local(self, entry: Entry) -> Path:
-        """Return a copy under name and tag: a name may be used again."""
-        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
-        path = self._copies.root / "fetched" / key / Path(entry.name).name
+        path = self._name_copy(entry)
         if not path.exists():
             self.download(entry, path)
         return path
+
+    def drop_copy(self, entry: Entry) -> None:
+        self._name_copy(entry).unlink(missing_ok=True)
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         self._upload(draft, artifact)
@@ -129,6 +131,16 @@ class BucketBackend(Bucket):
                 self.remove(entry.name)
         return False
 
+    def set_aside(self, artifact: Artifact) -> str:
+        """Copy the files, then remove them, the manifest first: without it there is no artifact."""
+        target, found = f"{ASIDE}/{artifact.kind}-{artifact.sha256}-{time.time_ns()}", self._list(artifact)
+        for file, entry in sorted(found.items(), key=lambda one: one[0] != MANIFEST):
+            with suppress(FileNotFoundError):  # another run was faster
+                self.write(f"{target}/{file}", self.read(entry.name))
+                self.remove(entry.name)
+        shutil.rmtree(self._copies.fetch(artifact), ignore_errors=True)
+        return self.shown(target)
+
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         for kept in self._copies.artifacts():
             if not needed(kept.kind, kept.sha256):
@@ -136,6 +148,11 @@ class BucketBackend(Bucket):
         with hold_lock(self._copies.root, "ledger"):  # whose files they are
             for folder in (self._copies.root / "fetched").glob("*"):
                 self._copies.remove_folder(f"fetched/{folder.name}", youngest)
+
+    def _name_copy(self, entry: Entry) -> Path:
+        """Return where the copy of a file lies, by name and tag: a name may be used again."""
+        key = hashlib.sha256(f"{entry.name}\0{entry.tag}".encode()).hexdigest()[:16]
+        return self._copies.root / "fetched" / key / Path(entry.name).name
 
     def _upload(self, folder: Path, artifact: Artifact) -> None:
         """Send a finished folder; nobody sees it before all of it is there, and it counts as whole from then on."""

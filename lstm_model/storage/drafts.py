@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +40,29 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = False)
             flush(draft)
     if durable:
         flush(path.parent)
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Read a file that somebody else may have put there: what is longer, or no file, must not hang or fill the memory.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is longer, or no regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise ValueError(f"{path} is not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{path} has more than {most_bytes} bytes")
+    return content
 
 
 def flush(path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import Change, Entry, Kept, name_folder
-from lstm_model.storage.drafts import HOST, hold_lock, write_atomically
+from lstm_model.storage.backend import ASIDE, Change, Entry, Kept, name_folder
+from lstm_model.storage.drafts import HOST, hold_lock, read_bounded, write_atomically
 from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
 
 
@@ -26,8 +27,9 @@ class FolderBackend:
     def shown(self, name: str) -> str:
         return str(self.root / name)
 
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+    def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
+        path = self.root / name
+        return path.read_bytes() if most_bytes is None else read_bounded(path, most_bytes)
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         write_atomically(self.root / name, content, durable=durable)
@@ -55,10 +57,17 @@ class FolderBackend:
         return found
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        path = self.root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def local(self, entry: Entry) -> Path:
         return self.root / entry.name
+
+    def drop_copy(self, entry: Entry) -> None:
+        """Do nothing: a folder is read as it is."""
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         target = self.fetch(artifact)
@@ -95,6 +104,13 @@ class FolderBackend:
 
     def take_away(self, kept: Kept, *, youngest: float) -> bool:
         return self.remove_folder(name_folder(kept), youngest)
+
+    def set_aside(self, artifact: Artifact) -> str:
+        target = f"{ASIDE}/{artifact.kind}-{artifact.sha256}-{time.time_ns()}"
+        (self.root / ASIDE).mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            self.fetch(artifact).rename(self.root / target)
+        return self.shown(target)
 
     def drop_copies(self, needed: Callable[[str, str], bool], *, youngest: float) -> None:
         """Do nothing: a folder is read as it is."""

@@ -54,6 +54,8 @@ def read_manifest(folder: Path, artifact: Artifact) -> Manifest:
     """
     try:
         text = (folder / MANIFEST).read_bytes()
+    except PermissionError:  # nothing is known of the file
+        raise
     except OSError as error:
         raise DamagedArtifactError(f"{folder / MANIFEST} cannot be read: {error}") from error
     return parse_manifest(text, artifact, folder / MANIFEST)
@@ -74,9 +76,15 @@ def verify_folder(folder: Path, artifact: Artifact) -> None:
     """
     for name, expected in read_manifest(folder, artifact).files.items():
         file = folder / name
-        if not file.is_file():
-            raise DamagedArtifactError(f"{file} is missing")
-        if file.stat().st_size != expected.bytes or hash_file(file) != expected.sha256:
+        try:
+            whole = file.stat().st_size == expected.bytes and hash_file(file) == expected.sha256
+        except PermissionError:
+            raise
+        except FileNotFoundError:
+            raise DamagedArtifactError(f"{file} is missing") from None
+        except OSError as error:  # a bad sector
+            raise DamagedArtifactError(f"{file} cannot be read: {error}") from error
+        if not whole:
             raise DamagedArtifactError(f"{file} is not what was written: its size or sha256 differs from the manifest")
 
 

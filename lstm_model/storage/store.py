@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.stage_meta import StageMeta
-from lstm_model.storage.backend import Backend
+from lstm_model.storage.backend import Backend, name_folder
 from lstm_model.storage.drafts import hold_lock, make_scratch, sweep
 from lstm_model.storage.folder_backend import FolderBackend
 from lstm_model.storage.manifest import DamagedArtifactError, write_manifest
@@ -95,6 +95,9 @@ class Store:
             DamagedArtifactError: naming the file and what is wrong with it.
         """
         self.backend.verify(artifact)
+        if (written := self.num_rows(artifact)) != artifact.num_rows:
+            folder = self.backend.shown(name_folder(artifact))
+            raise DamagedArtifactError(f"{folder} has {written} rows, what names it says {artifact.num_rows}")
         for shard in self._gathered(artifact):
             self.verify(shard)
 

@@ -15,6 +15,9 @@ from lstm_model.contracts.findings import DataError
 INTEGER = "1"
 """The frequency of a series whose `ds` counts steps."""
 DAY_US = 86_400_000_000
+LONGEST_DAYS = 36_525
+"""Most days, about a hundred years, in one step; beyond it timestamps soon leave the calendar."""
+_DAYS = {"B": 1.4, "W": 7, "M": 30, "Q": 91, "Y": 365}
 _SEASONS = {"min": 1440, "h": 24, "D": 7, "B": 5, "W": 52, "MS": 12, "ME": 12, "QS": 4, "QE": 4, "YS": 1, "YE": 1}
 
 
@@ -39,10 +42,13 @@ class Frequency:
         """Parse the alias, which is not that of integers.
 
         Raises:
-            DataError: no such alias.
+            DataError: no such alias, or a step that is negative, too long, or too short.
         """
         try:
             offset = pd.tseries.frequencies.to_offset(self.alias)
+            tick = pd.Timedelta(offset if isinstance(offset, pd.offsets.Tick) else 0)
+        except (OverflowError, pd.errors.OutOfBoundsTimedelta):
+            raise DataError(_say_too_long(self.alias)) from None
         except ValueError as error:
             hint = str(error).rpartition("Did you mean")[2].strip(" ?") if "Did you mean" in str(error) else ""
             raise DataError(
@@ -51,6 +57,11 @@ class Frequency:
             ) from None
         if offset.n < 1:
             raise DataError(f"frequency {self.alias!r} runs backwards; expected a positive step such as h or D")
+        days = tick.days if tick else offset.n * _DAYS.get(offset.rule_code[0], 1)
+        if days > LONGEST_DAYS:
+            raise DataError(_say_too_long(self.alias))
+        if tick % pd.Timedelta(1, unit="us"):
+            raise DataError(f"frequency {self.alias!r} is no whole number of microseconds, the finest that is kept")
         return offset
 
     def check(self) -> None:
@@ -68,6 +79,12 @@ class Frequency:
         if isinstance(self.offset, pd.offsets.Tick):
             return int(pd.Timedelta(self.offset).as_unit("ns").value) // 1000
         return None
+
+    @property
+    def mean_step(self) -> int:
+        """Return about how long a step of the calendar is, in microseconds."""
+        axis = pd.date_range("2001-01-01", periods=9, freq=self.offset, unit="us")
+        return max(1, int((axis[-1] - axis[0]) / pd.Timedelta(8, unit="us")))
 
     @property
     def default_season(self) -> int:
@@ -96,6 +113,10 @@ class Frequency:
     def advance_one(self, ds: Any, steps: int) -> Any:
         """Move one timestamp on the grid, forwards or backwards."""
         return self.advance(np.array([ds]), np.array([steps]))[0]
+
+
+def _say_too_long(alias: str) -> str:
+    return f"a step of frequency {alias!r} is longer than a hundred years; expected one such as h, D or MS"
 
 
 def _advance_calendar(ds: NDArray[Any], steps: NDArray[np.int64], offset: pd.offsets.BaseOffset) -> NDArray[Any]:

@@ -32,6 +32,10 @@ LOCAL_ORDER = r"(\d{1,2})([/.\-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)(.*)"
 OFFSET = r".*\d{1,2}:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)"
 YEARS = (1500, 2200)
 """Integers between them are years, in a column whose name allows it."""
+CALENDAR = (1, 9000)
+"""Years of a timestamp: the calendar of Python ends in 9999, and a horizon lies after the last one."""
+LARGEST_STEP = 2**53
+"""Of numbered steps: floats hold every integer up to it, and no difference of two leaves int64."""
 _YEARS_NAMES = ("date", "time")
 _TIME, _NUMBER = re.compile(f"(?:{DATE})|(?:{MONTH})"), re.compile(NUMBER)
 DAY_US = 86_400_000_000
@@ -47,16 +51,39 @@ def parse_timestamps(values: pd.Series, source: Source, where: Where) -> tuple[p
         int64 steps, or datetime64[us] naive, or datetime64[us] with a zone; and why it was read so.
 
     Raises:
-        DataError: empty, unreadable or ambiguous timestamps.
+        DataError: empty, unreadable or ambiguous timestamps, or ones that lie beyond the calendar.
     """
+    times, reasons = _parse_any(values, source, where)
+    if times.dtype.kind != "i":
+        _check_calendar(times.astype("int64").to_numpy(), where)
+    return times, reasons
+
+
+def _check_calendar(us_N: np.ndarray, where: Where) -> None:
+    first, last = (np.datetime64(f"{year:04}-01-01", "us") for year in CALENDAR)
+    beyond = (us_N < first.astype(np.int64)) | (us_N >= last.astype(np.int64))
+    if beyond.any():
+        raise DataError(
+            f"{where(int(beyond.argmax()))}: the timestamp lies outside the years {CALENDAR[0]} to {CALENDAR[1] - 1}. "
+            "Correct the row, or remove it (some systems write the year 9999 where there is no end)"
+        )
+
+
+def _parse_any(values: pd.Series, source: Source, where: Where) -> tuple[pd.Series, Reasons]:
     missing = values.isna().to_numpy()
     if missing.any():
         raise DataError(
             f"{where(int(missing.argmax()))}: the timestamp (column {values.name!r}) is empty; give one or drop the row"
         )
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
-        return values.dt.as_unit("us"), {}
+        return _to_microseconds(values, where), {}
     if values.dtype.kind in "iu" or is_whole(values):
+        if (huge := ~values.between(-LARGEST_STEP, LARGEST_STEP).to_numpy()).any():
+            row = int(huge.argmax())
+            raise DataError(
+                f"{where(row)}: received {values.iloc[row]} as timestamp, expected a date, or a step of at most "
+                f"{LARGEST_STEP:,}; correct the row"
+            )
         return _from_integers(values.astype("int64"))
     if is_decimal_year(values):
         return _from_decimal_years(values)
@@ -96,6 +123,18 @@ def parse_numbers(values: pd.Series, where: Where, *, decimal: str = ".") -> np.
             "Correct it, or leave the field empty where the value is missing"
         )
     return numbers
+
+
+def _to_microseconds(values: pd.Series, where: Where) -> pd.Series:
+    """Return times of any unit as microseconds, which leave int64 some 290,000 years from now."""
+    try:
+        times: pd.Series = values.dt.as_unit("us")
+    except pd.errors.OutOfBoundsDatetime as error:
+        years = values.to_numpy().astype("datetime64[Y]").astype(np.int64) + 1970
+        raise DataError(
+            f"{where(int(np.abs(years).argmax()))}: the timestamp lies beyond the calendar ({error})"
+        ) from None
+    return times
 
 
 def kind_of_texts(texts: Sequence[str]) -> str:

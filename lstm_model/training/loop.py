@@ -6,11 +6,11 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.training.checkpoint import State
 from lstm_model.training.microbatch import MicroBatches
 from lstm_model.training.progress import Progress, Stage, checked_mean
@@ -34,7 +34,7 @@ class Loop:
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
     """Of the steps since the last look."""
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[LossRecord] = field(default_factory=list)
     best_step: int = -1
     best_loss: float = math.inf
     best: dict[str, Tensor] | None = None
@@ -60,8 +60,9 @@ class Loop:
         train_loss, self.losses = checked_mean(self.losses, self.step), []
         if score is not None:
             self.judge(score())
-        row = {"step": self.step, "train_loss": train_loss, "validation_loss": self.validation_loss}
-        self.history.append({**row, "learning_rate": rate})
+        self.history.append(
+            LossRecord(step=self.step, train_loss=train_loss, validation_loss=self.validation_loss, learning_rate=rate)
+        )
 
     def progress(self, stage: Stage) -> Progress:
         """For a report; waits for the latest loss."""

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.compute.threads import Threads, restored_threads
 from lstm_model.contracts.bundle_card import Start
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.contracts.settings import Plan
 from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
@@ -49,10 +49,10 @@ WARM_UP = 0.1
 
 @dataclass
 class Fitted:
-    """What a training gives: `history` rows have step, train_loss, validation_loss and learning_rate."""
+    """What a training gives."""
 
     forecaster: Forecaster
-    history: list[dict[str, Any]]
+    history: list[LossRecord]
     best_step: int
     notes: list[str] = field(default_factory=list)
     best_loss: float = math.inf
@@ -306,8 +306,8 @@ def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
         epochs=spec.max_steps,
         report=setting.report,
     )
-    history: list[dict[str, Any]] = [
-        {"step": step, "train_loss": loss, "validation_loss": None, "learning_rate": spec.learning_rate}
+    history = [
+        LossRecord(step=step, train_loss=loss, validation_loss=None, learning_rate=spec.learning_rate)
         for step, loss in enumerate(losses, start=1)
     ]
     return Fitted(Forecaster(network.eval(), model, shape), history, spec.max_steps, ["the tutorial's own loop"])

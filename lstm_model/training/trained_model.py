@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.bundle_card import ModelCard, Start
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.contracts.windows_meta import WindowsMeta
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.training.leakage import Seen
@@ -27,6 +28,12 @@ def save_model(folder: Path, fitted: Fitted, card: ModelCard) -> None:
     if fitted.searched is not None:
         weights = fitted.searched.network.state_dict()
         save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()}, folder / SEARCHED)
+
+
+def read_history(folder: Path) -> list[LossRecord]:
+    """Read the losses of a model's training."""
+    history: list[LossRecord] = json.loads((folder / HISTORY).read_text())
+    return history
 
 
 def describe_model(

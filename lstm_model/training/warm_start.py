@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card, read_model_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
 from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
-from lstm_model.forecast.bundle import load_bundle
+from lstm_model.forecast.bundle import load_bundle, read_weights
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
+from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.training.leakage import Seen, SeenError, last_targets, latest, moment_of, refuse_leaks
@@ -95,7 +95,12 @@ def find_ancestor(bundle: Artifact | None, windows: Artifact, plan: Plan, store:
     ):
         return bundle
     sha256 = card.warm and card.warm.parent
-    return Artifact(kind=bundle.kind, sha256=sha256, num_rows=0) if sha256 else None
+    if not sha256:
+        return None
+    ancestor = Artifact(kind=bundle.kind, sha256=sha256, num_rows=0)
+    with suppress(DamagedArtifactError):  # which is told where it is read
+        return ancestor.model_copy(update={"num_rows": store.num_rows(ancestor)})
+    return ancestor
 
 
 def choose_start(
@@ -140,7 +145,7 @@ def find_parent(
         return _parent(bundle, store.path(bundle), plan=plan, meta=meta, splits=splits)
     except SeenError as error:
         raise ColdStartError(f"not {_name(bundle)}: {error}") from error
-    except (ValueError, KeyError, SafetensorError) as error:
+    except ValueError as error:
         if isinstance(error, ColdStartError):
             raise
         raise ColdStartError(f"{_name(bundle)} cannot be read: {error}") from error
@@ -162,12 +167,12 @@ def _parent(
     due = generation % plan.training.scratch_every == 0 or _is_far_behind(latest(seen.search), end, plan)
     if due and not len(splits[1]):
         raise ColdStartError("a training from scratch is due, and without validation nothing tells the better one")
-    final = forecaster.network.state_dict()
+    final, searched = forecaster.network.state_dict(), folder / SEARCHED
     return Parent(
         sha256=bundle.sha256,
         generation=generation,
         scaler=forecaster.scaler,
-        searched=load_file(folder / SEARCHED) if (folder / SEARCHED).exists() else final,
+        searched=read_weights(searched, {name: t.shape for name, t in final.items()}) if searched.exists() else final,
         final=final,
         seen=seen,
         reason=f"from {_name(bundle)}, which was trained through {moment_of(latest(seen.search))}",

@@ -79,7 +79,7 @@ class Windows:
         return self
 
     def to(self, device: torch.device | str) -> Windows:
-        moved: dict[str, Any] = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
+        moved: Any = {name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)}
         return replace(self, **moved)
 
     def gather_batch(self, index_B: Tensor) -> Batch:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.envelope import BacktestEnvelope
+from lstm_model.contracts.score_records import FoldRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import TrainingSpan, make_fold_spec
 from lstm_model.lifecycle.retention import remember
-from lstm_model.lifecycle.stage_outputs import ENVELOPE, profile_of
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_profile
+from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.store import Store
 from tasks.actions.publish import stage_table
 from tasks.runtime.prefect_ui import show_markdown
@@ -28,8 +28,8 @@ class BacktestOutcome(BaseModel):
 
     name: str
     verdict: str
-    folds: list[dict[str, Any]]
-    """Oldest last: cutoff, MASE by model, coverage."""
+    folds: list[FoldRecord]
+    """Oldest last."""
     report: str
     envelope: str | None
     """What the monitor compares errors with from now on; None without refit."""
@@ -38,7 +38,7 @@ class BacktestOutcome(BaseModel):
     def summary(self) -> str:
         """The verdict and a line a fold."""
         lines = ["", self.verdict, "", f"{'first cutoff':<22}{'LSTM':>8}{'seasonal naive':>18}  (MASE)"]
-        lines += [f"{f['cutoff']:<22}{f['lstm']:>8.3f}{f['seasonal_naive']:>18.3f}" for f in self.folds[::-1]]
+        lines += [f"{f.cutoff:<22}{f.lstm:>8.3f}{f.seasonal_naive:>18.3f}" for f in self.folds[::-1]]
         lines += ["", f"report    {self.report}", *([f"envelope  {self.envelope}"] if self.envelope else [])]
         return "\n".join(lines)
 
@@ -50,7 +50,7 @@ def plan_folds(plan: Plan, series: Artifact, number: int, refit: bool, training:
     Raises:
         ValueError: the history is too short for so many; the message says how many fit.
     """
-    length = profile_of(series, store).length_median
+    length = read_profile(series, store).length_median
     window = make_fold_spec(plan.window, length=length, folds=number, training=training)
     return Folds(number=number, refit=refit, training=training, plan=plan.model_copy(update={"window": window}))
 
@@ -63,7 +63,8 @@ def publish_backtest(
     folder, report = store.path(page), "backtest.html"
     store.backend.write(report, (folder / report).read_bytes())
     if folds.refit:
-        store.backend.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
+        kept = BacktestEnvelope.model_validate_json((folder / ENVELOPE).read_bytes())
+        store.backend.write(ENVELOPE, dump_json(kept))
     verdict = store.read_meta(page, BacktestMeta).verdict
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
     show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)
@@ -72,7 +73,7 @@ def publish_backtest(
     return BacktestOutcome(
         name=config.name,
         verdict=verdict,
-        folds=json.loads((folder / FOLDS).read_text()),
+        folds=TypeAdapter(list[FoldRecord]).validate_json((folder / FOLDS).read_bytes()),
         report=store.backend.shown(report),
         envelope=store.backend.shown(ENVELOPE) if folds.refit else None,
         stages=records,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
@@ -16,11 +14,12 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.issuing import Issue, deliver_missing, issue_forecasts
 from lstm_model.lifecycle.retention import clean_up, remember
-from lstm_model.lifecycle.stage_outputs import FORECASTS, series_of, target_of
+from lstm_model.lifecycle.stage_outputs import FORECASTS, read_target_name, read_targets
 from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
+from lstm_model.storage.checked_parquet import CheckedParquet
 from lstm_model.storage.store import Store
 from tasks.actions.publish import from_here
 from tasks.runtime.logs import forwarded_logs
@@ -79,7 +78,7 @@ def show(
     name: str, issue: Issue, delivered_rows: int | None, series: Artifact, records: list[StageRecord], store: Store
 ) -> Issued:
     """The forecasts in the UI: a plot of a few series and the first rows."""
-    latest = pq.read_table(io.BytesIO(store.backend.read(FORECASTS)))
+    latest = CheckedParquet(store.backend.read(FORECASTS), store.backend.shown(FORECASTS)).read()
     issued = Issued(
         status="issued" if issue.new_rows else "unchanged",
         name=name,
@@ -101,7 +100,7 @@ def show(
 def draw_issue(latest: pa.Table, series: Artifact, store: Store) -> Picture:
     chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
-    figure = plot_upcoming(ahead, series_of(series, store, only=chosen), target=target_of(series, store))
+    figure = plot_upcoming(ahead, read_targets(series, store, only=chosen), target=read_target_name(series, store))
     return Picture("forecasts", "", to_png(figure))
 
 

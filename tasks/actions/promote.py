@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.decision import Decision
 from lstm_model.lifecycle.registry import ALIASES, BY_HAND, ChampionChangedError, Registry
-from lstm_model.lifecycle.stage_outputs import decision_of
+from lstm_model.lifecycle.stage_outputs import read_decision
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.storage.store import Store
 from tasks.runtime.notify import tell
@@ -53,7 +53,7 @@ def settle(
         notify: block that is told of a rejection, or that a person is asked.
         store: of the problem.
     """
-    registry, decision = Registry(store), decision_of(bundle, store)
+    registry, decision = Registry(store), read_decision(bundle, store)
     told_before = registry.get("challenger") == bundle
     status = _settle(registry, bundle, champion, mode=mode, decision=decision)
     command = f"python -m flows.promote {version_of(bundle)} --name {name} --store {store.backend.parent}"
@@ -125,7 +125,7 @@ def promote_by_hand(bundle: str, name: str, reason: str, notify: str | None, sto
     """
     registry = Registry(store)
     before, chosen = registry.get("champion"), choose_once(store, lambda: registry.find(bundle))
-    decision = decision_of(chosen, store)
+    decision = read_decision(chosen, store)
     if any(check.name == "finite" and not check.passed for check in decision.checks):
         raise ValueError(f"{version_of(chosen)} is not promoted by anybody: its forecasts are not numbers")
     changed = registry.promote(chosen, by=BY_HAND, why=reason or f"promote {bundle}", instead_of="any")
@@ -149,7 +149,7 @@ def _show(name: str, registry: Registry) -> None:
     state = registry.state()
     names = [f"| {alias} | `{_version(getattr(state, alias)) or '–'}` |" for alias in ALIASES]
     lines = [
-        f"| {line.at} | `{line.champion}` | `{line.before or '–'}` | {line.by} | {escape_markdown(line.why)} |"
+        f"| {line.at} | `{line.champion or '–'}` | `{line.before or '–'}` | {line.by} | {escape_markdown(line.why)} |"
         for line in state.history[::-1][:20]
     ]
     heads = ("| name | bundle |", "| when (UTC) | champion | before | by | why |")

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,11 +13,12 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
+from lstm_model.contracts.score_records import ScoreRecord
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import clean_up, remember
-from lstm_model.lifecycle.stage_outputs import verdict_of
+from lstm_model.lifecycle.stage_outputs import summarise_scores
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
@@ -67,7 +67,7 @@ class Outcome(BaseModel):
     verdict: str
     notes: list[str]
     """What was left out of the scores, and why."""
-    scores: list[dict[str, Any]]
+    scores: list[ScoreRecord]
     stages: list[StageRecord]
 
     def summary(self) -> str:
@@ -75,7 +75,7 @@ class Outcome(BaseModel):
         lines = ["", self.verdict, ""]
         if self.scores:
             lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
-            lines += [f"{s['model']:<16}{s['mase']:>8.3f}{s['smape']:>8.2f}{s['rmse']:>12.4g}" for s in self.scores]
+            lines += [f"{s.model:<16}{s.mase:>8.3f}{s.smape:>8.2f}{s.rmse:>12.4g}" for s in self.scores]
         lines += [f"note: {note}" for note in self.notes]
         lines += [
             "",
@@ -139,8 +139,8 @@ def publish(
     report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
     store.backend.write(report, (store.path(pages.report) / "report.html").read_bytes())
     store.backend.write(pipeline, dump_config(config))
-    found = verdict_of(pages.scores, store)
-    verdict = found.verdict if found else NOT_EVALUATED
+    found = summarise_scores(pages.scores, store)
+    verdict = found.headline.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
     page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
     show_markdown("report", config.name, page, description=verdict)

@@ -12,8 +12,6 @@ import json
 from typing import Any
 
 from prefect import Task
-from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
 from lstm_model.storage.store import Store
@@ -31,7 +29,7 @@ in the key, each promotion would make the next run train again on the same data.
 def stage_key(stage: Stage, inputs: Inputs) -> str:
     """Return the cache key of a stage for these inputs; where the store is does not count, nor do `UNKEYED` inputs.
 
-    What is not given counts as its default: Prefect asks with all of them, a flow with those that it names.
+    What is not given counts as its default.
     """
     given = inspect.signature(stage.fn).bind_partial(**inputs)
     given.apply_defaults()
@@ -40,11 +38,3 @@ def stage_key(stage: Stage, inputs: Inputs) -> str:
     module = stage.fn.__module__
     digest = hashlib.sha256("\0".join([module, stage.fn.__qualname__, text, closure_hash(module)]).encode())
     return f"{stage.fn.__name__}-{digest.hexdigest()}"
-
-
-def _key_call(context: TaskRunContext, inputs: Inputs) -> str:
-    return stage_key(context.task, inputs)
-
-
-STAGE_POLICY = CacheKeyFnPolicy(cache_key_fn=_key_call)
-"""For `@task(cache_policy=...)` of every stage whose result is an Artifact."""

@@ -10,6 +10,8 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
+from lstm_model.contracts.findings import escape_unseen
+
 
 def find_logger() -> Any:
     """Return the logger of the current run; outside of any, Prefect's own."""
@@ -20,14 +22,14 @@ def find_logger() -> Any:
 
 
 class _Forward(logging.Handler):
-    """Hands records to the logger of the current run."""
+    """Hands records to the logger of the current run; a name in one cannot begin a line of its own."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self._logger = find_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._logger.log(record.levelno, "%s", record.getMessage())
+        self._logger.log(record.levelno, "%s", escape_unseen(record.getMessage()))
 
 
 def _is_no_timeout_warning(record: logging.LogRecord) -> bool:

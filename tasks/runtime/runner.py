@@ -39,7 +39,7 @@ class StageRunner:
         """Return the stage's artifact, whole on disk: from the cache if the key is known, else computed."""
         began, call = time.monotonic(), StageCall(stage, inputs, self.store)
         with self._lock(call):
-            done = self._run(call)
+            done = self._serve(call, self._find(call))
         return self._note(stage, [done], began)[0]
 
     def each(self, stage: Stage, inputs: Sequence[Inputs]) -> list[Artifact]:
@@ -49,8 +49,7 @@ class StageRunner:
         the cache, they are run here, one after another: a process of its own takes seconds to start.
         """
         calls = [StageCall(stage, one, self.store) for one in inputs]
-        known = [not self.refresh and call.find_record() for call in calls]
-        if known.count(False) < 2:
+        if sum(self._find(call) is None for call in calls) < 2:
             return [self(stage, **one) for one in inputs]
         began = time.monotonic()
         with ExitStack() as locks:
@@ -59,20 +58,23 @@ class StageRunner:
                 locks.enter_context(self._lock(by_key[key]))
             locks.enter_context(one_server())
             submit = locks.enter_context(submitting(self.scaling))
-            here = calls[0].configure_stage(refresh=self.refresh)
-            # What is known is not submitted: another machine would not find the record of it.
+            known = [self._find(call) for call in calls]  # again: another run may have held the locks
+            here = {"store": self.store}
             futures = [
-                None if found else submit(here, {**call.inputs, "store": self.store})
+                None if found else submit(call.make_recording(replace=self.refresh), call.inputs | here)
                 for call, found in zip(calls, known, strict=True)
             ]
             try:
-                done = self._collect(calls, futures)
+                done = self._collect(calls, known, futures)
             except Exception:
                 raise
             except BaseException:  # Ctrl-C, or a cancellation
                 end_workers()
                 raise
         return self._note(stage, done, began)
+
+    def _find(self, call: StageCall) -> Artifact | None:
+        return None if self.refresh else call.find_record()
 
     def _lock(self, call: StageCall) -> AbstractContextManager[None]:
         text = "%s: another run computes the same; waiting for it"
@@ -87,44 +89,33 @@ class StageRunner:
         return [artifact for artifact, _ in done]
 
     def _collect(
-        self, calls: Sequence[StageCall], futures: Sequence[PrefectFuture[Any] | None]
+        self,
+        calls: Sequence[StageCall],
+        known: Sequence[Artifact | None],
+        futures: Sequence[PrefectFuture[Any] | None],
     ) -> list[tuple[Artifact, CacheOutcome]]:
-        """Wait for all; each result is kept as soon as it is there, also if another one failed."""
+        """Wait for all, also if one failed: the others leave their records."""
         done: list[tuple[Artifact, CacheOutcome]] = []
         failed: list[Exception] = []
-        for call, future in zip(calls, futures, strict=True):
+        for call, found, future in zip(calls, known, futures, strict=True):
             try:
-                if future is None:
-                    done.append(self._run(call))
-                else:
-                    artifact: Artifact = future.result()
-                    done.append(self._settle(call, artifact, cached=future.state.name == "Cached"))
+                done.append(self._serve(call, found) if future is None else (future.result(), "computed"))
             except Exception as error:
                 failed.append(error)
         if failed:
             raise failed[0]
         return done
 
-    def _run(self, call: StageCall) -> tuple[Artifact, CacheOutcome]:
-        call.find_record()
-        artifact, cached = call.run(refresh=self.refresh)
-        return self._settle(call, artifact, cached=cached)
-
-    def _settle(self, call: StageCall, artifact: Artifact, *, cached: bool) -> tuple[Artifact, CacheOutcome]:
-        """Share what was computed, and believe nothing from the cache that is not whole."""
-        was_cached = cached
-        while not cached:
-            if call.share_record(artifact, replace=self.refresh):
-                return artifact, "computed"
-            call.find_record()
-            artifact, cached = call.run(refresh=False)
+    def _serve(self, call: StageCall, found: Artifact | None) -> tuple[Artifact, CacheOutcome]:
+        """Return the artifact that was found if it is whole; otherwise compute it."""
+        if found is None:
+            return call.compute(replace=self.refresh), "computed"
         try:
-            self.store.touch(artifact)  # first: a clean-up beside this run then leaves it alone
-            self.store.verify(artifact)
-            return artifact, "cached" if was_cached else "computed"
+            self.store.touch(found)  # first: a clean-up beside this run then leaves it alone
+            self.store.verify(found)
         except DamagedArtifactError as damage:
             name = call.stage.name
             get_run_logger().warning("%s: the cached artifact is damaged (%s); computing it again", name, damage)
-            mended, _ = call.run(refresh=True)
-            call.share_record(mended, replace=True)
-            return mended, "repaired" if was_cached else "computed"
+            return call.compute(replace=True), "repaired"
+        call.show_cached(found)
+        return found, "cached"

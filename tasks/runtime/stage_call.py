@@ -1,18 +1,28 @@
-"""Call a stage through Prefect's cache, whose records machines share if the store is an object store."""
+"""Call a stage through Prefect, and keep its artifact in a record that the next call of the same key finds.
+
+Prefect could keep such records itself, but reads each with the serializer that the record names, pickle among them:
+whoever may write to a store could run code on every machine that reads it. So Prefect neither writes nor reads them; it
+shows the stages that were found as cached.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
-from prefect.results import ResultStore
+from prefect.client.schemas import State
+from prefect.states import Completed
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.storage.drafts import write_atomically
+from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.notes import read_note
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import Inputs, Stage, stage_key
+from tasks.runtime.logs import find_logger
 
 
 @dataclass(frozen=True)
@@ -28,41 +38,55 @@ class StageCall:
         """The cache key, which also names the lock and the record."""
         return stage_key(self.stage, self.inputs)
 
-    def run(self, *, refresh: bool) -> tuple[Artifact, bool]:
-        """Return the stage's artifact, and whether it is from the cache."""
-        state: Any = self.configure_stage(refresh=refresh)(**self.inputs, store=self.store, return_state=True)
-        artifact: Artifact = state.result()
-        return artifact, state.name == "Cached"
+    def find_record(self) -> Artifact | None:
+        """Return the artifact that the record names; a record that names none is removed, and counts as missing."""
+        try:
+            return read_note(self.store.backend, self._name, Artifact)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            find_logger().warning("a record that names no artifact is removed: %s", error)
+            self.store.backend.remove(self._name)
+            return None
 
-    def configure_stage(self, *, refresh: bool) -> Stage:
-        """Return the stage with its results kept in the store, where `refresh` has it computed in any case."""
-        return self.stage.with_options(
-            result_storage=self.store.root / "results",
-            result_serializer="json",
-            persist_result=True,
-            refresh_cache=refresh,
-        )
+    def compute(self, *, replace: bool) -> Artifact:
+        """Run the stage here; see `make_recording`."""
+        stage: Any = self.make_recording(replace=replace)
+        artifact: Artifact = stage(**self.inputs, store=self.store)
+        return artifact
 
-    def find_record(self) -> bool:
-        """Bring the record to where Prefect looks for it, if the backend has one; tell whether there is any."""
-        if self.store.backend.is_shared:
-            with suppress(FileNotFoundError):  # what only this machine knows is verified like any hit
-                write_atomically(self.store.root / self._record, self.store.backend.read(self._record))
-        return (self.store.root / self._record).exists()
+    def make_recording(self, *, replace: bool) -> Stage:
+        """Return the stage as a task that also writes the record, at once and on the machine that runs it.
 
-    def share_record(self, artifact: Artifact, *, replace: bool) -> bool:
-        """Have other machines know the result; False if one of them was faster, whose result counts here too."""
-        if not self.store.backend.is_shared:
-            return True
-        path = self.store.root / self._record
-        if replace or not path.exists():  # another machine computed it, and kept the record to itself
-            results: Any = ResultStore().update_for_task(self.configure_stage(refresh=False))
-            results.write(artifact, key=path.name)
-        if replace:
-            self.store.backend.write(self._record, path.read_bytes())
-            return True
-        return self.store.backend.add(self._record, path.read_bytes()) is not None
+        It returns what another machine recorded meanwhile, unless that is damaged or to be replaced.
+        """
+        return self._with_body(lambda *args, **kwargs: self._record(self.stage.fn(*args, **kwargs), replace=replace))
+
+    def show_cached(self, artifact: Artifact) -> None:
+        """Have Prefect show the stage as cached."""
+        state: State[Artifact] = Completed(name="Cached", data=artifact)
+        stage: Any = self._with_body(lambda *args, **kwargs: state)
+        stage(**self.inputs, store=self.store)
+
+    def _with_body(self, body: Callable[..., Any]) -> Stage:
+        task = copy(self.stage)
+        task.fn = wraps(self.stage.fn)(body)
+        return task
+
+    def _record(self, artifact: Artifact, *, replace: bool) -> Artifact:
+        backend, content = self.store.backend, artifact.model_dump_json().encode()
+        if backend.is_shared and not replace:
+            if backend.add(self._name, content) is not None:
+                return artifact
+            faster = self.find_record()
+            with suppress(DamagedArtifactError):
+                if faster is not None:
+                    self.store.touch(faster)
+                    self.store.verify(faster)
+                    return faster
+        backend.write(self._name, content)
+        return artifact
 
     @property
-    def _record(self) -> str:
+    def _name(self) -> str:
         return f"results/{self.key}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
@@ -14,13 +15,12 @@ from lstm_model.contracts.stage_meta import BacktestMeta, SeriesMeta
 from lstm_model.evaluation.backtest import TrainingSpan, pool_folds, tabulate_folds
 from lstm_model.evaluation.evaluate import score
 from lstm_model.lifecycle.envelope import envelope
-from lstm_model.lifecycle.stage_outputs import ENVELOPE, forecasts_of, scales_of, scores_of
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_forecasts, read_scales, read_scores
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Picture, Report, render_html, render_markdown
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 FOLDS = "folds.json"
 CAPTION = (
@@ -41,7 +41,7 @@ class Folds(BaseModel):
     """Of every fold."""
 
 
-@task(name="summarise folds", task_run_name="summarise folds", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="summarise folds", task_run_name="summarise folds", cache_policy=NO_CACHE, timeout_seconds=3600)
 def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact], store: Store) -> Artifact:
     """backtest.html, backtest.md, envelope.json and folds.json; the latest fold first.
 
@@ -49,12 +49,12 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         ValueError: a fold has no test window with an observed target.
     """
     for fold, one in enumerate(scores):
-        if scores_of(one, store) is None:
+        if read_scores(one, store) is None:
             raise ValueError(
                 f"fold {fold} of the backtest has no test window; its test of {folds.plan.window.test_steps} steps "
                 "holds no whole window, or no series reaches it. Set a longer advanced.window.test_steps"
             )
-    tables, scale = [forecasts_of(one, store) for one in scores], scales_of(scores[0], store)
+    tables, scale = [read_forecasts(one, store) for one in scores], read_scales(scores[0], store)
     by_fold, everything = tabulate_folds(tables, scale=scale), pool_folds(tables)
     usual = envelope(everything, scales=scale, spec=folds.plan.window)
     facts = store.read_meta(series, SeriesMeta)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import BundleFacts, copy_bundle
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.lifecycle.registry import BUNDLE
-from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, forecasts_of, scales_of, scores_of
+from lstm_model.lifecycle.stage_outputs import DECISION, SCALES, read_forecasts, read_scales, read_scores
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="bundle", task_run_name="bundle", cache_policy=STAGE_POLICY)
+@task(name="bundle", task_run_name="bundle", cache_policy=NO_CACHE)
 def bundle(
     series: Artifact,
     model: Artifact,
@@ -39,10 +39,10 @@ def bundle(
         predecessor: after drift, the champion: what its errors were before is what the new ones must come back to.
         store: where all of them lie.
     """
-    from lstm_model.lifecycle.envelope import envelope, find_envelope_before_drift
+    from lstm_model.lifecycle.envelope import find_envelope_before_drift, measure_test
 
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
-    found = scores_of(scores, store)
+    found = read_scores(scores, store)
     facts = BundleFacts(
         model_sha256=model.sha256,
         series_sha256=series.sha256,
@@ -50,7 +50,7 @@ def bundle(
         plan=plan.model_dump(mode="json"),
         decision=decided,
         scores=found.to_records() if found else [],
-        envelope=envelope(forecasts_of(scores, store), scales=scales_of(scores, store), spec=plan.window)
+        envelope=measure_test(read_forecasts(scores, store), scales=read_scales(scores, store), spec=plan.window)
         if found
         else None,
         envelope_before_drift=find_envelope_before_drift(store.path(predecessor)) if predecessor else None,

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.settings import Promotion, WindowSpec
-from lstm_model.lifecycle.rivalry import Rivalry
+from lstm_model.lifecycle.rivalry import Comparison
 from lstm_model.lifecycle.stage_outputs import DECISION
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="gate", task_run_name="gate", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
-def gate(
-    model: Artifact,
-    scores: Artifact,
-    rivalry: Rivalry,
-    standing: Artifact | None,
-    spec: WindowSpec,
-    rules: Promotion,
-    store: Store,
-) -> Artifact:
-    """Keep the decision as an Artifact; `num_rows` is the number of series that it rests on. See `judge`."""
+@task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
+def gate(match: Comparison, store: Store) -> Artifact:
+    """Write the decision as an artifact; `num_rows` is the number of series that it rests on."""
     from lstm_model.lifecycle.gate import judge
 
-    decision = judge(model, scores, rivalry, standing, spec=spec, rules=rules, store=store)
+    decision = judge(match, store)
     with store.create("decision") as draft:
         (draft.folder / DECISION).write_text(decision.model_dump_json(indent=1), encoding="utf-8")
         draft.num_rows = decision.num_series

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Dataset
 from lstm_model.lifecycle.stage_outputs import GENERATED
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="generate", task_run_name="generate", cache_policy=STAGE_POLICY)
+@task(name="generate", task_run_name="generate", cache_policy=NO_CACHE)
 def generate(dataset: Dataset, num_series: int, num_steps: int, seed: int, store: Store) -> Artifact:
     """Make the dataset an Artifact; equal settings give equal bytes with one version of pandas and pyarrow.
 

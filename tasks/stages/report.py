@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import Decision
@@ -10,12 +11,11 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta, SeriesMeta
 from lstm_model.contracts.windows_meta import WindowsMeta, read_windows_meta
-from lstm_model.lifecycle.stage_outputs import Subject, scores_of
+from lstm_model.lifecycle.stage_outputs import Subject, read_scores
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="report", task_run_name="report", cache_policy=STAGE_POLICY, timeout_seconds=3600)
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, timeout_seconds=3600)
 def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decision, store: Store) -> Artifact:
     """report.html and report.md; nothing in them depends on the clock, so that equal inputs give equal bytes."""
     from lstm_model.reporting.report import Report, Setting, make_picture, render_html, render_markdown
@@ -24,7 +24,7 @@ def report(about: Subject, resolved: Resolved, plots: Artifact, decision: Decisi
     cut = read_windows_meta(store.path(about.windows))
     content = Report(
         name=resolved.config.name,
-        scores=scores_of(about.scores, store),
+        scores=read_scores(about.scores, store),
         settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
         data=_data_facts(facts.profile, cut),
         num_values=facts.profile.num_observed + facts.repaired,

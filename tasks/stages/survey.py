@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import SurveyMeta
-from lstm_model.lifecycle.stage_outputs import as_files
+from lstm_model.lifecycle.stage_outputs import locate_source
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 from tasks.runtime.retries import IO_RETRIES
 
 
-@task(name="survey", task_run_name="survey", cache_policy=STAGE_POLICY, **IO_RETRIES)
+@task(name="survey", task_run_name="survey", cache_policy=NO_CACHE, **IO_RETRIES)
 def survey(
     request: PipelineConfig,
     fingerprint: str | None,
@@ -36,7 +36,7 @@ def survey(
     from lstm_model.series.sharding import plan_shards
     from lstm_model.sources import parquet
 
-    found = parquet.survey_parquet(as_files(request.source, generated, store), request.covariates)
+    found = parquet.survey_parquet(locate_source(request.source, generated, store), request.covariates)
     with store.create("survey") as draft:
         if found is not None:
             source, rows = found if generated is None else (request.source, found[1])

@@ -11,15 +11,16 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.compute.interrupts import run_interruptibly
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import read_windows_meta
-from lstm_model.lifecycle.stage_outputs import folders_of
+from lstm_model.lifecycle.stage_outputs import list_folders
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY, stage_key
+from tasks.runtime.cache_key import stage_key
 from tasks.runtime.distributed_training import SharedTraining, fit_on_workers
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.progress import shown_progress
@@ -34,7 +35,7 @@ LOCKS = Path(tempfile.gettempdir()) / "evergreen-gpu-locks"
 """One place for the whole machine: two stores must not share a GPU either."""
 
 
-@task(name="train", task_run_name="train", cache_policy=STAGE_POLICY)
+@task(name="train", task_run_name="train", cache_policy=NO_CACHE)
 def train(
     windows: Artifact,
     spec: WindowSpec,
@@ -62,7 +63,7 @@ def train(
     from lstm_model.training.trained_model import describe_model, save_model
     from lstm_model.training.warm_start import choose_start, find_ancestor
 
-    folders, plan = folders_of(windows, store), Plan(window=spec, model=model, training=training)
+    folders, plan = list_folders(windows, store), Plan(window=spec, model=model, training=training)
     meta = read_windows_meta(store.path(windows))
     data = load_training(folders, spec, training)
     # However many processes train: a training that some began goes on in others.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.settings import Covariates, WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.lifecycle.stage_outputs import TABLE
 from lstm_model.storage.store import Store
-from tasks.runtime.cache_key import STAGE_POLICY
 
 
-@task(name="window", task_run_name="window", cache_policy=STAGE_POLICY, timeout_seconds=6 * 3600)
+@task(name="window", task_run_name="window", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def window(
     series: Artifact, spec: WindowSpec, covariates: Covariates, fold: int, store: Store, frame: Frame | None = None
 ) -> Artifact:

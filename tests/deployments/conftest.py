@@ -87,7 +87,7 @@ class Serving:
             assert self.process.poll() is None, self.output()
             return READY in self.output()
 
-        wait_for(f"serve\n{self.output()}", ready, seconds=180)
+        wait_for(f"serve\n{self.output()}", ready, seconds=300)
         return self
 
     def output(self):

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline
+from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline, read_valid_pipelines
 from deployments.register import import_flow
 from lstm_model.contracts.settings import PipelineConfig
 
@@ -85,7 +85,7 @@ def test_an_interval_counts_from_a_fixed_date(tmp_path):
 def test_one_name_in_two_files_names_both(tmp_path):
     write(tmp_path, "a.yaml", "name: sales")
     write(tmp_path, "b.yml", "name: sales")
-    with pytest.raises(CatalogError, match=r"a\.yaml and .*b\.yml both have the name 'sales'"):
+    with pytest.raises(CatalogError, match=r"a\.yaml and .*b\.yml have the name 'sales'"):
         read_catalog(tmp_path)
 
 
@@ -101,6 +101,8 @@ def test_one_name_in_two_files_names_both(tmp_path):
         ("name: a\nforecasting: {schedule: {cron: '61 3 * * *'}}", r"the schedule of forecast: cron"),
         ("- a\n- b", r"expected a mapping"),
         ("name: [", r"is not YAML"),
+        ("a: " + "[" * 10_000, r"nest"),
+        ("name: a\nschedule: {interval_seconds: 1.0e+300}", r"schedule"),
     ],
 )
 def test_a_wrong_file_names_itself_and_the_field(tmp_path, text, message):
@@ -113,3 +115,32 @@ def test_a_wrong_file_names_itself_and_the_field(tmp_path, text, message):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(CatalogError, match="no pipelines"):
         read_catalog(tmp_path)
+
+
+def test_broken_files_are_named_and_the_others_are_read(tmp_path):
+    write(tmp_path, "broken.yaml", "name: [")
+    write(tmp_path, "good.yaml", "horizon: 3")
+    write(tmp_path, "typo.yaml", "horizn: 3")
+    write(tmp_path, "twin.yaml", "name: one")
+    write(tmp_path, "one.yml", "name: one")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "latin.yaml").write_bytes("# Stra\xdfe".encode("latin-1"))
+    (tmp_path / "lost.yaml").symlink_to(tmp_path / "nowhere")
+    pipelines, errors = read_valid_pipelines(tmp_path)
+    assert [pipeline.name for pipeline in pipelines] == ["good"]
+    named = [next(word for word in str(error).split() if word.startswith(str(tmp_path))) for error in errors]
+    assert [Path(word.rstrip(":")).name for word in named] == [
+        *("broken.yaml", "folder.yaml", "latin.yaml", "lost.yaml", "typo.yaml"),
+        "one.yml",
+    ]
+    assert str(tmp_path / "twin.yaml") in str(errors[-1])
+    with pytest.raises(CatalogError) as caught:  # what is generated for workers is all or nothing
+        read_catalog(tmp_path)
+    assert str(caught.value).splitlines() == [line for error in errors for line in str(error).splitlines()]
+
+
+def test_only_broken_files_are_an_error_that_names_all(tmp_path):
+    write(tmp_path, "a.yaml", "horizn: 3")
+    write(tmp_path, "b.yaml", "name: [")
+    with pytest.raises(CatalogError, match=r"a\.yaml: horizn(.|\n)*b\.yaml is not YAML"):
+        read_valid_pipelines(tmp_path)

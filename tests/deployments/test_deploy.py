@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 from prefect.states import Cancelled, Pending, Running
 
@@ -49,7 +48,7 @@ def watch(server, tmp_path):
 
 
 @pytest.fixture
-def leave_running(server, client):
+def leave_running(client):
     """A run that a worker says it runs, and how long ago its last heartbeat was, if there was one."""
 
     def leave(deployment, heartbeat, **parameters):
@@ -61,7 +60,7 @@ def leave_running(server, client):
         event = {"id": str(uuid4()), "event": HEARTBEAT, "occurred": (datetime.now(UTC) - heartbeat).isoformat()}
         event["resource"] = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
         of = {"prefect.resource.id": f"prefect.deployment.{deployment.id}", "prefect.resource.role": "deployment"}
-        httpx.post(f"{server.api_url}/events", json=[{**event, "related": [of]}]).raise_for_status()
+        client.request("POST", "/events", json=[{**event, "related": [of]}])
         return run
 
     return leave

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from deployments.server import SERVER_SETTINGS, is_healthy
+from deployments.server import is_healthy
 
 pytestmark = pytest.mark.slow
 
@@ -43,15 +43,13 @@ def server(database, postgres_password, tmp_path_factory, free_port, wait_for):
     port, log = free_port(), tmp_path / "server.log"
     environment = {
         **os.environ,
-        **SERVER_SETTINGS,
         "PREFECT_HOME": str(tmp_path / "server-home"),
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": str(address.set(drivername="postgresql+asyncpg")),
         "PGPASSFILE": str(passwords),
         "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
-        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     }
-    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command = [sys.executable, "-m", "deployments.server"]
     with log.open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     api_url = f"http://127.0.0.1:{port}/api"

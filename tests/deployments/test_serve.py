@@ -145,7 +145,7 @@ def test_a_pause_lasts_and_a_schedule_goes_with_its_line(server, client, start_s
     client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # the UI's switch
     with start_serve(write={"restful": DAILY}, api_url=server.api_url).wait_until_ready() as serving:
         assert "paused" in serving.output()
-        assert "deployment 'retrain/gone' has no file here" in serving.output()
+        assert "deployment 'retrain/gone' has no valid file here" in serving.output()
         deployment = client.read_deployment(deployment.id)
     assert [(schedule.active, schedule.slug) for schedule in deployment.schedules] == [(False, "pipeline")]
     for run in missed:

@@ -4,7 +4,9 @@ import json
 import urllib.request
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 
+from flows.promote import promote
 from lstm_model.forecast.predict import forecast
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
@@ -16,6 +18,14 @@ EASY = ("--set", "promotion.coverage_tolerance=0.5", "--set", "promotion.series_
 
 def registry(cli):
     return Registry(Store(cli.folder / "store" / "tiny")).state()
+
+
+@pytest.mark.parametrize("name", ["../other", "..", "a/b", "/etc", "a\\b", "a\n", ""])
+def test_a_name_that_leads_out_of_the_store_is_refused(name):
+    with pytest.raises(ParameterTypeError, match="name: String should match pattern"):
+        promote.validate_parameters({"bundle": "challenger", "name": name})
+    assert promote.validate_parameters({"bundle": "challenger", "name": "shop-2_a"})["name"] == "shop-2_a"
+    assert "pattern" in promote.parameters.properties["name"]  # the form says so, and the server
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_model.contracts.bundle_card import read_bundle_card
+from lstm_model.contracts.bundle_card import InputShape, read_bundle_card
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.forecast.bundle import load_bundle, save_bundle
 from lstm_model.forecast.calibrate import (
@@ -18,10 +18,9 @@ from lstm_model.forecast.calibrate import (
 )
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.networks.models import build_network
-from lstm_model.networks.segmented import InputShape
 from lstm_model.training.validation import seen_in
 from lstm_model.windows.in_memory import Windows
-from tests.factories import bundle_card, model_card
+from tests.factories import bundle_card, model_card, score_record
 
 SPEC = {
     "kind": "mixture",
@@ -85,7 +84,7 @@ def test_other_windows_are_refused(forecaster):
 
 
 def test_a_bundle_forecasts_as_before(forecaster, windows, tmp_path):
-    card = bundle_card(scores=[{"model": "lstm", "mae": 1.5}])
+    card = bundle_card(scores=[score_record(**{"coverage-80": None})])
     save_bundle(tmp_path, forecaster, card)
     state = torch.get_rng_state()
     loaded = load_bundle(tmp_path)

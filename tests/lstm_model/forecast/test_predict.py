@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lstm_model.contracts.bundle_card import name_covariates
+from lstm_model.contracts.bundle_card import InputShape, name_covariates
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Columns, Covariates, ModelSpec, PipelineConfig, Source, WindowSpec
 from lstm_model.contracts.windows_meta import EncodedCovariates, read_windows_meta
@@ -21,7 +21,6 @@ from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
 from lstm_model.forecast.predict import compute_mean, forecast
 from lstm_model.networks.models import build_network
-from lstm_model.networks.segmented import InputShape
 from lstm_model.reporting.fan_chart import plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.storage.manifest import hash_file
@@ -319,9 +318,10 @@ def test_a_bundle_that_is_not_what_was_written_is_refused_and_runs_nothing(made,
         from lstm_model.contracts.bundle_card import read_record, write_record
 
         (folder / WEIGHTS).write_bytes(pickle.dumps(Bomb()))
-        write_record(folder, {**read_record(folder), "weights_sha256": hash_file(folder / WEIGHTS)})
+        changes = {"weights_sha256": hash_file(folder / WEIGHTS)}
+        write_record(folder, read_record(folder).model_copy(update=changes))
 
-    assert "is not a bundle that this version can read" in refused(pickled)
+    assert "is not of a bundle that this version can read: its header has" in refused(pickled)
 
 
 def test_what_the_command_prints(made, tmp_path, table, capsys):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from lstm_model.contracts.artifact import version_of
 from lstm_model.lifecycle.registry import ChampionChangedError, Registry, RegistryState
+from lstm_model.storage.checksums import BLANK, add_checksum
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 
@@ -105,10 +107,63 @@ def test_bundles_are_found_by_any_unique_beginning(store, registry):
         registry.find("")
 
 
-def test_a_registry_that_cannot_be_read_says_what_to_do(store, registry):
-    (store.root / "registry.json").write_text('{"champion": 3}')
-    with pytest.raises(ValueError, match="Move it away and promote one of the bundles"):
-        registry.state()
+def test_a_registry_that_cannot_be_believed_says_what_to_do(store, registry):
+    """One that reads as if there were no champion would let the next retraining crown any model."""
+    first, second = bundle(store, "one"), bundle(store, "second")
+    promote(registry, first)
+    file = store.root / "registry.json"
+    text = file.read_text()
+    for damaged, problem in (
+        (text.replace('"champion"', '"chbmpion"', 1), "is not what was written: its checksum does not fit"),
+        (text[: len(text) // 2], "has no checksum: it is damaged, or was written by hand or an earlier version"),
+        (first.model_dump_json(), "has no checksum"),
+        (with_checksum(text.replace('"champion"', '"chbmpion"', 1)), "of another version: chbmpion: Extra inputs"),
+    ):
+        file.write_text(damaged)
+        for use in (registry.state, lambda: promote(registry, second), lambda: registry.propose(second)):
+            with pytest.raises(ValueError, match=f"registry.json {'.*' if 'of' in problem else ''}{problem}") as told:
+                use()
+            assert "restore it, or move it away and promote the champion that its history names last" in str(told.value)
+        assert file.read_text() == damaged, "it stays as it is, with its history"
+
+
+def with_checksum(text):
+    """As another version would write it."""
+    found = re.search("sha256:[0-9a-f]{64}", text)[0]
+    return add_checksum(text.replace(found, BLANK).encode()).decode()
+
+
+def test_one_damaged_bundle_is_no_obstacle_for_the_others(store, registry):
+    good, bad = bundle(store, "one"), bundle(store, "second")
+    (store.path(bad) / "manifest.json").write_text("{}")
+    assert registry.find(version_of(good)) == good and registry.bundles() == [good]
+    with pytest.raises(DamagedArtifactError, match=r"manifest\.json is not what was written"):
+        registry.find(version_of(bad))
+
+
+def test_a_champion_that_was_set_aside_leaves_the_way_back_and_the_history(store, registry):
+    first, second, third = (bundle(store, text) for text in ("one", "second", "third one"))
+    promote(registry, first)
+    promote(registry, second)
+    place = Path(registry.set_champion_aside(second, why="a test"))
+    assert (place / "model.safetensors").read_text() == "second" and not store.path(second).exists()
+    assert (registry.get("champion"), registry.get("previous")) == (None, first)
+    registry.set_champion_aside(second, why="another run found the same")
+    assert [(c.champion, c.before, c.by) for c in registry.history()[1:]] == [
+        (version_of(second), version_of(first), "test"),
+        (None, version_of(second), "damage"),
+    ]
+    promote(registry, third, instead_of=None)
+    assert (registry.get("champion"), registry.get("previous")) == (third, first)
+
+
+def test_the_way_back_from_a_champion_that_was_set_aside_leads_nowhere_twice(store, registry):
+    first, second = bundle(store, "one"), bundle(store, "second")
+    promote(registry, first)
+    promote(registry, second)
+    registry.set_champion_aside(second, why="a test")
+    promote(registry, registry.find("previous"))
+    assert (registry.get("champion"), registry.get("previous")) == (first, None)
 
 
 KILLED = """

@@ -1,16 +1,24 @@
 """The store forgets what no recent run used, and nothing else."""
 
-import json
 import multiprocessing
 import os
 
 import pandas as pd
+from pydantic import BaseModel
 
-from lstm_model.contracts.artifact import version_of
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import KEEP_RUNS, forget, remember
+from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.store import Store
+
+
+class Pin(BaseModel):
+    """What a run works on, as `tasks/runtime/resume.py` notes it."""
+
+    series: Artifact
+    champion: Artifact | None = None
 
 
 def write(store, text):
@@ -51,7 +59,7 @@ def test_shards_stay_as_long_as_what_was_gathered_from_them(tmp_path):
         if by == "note":
             remember(store, [draft.artifact], flow="retrain")
         else:
-            store.backend.write("pins/a.json", json.dumps({"series": draft.artifact.model_dump()}))
+            store.backend.write("pins/a.json", dump_json(Pin(series=draft.artifact)))
     write(store, "unused")
     assert forget(store) == 1
     assert {shard.sha256 for shard in shards} <= kept(store)[0]
@@ -139,7 +147,7 @@ def test_fifty_retrainings_stay_under_the_quota_and_keep_what_is_reachable(tmp_p
     champions, killed = [], make(store, "series", "what a killed run works on", 100_000)
     pin = tmp_path / "pins" / "run.json"
     pin.parent.mkdir()
-    pin.write_text(json.dumps({"series": killed.model_dump(), "champion": None}))
+    pin.write_bytes(dump_json(Pin(series=killed)))
     sizes = []
     for day in range(50):
         used = [make(store, kind, f"{kind} {day}", 300_000) for kind in ("series", "windows")]

@@ -3,17 +3,17 @@
 import pytest
 
 from lstm_model.contracts.artifact import version_of
-from lstm_model.contracts.bundle_card import FORMAT, write_record
+from lstm_model.contracts.bundle_card import write_record
 from lstm_model.contracts.settings import Covariates
 from lstm_model.lifecycle.registry import BUNDLE
 from lstm_model.lifecycle.rivalry import find_rivalry, find_unchanged
 from lstm_model.storage.store import Store
-from tests.factories import bundle_card
+from tests.factories import bundle_card, bundle_record
 
 
 def keep_bundle(store, card):
     with store.create(BUNDLE) as draft:
-        write_record(draft.folder, {"format": FORMAT, "card": card})
+        write_record(draft.folder, bundle_record(card))
     return draft.artifact
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from benchmarks import tutorial_script
+from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.networks.losses import MEDIAN_SHARE, RELATIVE_WEIGHT, measure_error_scale, sum_pinball
 from lstm_model.networks.mixture import MixtureForecaster
@@ -10,7 +11,7 @@ from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.networks.normalise import invert_transform, normalise_context
 from lstm_model.networks.repeated_seasons import repeat_last_season, repeat_seasons
 from lstm_model.networks.seasonality import find_seasonality
-from lstm_model.networks.segmented import InputShape, NormalisedForecast, SegmentedLSTM
+from lstm_model.networks.segmented import NormalisedForecast, SegmentedLSTM
 from lstm_model.networks.smoothing import smooth_forecasts
 from lstm_model.windows.in_memory import Batch, Windows
 

@@ -1,6 +1,7 @@
 import os
 import re
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -458,3 +459,95 @@ def test_a_million_rows_take_a_second_or_two():
     start = time.perf_counter()
     assert len(look(table).table) == 1_000_000
     assert time.perf_counter() - start < 20
+
+
+# Spans of time --------------------------------------------------------------------------------------------------------
+
+
+def with_year(ds, row, year):
+    ds = ds.as_unit("us").to_numpy().copy()
+    ds[row] = np.datetime64(f"{year:04}" + str(ds[row])[4:], "us")
+    return ds
+
+
+@pytest.mark.parametrize("year", [1, 1070, 1677, 2262, 2999])
+@pytest.mark.parametrize("settings", [{}, {"missing": "interpolate"}, {"missing": "seasonal", "share": 1.0}])
+def test_one_wrong_year_is_refused_before_its_steps_are_built(year, settings):
+    row = 0 if year < 2024 else 99
+    settings = dict(settings)
+    if share := settings.pop("share", None):
+        settings["advanced"] = {"window": {"max_missing_share": share}}
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"series 'a'.* {year:04}-01-0"):
+        look(series(with_year(hours(), row, year)), **({"missing": "interpolate"} | settings))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_future_covariate_of_a_wrong_year_is_refused_before_its_steps_are_built():
+    table = series(with_year(hours(), 99, 2999), temperature=1.0)
+    table.loc[99, "y"] = np.nan
+    with pytest.raises(DataError, match=r"longest gap.*'a', 2024-01-05 02:00:00, and 2999-01-05 03:00:00"):
+        look(table, covariates=Covariates(future=("temperature",)))
+
+
+def test_the_steps_of_a_calendar_are_counted_before_they_are_built():
+    with pytest.raises(DataError, match=r"steps of bh lie between series 'a', 0001.*Correct the timestamp"):
+        look(series(with_year(pd.date_range("2024-01-01 09:00", periods=100, freq="bh"), 0, 1)), frequency="bh")
+
+
+def test_a_long_gap_is_filled_from_seasons_before_it():
+    table = series(np.array([0, 1, 2, 3, 50_000, 50_001]), y=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    advanced = {"window": {"max_missing_share": 1.0}}
+    filled = look(table, missing="seasonal", season=2, advanced=advanced).table["y"].to_numpy()
+    assert np.array_equal(filled[4:50_000], np.tile([3.0, 4.0], 24_998))
+
+
+# Sizes of values ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e300, 1e39, -1e39, 2e15])
+def test_a_value_too_large_for_float32_names_its_place_and_the_limit(value):
+    y = np.arange(100.0) % 24
+    y[50] = value
+    with pytest.raises(
+        DataError, match=r"series 'a', 2024-01-03 02:00:00: received \S+ for 'y'.*at most 1e\+15 in size"
+    ):
+        look(series(hours(), y))
+    with pytest.raises(DataError, match=r"series 'a', 2024-01-03 02:00:00: received \S+ for 'wind'.*larger unit"):
+        look(series(hours(), wind=y), covariates=Covariates(past=("wind",)))
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-30, 1e-17])
+def test_a_series_too_small_for_float32_names_its_place_and_the_limit(unit):
+    both = pd.concat([series(hours(), unique_id="a"), series(hours(), (np.arange(100.0) % 24) * unit, unique_id="b")])
+    with pytest.raises(DataError, match=r"series 'b', 2024-01-01 01:00:00.*of at least 1e-15 in size.*smaller unit"):
+        look(both)
+
+
+def test_a_covariate_that_would_be_taken_for_constant_is_refused():
+    table = series(hours(), flux=np.arange(100) * 1e-10)
+    with pytest.raises(DataError, match=r"for 'flux'.*of at least 1e-07 in size"):
+        look(table, covariates=Covariates(future=("flux",)))
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_a_static_number_too_large_is_refused(value):
+    table = pd.concat([series(hours(), area=3.0), series(hours(), unique_id="b", area=value)])
+    with pytest.raises(DataError, match=r"static covariate 'area' of series 'b'.*at most 1e\+15"):
+        look(table, covariates=Covariates(static=("area",)))
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-30])
+def test_small_values_beside_usual_ones_and_zeros_pass(unit):
+    y = np.arange(100.0) % 24
+    y[50] = unit
+    assert codes(look(series(hours(), y))) == []
+    assert codes(look(series(hours(), y * 0))) == ["constant"]
+
+
+def test_a_series_that_float32_takes_for_constant_is_told():
+    examined = look(series(hours(), 1e9 + np.arange(100.0) % 24))
+    assert codes(examined) == ["narrow"]
+    assert "'a', about 1e+09" in examined.findings[0].message

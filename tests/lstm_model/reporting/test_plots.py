@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lstm_model.contracts.forecast_columns import name_bounds
+from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score
 from lstm_model.evaluation.scores import MODELS, Scores
@@ -187,9 +188,9 @@ def test_dates_of_the_first_centuries_are_drawn() -> None:
 
 
 def test_loss_marks_the_kept_step_and_takes_a_log_scale_when_it_falls_far() -> None:
-    history = [
-        {"step": s, "train_loss": 1 / s, "validation_loss": 2 / s if s % 10 == 0 else None} for s in range(1, 101)
-    ]
+    history = [LossRecord(step=s, train_loss=1 / s, validation_loss=None, learning_rate=0.01) for s in range(1, 101)]
+    for row in history[9::10]:
+        row["validation_loss"] = 2 * row["train_loss"]
     figure = plot_loss(history, best_step=90)
     check(figure)
     axes = figure.axes[0]

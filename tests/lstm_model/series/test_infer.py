@@ -193,6 +193,7 @@ def test_the_profile_counts_real_values_only(tmp_path):
         ([[-1.0, 2, 3]], -0.5),
         ([[-3.0, -2, -1]], -3),
         ([[0.0, 0, 9]], 0),
+        ([[-1.0, 1e-320, 1e-320]], -1),
     ],
 )
 def test_the_profile_knows_how_low_values_go(tmp_path, series, lowest):

@@ -420,3 +420,35 @@ def test_fingerprint_follows_bytes_and_names_not_the_folder(tmp_path):
     renamed = of(tmp_path / "one")
     write(tmp_path / "two" / "a.csv", "ds,y\n2024-01-01,b\n")
     assert len({first, renamed, of(tmp_path / "two")}) == 3
+
+
+# Beyond the calendar --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["0000-01-01", "9000-01-01", "9999-12-31"])
+def test_a_year_beyond_the_calendar_names_its_row(tmp_path, wrong):
+    frame = pd.DataFrame({"ds": ["2024-01-01", "2024-01-02", wrong, "2024-01-04"], "y": 1.0})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=rf"row 4 of d.csv.*{wrong}: the timestamp lies outside the years 1 to 8999"):
+        read(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("ds", [np.array([1, 2, 2**64 - 1], "u8"), np.array([1, 2, 1e300]), np.array([1, 2, -(2**63)])])
+def test_a_step_that_leaves_int64_is_not_wrapped_round(tmp_path, ds):
+    pd.DataFrame({"ds": ds, "y": 1.0}).to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r"row 4 of d.parquet.*a step of at most 9,007,199,254,740,992"):
+        read(tmp_path / "d.parquet")
+
+
+@pytest.mark.parametrize(("unit", "year"), [("s", 29_999), ("ms", 1_000_000), ("s", -5000)])
+def test_times_of_any_unit_stay_within_the_calendar(tmp_path, unit, year):
+    ds = np.array(["2024-01-01", "2024-01-02", f"{year}-01-01"], f"datetime64[{unit}]")
+    pd.DataFrame({"ds": ds, "y": 1.0}).to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r"row 4 of d.parquet.*the timestamp lies"):
+        read(tmp_path / "d.parquet")
+
+
+def test_times_with_an_offset_beside_a_column_of_one_name(tmp_path):
+    frame = pd.DataFrame({"unique_id": "a", "ds": HOURS.tz_localize("UTC").astype(str), "y": 1.0})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    assert read(tmp_path / "d.csv").table["unique_id"].unique().tolist() == ["a"]

@@ -15,7 +15,7 @@ pytest.importorskip("obstore", reason="obstore is not installed: pip install 'ev
 
 from lstm_model.contracts.artifact import version_of
 from lstm_model.lifecycle import ledger as ledger_module
-from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.ledger import DamagedLedgerError, Ledger
 from lstm_model.lifecycle.registry import ChampionChangedError, Registry
 from lstm_model.lifecycle.retention import forget, remember
 from lstm_model.storage import bucket as bucket_module
@@ -230,6 +230,21 @@ def issue(hour, ids="ab"):
     rows = [(one, cutoff, cutoff + pd.Timedelta(hours=step), step) for one in ids for step in (1, 2)]
     frame = pd.DataFrame(rows, columns=["unique_id", "cutoff", "ds", "step"])
     return frame.assign(mean=np.float32(hour), median=np.float32(hour))
+
+
+def test_a_damaged_copy_of_the_ledger_is_fetched_again_and_a_damaged_original_is_told(bucket_store):
+    store = bucket_store()
+    ledger = Ledger(store)
+    ledger.append(issue(0), model_version="m")
+    assert len(ledger.read()) == 4
+    [copy] = store.root.glob("fetched/*/*.parquet")
+    whole = copy.read_bytes()
+    flipped = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    copy.write_bytes(flipped)
+    assert len(ledger.read()) == 4 and copy.read_bytes() == whole
+    store.backend.write("ledger/00000000-00000000.parquet", flipped)
+    with pytest.raises(DamagedLedgerError, match=r"s3://.*00000000-00000000.parquet, a file .* row group 0 is damaged"):
+        ledger.read()
 
 
 @pytest.mark.parametrize("settle", [0.0, 60.0])

@@ -27,3 +27,15 @@ def test_a_frequency_has_a_usual_season(alias, season):
 def test_an_alias_that_makes_no_axis_is_refused(alias, message):
     with pytest.raises(DataError, match=message):
         Frequency(alias).check()
+
+
+@pytest.mark.parametrize("alias", ["999999999D", "1000000000h", "99999999999999999999D", "1000YS", "10000W", "40000B"])
+def test_a_step_of_more_than_a_hundred_years_is_refused(alias):
+    with pytest.raises(DataError, match=rf"{alias}.*longer than a hundred years"):
+        Frequency(alias).check()
+
+
+def test_a_step_is_a_whole_number_of_microseconds():
+    Frequency("40000s").check()
+    with pytest.raises(DataError, match=r"1500ns.*whole number of microseconds"):
+        Frequency("1500ns").check()
