@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-from pydantic import ValidationError
 
 from flows.cli import explain
 from lstm_model.contracts.settings import PipelineConfig, Schedule
@@ -190,16 +188,10 @@ def read_pipeline(file: Path) -> Pipeline:
     """
     try:
         pipeline = Pipeline(file=file, config=load_config(file), description=_read_leading_comment(file))
-    except ValidationError as error:
-        raise CatalogError(f"{file}: {explain(error)}") from error
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{file} is not YAML: {error}") from error
     except OSError as error:
         raise CatalogError(f"{file}: it cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise CatalogError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
-    except RecursionError as error:
-        raise CatalogError(f"{file}: it is nested too deeply; settings have at most five levels") from error
     _check_schedules(pipeline)
     return pipeline
 

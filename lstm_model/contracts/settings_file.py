@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from lstm_model.contracts.redaction import is_secret_name, redact, redact_address
 from lstm_model.contracts.settings import PipelineConfig
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 18
 DEEPEST = 12
 """Sections within sections; the settings have four."""
-MOST_NODES = 20_000
+MOST_NODES = 5_000
 """Keys and values, those that aliases repeat counted each time."""
 MOST_PROBLEMS = 10
 LONGEST_SHOWN = 100
@@ -96,7 +96,7 @@ def parse_yaml(content: bytes | str) -> Any:
         SettingsError: it is no YAML, or more than settings ever are; the message names the line.
     """
     if len(content) > MOST_BYTES:
-        raise SettingsError(f"is larger than {MOST_BYTES:,} bytes, which no settings are")
+        raise SettingsError(f"it is larger than {MOST_BYTES:,} bytes, which no settings are")
     text = _decode(content) if isinstance(content, bytes) else content
     try:
         _check_extent(text)
@@ -111,10 +111,12 @@ def parse_yaml(content: bytes | str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         hint = "; indent with spaces" if "\\t" in str(error.problem) else ""
-        raise SettingsError(f"{_name_line(mark)}{_cut(redact(str(error.problem or error.context)))}{hint}") from None
+        raise SettingsError(
+            f"it is not YAML, {_name_line(mark)}{_cut(redact(str(error.problem or error.context)))}{hint}"
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SettingsError(f"line {line}: the character U+{ord(str(error.character)):04X} is not allowed") from None
+        raise SettingsError(f"line {line}: the character U+{int(error.character):04X} is not allowed") from None
 
 
 def list_problems(error: ValidationError) -> list[str]:
@@ -151,7 +153,7 @@ def _cut(text: str, longest: int = LONGEST_SHOWN) -> str:
 
 def _decode(content: bytes) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise SettingsError("is UTF-16 text; save it as UTF-8")
+        raise SettingsError("it is UTF-16 text; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -192,7 +194,7 @@ def _check_extent(text: str) -> None:
             if name:
                 sizes[name] = nodes - before + 1
         if depth > DEEPEST:
-            raise SettingsError(f"{line}more than {DEEPEST} sections or lists within each other; settings have four")
+            raise SettingsError(f"{line}nested more than {DEEPEST} deep; settings have four levels")
         if nodes > MOST_NODES:
             raise SettingsError(f"{line}more than {MOST_NODES:,} keys and values, aliases included")
 

@@ -142,5 +142,5 @@ def test_broken_files_are_named_and_the_others_are_read(tmp_path):
 def test_only_broken_files_are_an_error_that_names_all(tmp_path):
     write(tmp_path, "a.yaml", "horizn: 3")
     write(tmp_path, "b.yaml", "name: [")
-    with pytest.raises(CatalogError, match=r"a\.yaml: horizn(.|\n)*b\.yaml is not YAML"):
+    with pytest.raises(CatalogError, match=r"a\.yaml: horizn(.|\n)*b\.yaml: it is not YAML"):
         read_valid_pipelines(tmp_path)

@@ -20,8 +20,8 @@ from flows.cli import main
 CONFIGS = [
     (["--horizon", "x"], "horizon: Input should be a valid integer"),
     (["--set", "advanced.model.hiden_dim=3"], "advanced.model.hiden_dim: Extra inputs are not permitted"),
-    (["--horizon", "'"], "--horizon: line 1: "),
-    (["--set", "horizon=[[[[[[[[[[[[[1]]]]]]]]]]]]]"], "--set horizon: line 1: more than 12 sections or lists"),
+    (["--horizon", "'"], "--horizon: it is not YAML, line 1: "),
+    (["--set", "horizon=[[[[[[[[[[[[[1]]]]]]]]]]]]]"], "--set horizon: line 1: nested more than 12 deep"),
     (["--set", "horizon=" + "9" * 5000], "horizon: "),
     (["--set", "schedule.interval_seconds=1e300"], "interval_seconds: Input should be less than or equal to"),
     (["--set", "advanced.training.learning_rate=1e400"], "Input should be a finite number"),

@@ -113,3 +113,11 @@ def test_the_blocks_made_with_apprise_arrive_too(save, receiver):
     assert path == "/services/x" and "the error doubled" in json.dumps(told)
     tell(None, "nobody", "is told")
     assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("notify", [f"https://hooks.slack.com/services/{SECRET}", f"slack://{SECRET}/x", SECRET])
+def test_an_address_in_the_place_of_a_block_is_not_shown(notify, caplog):
+    with caplog.at_level(logging.WARNING):
+        tell(notify, "subject", "body")
+    assert "not told through the block: subject (its name is not of the form type/name" in caplog.text
+    assert SECRET not in caplog.text
