@@ -68,8 +68,8 @@ def check_magnitudes(rows: Rows, static: pd.DataFrame) -> None:
         if bad.any():
             unique_id = str(bad.idxmax())
             raise DataError(
-                f"static covariate {column!r} of series {unique_id!r}: received {static[column][unique_id]:g}, expected "
-                f"a number of at most {LARGEST:g} in size. Correct it, or give it in a larger unit"
+                f"static covariate {column!r} of series {unique_id!r}: received {static[column][unique_id]:g}, "
+                f"expected a number of at most {LARGEST:g} in size. Correct it, or give it in a larger unit"
             )
 
 
