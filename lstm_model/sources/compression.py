@@ -49,7 +49,8 @@ def open_text(filesystem: Any, file: str, name: str) -> Iterator[Any]:
         if first and found != suffix:
             say = f"its first bytes are those of {found}" if found else f"its first bytes are not those of {suffix}"
             raise DataError(f"{name}: {say}, unlike its name; rename it, or write it again as CSV")
-        with filesystem.open(file, "rb") as stream, OPENERS.get(suffix, _leave_open)(stream) as text:
+        opener: Callable[[Any], Any] = OPENERS.get(suffix, _leave_open)
+        with filesystem.open(file, "rb") as stream, opener(stream) as text:
             yield text
     except PermissionError as error:
         raise DataError(

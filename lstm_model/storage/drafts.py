@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HOST = re.sub("[^A-Za-z0-9]", "_", platform.node())
 """In the names of drafts: only the machine that wrote one can tell whether its writer lives."""
 
@@ -24,8 +26,9 @@ def write_draft(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        yield draft
-        draft.replace(path)
+        with name_full_disk(path):
+            yield draft
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -50,12 +53,29 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
+def name_full_disk(path: Path) -> Iterator[None]:
+    """Name the path in an error of a full disk: Arrow, safetensors and the system itself leave it out.
+
+    Raises:
+        OSError: the disk, its quota or the largest size of a file is reached.
+    """
+    try:
+        yield
+    except Exception as error:  # safetensors has an error of its own
+        full = next((code for code in FULL if getattr(error, "errno", 0) == code or os.strerror(code) in str(error)), 0)
+        if full and "make room" not in str(error):
+            raise OSError(full, f"cannot write {path}: {os.strerror(full)}; make room and run again") from error
+        raise
+
+
+@contextmanager
 def make_scratch(root: Path, what: str) -> Iterator[Path]:
     """Make a folder on a store's disk that goes at the end, or in a later `sweep` if this process is killed."""
     folder = root / "tmp" / f"{what}-{HOST}-{os.getpid()}-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
     try:
-        yield folder
+        with name_full_disk(folder):
+            folder.mkdir(parents=True)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
