@@ -50,7 +50,11 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
             f"the column {twice[0]} stands both in source.columns and in covariates; the target, the time and the "
             "names of the series are no covariates: remove it from one of them"
         )
-    kinds = {name: infer_kind(frame[name].iloc[:SAMPLE_ROWS]) for name in names if name not in others}
+    kinds = {name: infer_kind(frame[name].iloc[:SAMPLE_ROWS]) for name in names}
+    nested = [name for name, kind in kinds.items() if kind == "nested"]
+    if wanted := [n for n in nested if n in declared + others or n.lower() in (*ID_NAMES, *TIME_NAMES, *TARGET_NAMES)]:
+        raise DataError(f"column {wanted[0]!r} holds lists or structures, expected one value in each row")
+    kinds = {name: kind for name, kind in kinds.items() if name not in others + nested}
     layout, reason = _infer_layout(frame, kinds, source)
     if layout is FileLayout.wide_rows:
         return _assign_wide_rows(kinds, source, covariates, reason)
@@ -60,7 +64,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
 
 
 def infer_kind(column: pd.Series) -> str:
-    """Return the kind of a column: time, clock (a time of day), integer, number, text or empty."""
+    """Return the kind of a column: time, clock (a time of day), integer, number, text, nested or empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
     if column.dtype.kind in "iu" or is_whole(column):
@@ -74,6 +78,8 @@ def infer_kind(column: pd.Series) -> str:
         return "number"
     if isinstance(filled.iloc[0], (datetime.date, pd.Period)):
         return "time"
+    if isinstance(filled.iloc[0], (list, tuple, dict, np.ndarray)):
+        return "nested"
     if isinstance(filled.iloc[0], (int, float, Decimal)):
         return "number"
     return kind_of_texts([str(value) for value in filled])

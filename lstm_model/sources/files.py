@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -56,8 +56,19 @@ def locate_files(path: str) -> LocatedFiles:
         )
     if not is_glob and not filesystem.exists(root):
         raise DataError(f"source.path {shown!r} does not exist; {_list_neighbours(filesystem, root)}")
+    for file in found:
+        _check_regular(filesystem, file)
     base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
     return LocatedFiles(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
+
+
+def _check_regular(filesystem: Any, file: str) -> None:
+    """Refuse a pipe, socket or device of this machine: reading it could wait for ever, or never end."""
+    if "file" in filesystem.protocol and not (path := Path(file)).is_file() and path.exists():
+        raise DataError(
+            f"source.path {file!r} is a pipe, socket or device, expected a file, which can be read more than once. "
+            "Write what it gives into a file first"
+        )
 
 
 def _list_neighbours(filesystem: Any, root: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lstm_model.contracts.findings import DataError
+from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.columns import infer_roles
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
 
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, pa.ArrowException)
+"""What Arrow and pandas raise at damaged bytes, by the place of the damage."""
 SAMPLE_GROUPS, SAMPLE_ROWS = 16, 5_000
 """Roles are inferred from the first and last rows of this many row groups, evenly spread."""
 
@@ -80,6 +82,13 @@ def convert_ids(ids: pd.Series) -> pd.Series:
     return ids.astype("str").str.strip()
 
 
+def check_unique(names: Sequence[str], where: str) -> None:
+    """Refuse two columns of one name: which of them is meant cannot be known."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(f"{where} has more than one column named {listed(map(repr, twice))}; give each its own name")
+
+
 @contextmanager
 def open_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
     """Open a Parquet file; an error in its content becomes one that names the file.
@@ -89,11 +98,13 @@ def open_parquet(filesystem: Any, file: str, name: str) -> Iterator[Any]:
     """
     try:
         with filesystem.open(file, "rb") as stream:
+            check_unique(pq.ParquetFile(stream).schema_arrow.names, name)
+            stream.seek(0)
             yield stream
     except (ConnectionError, TimeoutError, DataError):
         raise
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as Parquet: {error}") from error
+    except UNREADABLE as error:
+        raise DataError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
 
 def _read_sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:

@@ -145,6 +145,19 @@ def _make_series_locator(frame: pd.DataFrame) -> Where:
     return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
 
 
+def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:
+    """Return names of series that are bytes as texts."""
+    if ids.dtype != object or not ids.map(lambda value: isinstance(value, bytes)).any():
+        return ids
+    try:
+        return ids.map(lambda value: value.decode() if isinstance(value, bytes) else value)
+    except UnicodeDecodeError as error:
+        bad = next(row for row, value in enumerate(ids) if value == error.object)
+        raise DataError(
+            f"{where(bad)}: the name of the series is bytes that are no UTF-8; give names as texts"
+        ) from None
+
+
 def _convert_types(
     frame: pd.DataFrame,
     source: Source,
@@ -154,8 +167,11 @@ def _convert_types(
 ) -> RawSeries:
     """Return the frame with its final types, and the source with the inferred settings."""
     decimal, roles, reasons = inferred
-    ids = frame["unique_id"]
-    blank = (ids.isna() | ids.astype("str").str.strip().eq("")).to_numpy()
+    ids = _decode_ids(frame["unique_id"], where)
+    texts = ids.astype("str")
+    if (nul := texts.str.contains("\0", regex=False).to_numpy(dtype=bool, na_value=False)).any():
+        raise DataError(f"{where(int(nul.argmax()))}: the name of the series has a NUL byte in it; mend the source")
+    blank = (ids.isna() | texts.str.strip().eq("")).to_numpy()
     if blank.any():
         raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
     ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -16,8 +17,9 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Source
 from lstm_model.contracts.shard import IdRange
+from lstm_model.sources.compression import open_text
 from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate_files
-from lstm_model.sources.parquet import open_parquet, read_series_range
+from lstm_model.sources.parquet import check_unique, open_parquet, read_series_range
 from lstm_model.storage.database import connected
 from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
@@ -83,6 +85,7 @@ def run_query(source: Source, password: str | None) -> RawTable:
         raise DataError(
             f"source.query returned no rows (columns {listed(columns)}); check its WHERE clause and the connection"
         )
+    check_unique(columns, "the result of source.query")
     frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=columns)
     return RawTable("the query", frame)
 
@@ -101,14 +104,24 @@ def _read_parquet(filesystem: Any, file: str, name: str) -> RawTable:
 
 
 def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable:
-    with filesystem.open(file, "rb", compression="infer") as stream:
+    with open_text(filesystem, file, name) as stream:
         head = stream.read(SAMPLE_BYTES)
-    if not head.strip():
-        raise DataError(f"{name} is empty (0 bytes of text); expected a CSV file with column names in its first line")
     encoding = _detect_encoding(head)
     # A cut sample ends within a line (and perhaps within a character).
     text = head.decode(encoding, errors="ignore")
-    lines = text.splitlines() if len(head) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
+    if not text.strip():
+        raise DataError(f"{name} is empty (0 bytes of text); expected a CSV file with column names in its first line")
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(
+            f"{name}, line {line}: a NUL byte, which no text has; save the file as CSV in UTF-8 (no UTF-16)"
+        )
+    lines = text.splitlines() if len(head) < SAMPLE_BYTES else text.splitlines()[:-1]
+    if not lines:
+        raise DataError(
+            f"{name}: the first line is longer than {SAMPLE_BYTES:,} bytes; expected column names. Bring a table with "
+            "so many columns in the long layout (series, time, value)"
+        )
     separator = _detect_separator([line for line in lines[:100] if line.strip()])
     options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False}
     try:
@@ -116,7 +129,7 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
         sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
         numeric = [column for column in sample if kind_of_texts(list(sample[column].dropna())) in ("number", "empty")]
         decimal, reason = _detect_decimal(sample, numeric, source)
-        with filesystem.open(file, "rb", compression="infer") as stream:
+        with open_text(filesystem, file, name) as stream:
             frame = pd.read_csv(
                 stream,
                 encoding=encoding,
@@ -126,7 +139,11 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
                 low_memory=False,
                 **options,
             )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except csv.Error as error:
+        raise DataError(
+            f"{name} cannot be read as CSV: a line near the beginning has a {error} of characters"
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
         text = str(error).strip()
         raise DataError(f"{name} cannot be read as CSV with the separator {separator!r}: {text}") from error
     if all(re.fullmatch(f"{DATE}|{NUMBER}", str(column).strip()) for column in sample.columns):
@@ -141,6 +158,8 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
 
 
 def _detect_encoding(head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     try:
         head[: SAMPLE_BYTES - 4].decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -153,7 +172,10 @@ def _detect_separator(lines: list[str]) -> str:
     """Return the mark that splits all lines alike into most fields, else the commonest in the first."""
 
     def rank(mark: str) -> tuple[bool, int, bool]:
-        counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
+        try:
+            counts = [len(row) for row in csv.reader(lines, delimiter=mark)]
+        except csv.Error:  # a field too long: the line is divided by another mark
+            return False, 0, False
         alike = sum(count == counts[0] for count in counts) >= 0.9 * len(counts)
         return alike and counts[0] > 1, counts[0], mark == ","
 
@@ -161,8 +183,12 @@ def _detect_separator(lines: list[str]) -> str:
 
 
 def _check_width(lines: list[str], separator: str, name: str) -> None:
-    """Refuse rows with more fields than columns: pandas would drop them, such as the 5 of an unquoted 1,5."""
+    """Refuse repeated names of columns, and rows with more fields than columns.
+
+    Pandas would rename the ones and drop the others, such as the 5 of an unquoted 1,5.
+    """
     header, *rows = csv.reader(lines, delimiter=separator)
+    check_unique([text.strip() for text in header if text.strip()], name)
     for number, row in enumerate(rows, start=2):
         if len(row) > len(header):
             raise DataError(

@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout, lock_descriptor
 
 logger = logging.getLogger(__name__)
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 DRAFT = r"\..+\.\w+(-\d+)?-[0-9a-f]{8,16}"
 """Names of files that were being written; with a process id as older versions named them."""
 SAFELY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
@@ -58,8 +60,9 @@ def write_draft(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft, lock = _begin_draft(lambda: path.with_name(f".{path.name}.{name_draft()}"), lambda file: file.touch())
     try:
-        yield draft
-        draft.replace(path)
+        with name_full_disk(path):
+            yield draft
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
         _close(lock)
@@ -149,16 +152,33 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
+def name_full_disk(path: Path) -> Iterator[None]:
+    """Name the path in an error of a full disk: Arrow, safetensors and the system itself leave it out.
+
+    Raises:
+        OSError: the disk, its quota or the largest size of a file is reached.
+    """
+    try:
+        yield
+    except Exception as error:  # safetensors has an error of its own
+        full = next((code for code in FULL if getattr(error, "errno", 0) == code or os.strerror(code) in str(error)), 0)
+        if full and "make room" not in str(error):
+            raise OSError(full, f"cannot write {path}: {os.strerror(full)}; make room and run again") from error
+        raise
+
+
+@contextmanager
 def make_scratch(root: Path, what: str) -> Iterator[Path]:
     """Make a folder on a store's disk that goes at the end, or in a later `sweep` if this process is killed."""
-    folder, lock = _begin_draft(
-        lambda: root / "tmp" / f"{what}-{name_draft()}", lambda folder: folder.mkdir(parents=True)
-    )
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _close(lock)
+    with name_full_disk(root / "tmp" / what):
+        folder, lock = _begin_draft(
+            lambda: root / "tmp" / f"{what}-{name_draft()}", lambda folder: folder.mkdir(parents=True)
+        )
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            _close(lock)
 
 
 def sweep(root: Path) -> None:

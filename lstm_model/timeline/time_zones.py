@@ -50,14 +50,13 @@ def suspect_clock(ds_us: np.ndarray, conflicting_us: np.ndarray) -> str | None:
     conflicts = np.unique(conflicting_us // HOUR_US)
     # Only hours between two of the data, not every hour of the span: one mistyped year would make it millions.
     between = hours[np.isin(hours + 2, hours)] + 1
-    asked = pd.DatetimeIndex((np.concatenate([conflicts, between]) * HOUR_US).astype("datetime64[us]"))
+    present = np.isin(between, hours)
     for zone in CLOCKS:
-        first, second = _readings(asked, zone)
-        gone, twice = np.isnat(first), ~np.isnat(first) & (first != second)
-        if len(conflicts) and twice[: len(conflicts)].all():
+        first, second = _readings(conflicts, zone)
+        if len(conflicts) and (~np.isnat(first) & (first != second)).all():
             return zone
-        jumps = between[gone[len(conflicts) :]]
-        if len(jumps) and not np.isin(jumps, hours).any():
+        jumps = np.isnat(_readings(between[~present], zone)[0])
+        if jumps.any() and not np.isnat(_readings(between[present], zone)[0]).any():
             return zone
     return None
 
@@ -82,7 +81,12 @@ def _from_instants(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFr
     return table.assign(ds=utc), [], "timestamps with a zone: UTC, in which every day has 24 hours"
 
 
-def _readings(times: pd.DatetimeIndex, zone: str) -> tuple[np.ndarray, np.ndarray]:
+def _readings(hours: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Local hours since 1970 in UTC, as `_find_readings` gives them."""
+    return _find_readings(pd.DatetimeIndex((hours * HOUR_US).astype("datetime64[us]")), zone)
+
+
+def _find_readings(times: pd.DatetimeIndex, zone: str) -> tuple[np.ndarray, np.ndarray]:
     """Local times in UTC, as the first and as the second of a repeated hour; NaT where no clock shows the time."""
     before, after = (
         times.tz_localize(zone, ambiguous=np.full(len(times), dst), nonexistent="NaT")
@@ -95,7 +99,7 @@ def _readings(times: pd.DatetimeIndex, zone: str) -> tuple[np.ndarray, np.ndarra
 
 def _from_local(table: pd.DataFrame, timezone: str) -> tuple[pd.DataFrame, list[Finding], str]:
     codes, unique = pd.factorize(table["ds"])
-    first, second = _readings(pd.DatetimeIndex(unique), timezone)
+    first, second = _find_readings(pd.DatetimeIndex(unique), timezone)
     table, codes, findings = _without_skipped(table, codes, np.isnat(first)[codes], timezone)
     utc = first[codes]
     rows = np.flatnonzero((first != second)[codes] & ~np.isnat(utc))

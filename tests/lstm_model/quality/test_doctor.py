@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lstm_model.contracts.settings import Columns, Covariates, PipelineConfig, Source
+from lstm_model.networks.normalise import normalise_context
+from lstm_model.quality import checks
 from lstm_model.quality.doctor import DataError, examine
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.synthetic import generate_panel
@@ -551,3 +554,11 @@ def test_a_series_that_float32_takes_for_constant_is_told():
     examined = look(series(hours(), 1e9 + np.arange(100.0) % 24))
     assert codes(examined) == ["narrow"]
     assert "'a', about 1e+09" in examined.findings[0].message
+
+
+@pytest.mark.parametrize("unit", [checks.LARGEST / 100, checks.SMALLEST / 10])
+@pytest.mark.parametrize("normalisation", ["mean_std", "last"])
+def test_within_the_limits_a_unit_does_not_change_what_the_network_sees(unit, normalisation):
+    values = 10 + torch.randn(4, 1500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    usual, scaled = (normalise_context(v.float(), normalisation)[0] for v in (values, values * unit))
+    assert torch.allclose(usual, scaled, atol=1e-5)

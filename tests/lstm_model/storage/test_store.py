@@ -2,12 +2,18 @@
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.storage.drafts import write_atomically
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 
@@ -77,3 +83,28 @@ def test_a_lock_is_free_once_its_holder_is_killed(tmp_path):
     with Store(tmp_path).lock("x"):
         pass
     holder.join(10)
+
+
+def write_parquet(folder):
+    pq.write_table(pa.table({"y": np.random.default_rng(0).normal(size=50_000)}), folder / "table.parquet")
+
+
+def write_weights(folder):
+    save_file({"w": np.zeros(50_000)}, folder / "weights.safetensors")
+
+
+def write_text(folder):
+    write_atomically(folder / "text.txt", "x" * 400_000)
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_weights, write_text])
+def test_a_full_disk_is_told_with_the_path_and_leaves_nothing(tmp_path, write):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a limit that needs no disk of its own
+    try:
+        full = pytest.raises(OSError, match=rf"cannot write {tmp_path}/tmp/windows-.*; make room")
+        with full, Store(tmp_path).create("windows") as draft:
+            write(draft.folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
