@@ -357,6 +357,8 @@ def _describe(error: ValidationError | RecursionError, place: str) -> str:
     """Say in one line what was received and expected; names and values are a stranger's."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if error.error_count() > 1000:  # to list a million takes minutes
+        return f"{place or 'it'} has {error.error_count():,} values of another kind than is expected"
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(name for name in (place, *(str(part) for part in first["loc"])) if name)
     expected = first["msg"].removeprefix("Value error, ")

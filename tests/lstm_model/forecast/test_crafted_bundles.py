@@ -217,12 +217,32 @@ def write_huge(folder):
     seal(folder / "10 million layers", put(record, "model.layer_dim", 10**7), weights)
     seal(folder / "a network of 57 GB", put(record, "model.hidden_dim", 60_000), weights)
     seal(folder / "the largest network", put(put(record, "model.hidden_dim", 4096), "model.layer_dim", 8), weights)
-    seal(folder / "10 million values", put(record, "card", [0] * 10_000_000), weights)
-    seal(
-        folder / "a million errors",
-        put(record, "card.seen_through_by_series", {str(k): "x" for k in range(10**6)}),
-        weights,
-    )
+    seal(folder / "9 million values", record, weights)
+    (folder / "9 million values" / "bundle.json").write_bytes(b"[" + b"0," * 9_000_000 + b"0]")
+    wrong = dict.fromkeys(map(str, range(200_000)), "x")
+    seal(folder / "200,000 errors", put(record, "card.seen_through_by_series", wrong), weights)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-a", "\t=1", "＝1", "a;=1"])
+def test_a_name_that_a_spreadsheet_program_runs_is_not_written_as_csv(tmp_path, capsys, name):
+    """A quote before it, as is usual, would be another name than that of the data it is joined with."""
+    series = pd.read_csv(GOLDEN / "series.csv")
+    series["shop"] = series["shop"].replace("east", name)
+    series.to_csv(tmp_path / "series.csv", index=False)
+    arguments = [str(GOLDEN / "bundle"), str(tmp_path / "series.csv"), "--output"]
+    assert main([*arguments, str(tmp_path / "next.csv")]) == 2
+    assert "names that a spreadsheet program runs as formulas" in capsys.readouterr().err
+    assert not (tmp_path / "next.csv").exists()
+    assert main([*arguments, str(tmp_path / "next.parquet")]) == 0
+    assert name.strip() in {one.strip() for one in pd.read_parquet(tmp_path / "next.parquet")["unique_id"]}
+
+
+def test_a_name_that_is_a_number_is_written_as_csv(tmp_path):
+    series = pd.read_csv(GOLDEN / "series.csv")
+    series["shop"] = series["shop"].replace("east", "-5")
+    series.to_csv(tmp_path / "series.csv", index=False)
+    assert main([str(GOLDEN / "bundle"), str(tmp_path / "series.csv"), "--output", str(tmp_path / "next.csv")]) == 0
+    assert "-5" in set(pd.read_csv(tmp_path / "next.csv", dtype=str)["unique_id"])
 
 
 def walk(value, path=()):
