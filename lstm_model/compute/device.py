@@ -60,7 +60,7 @@ def select_device(request: str = "auto", precision: str = "auto", *, lock_folder
 
 
 def is_available(kind: str) -> bool:
-    """Whether torch can use this kind of device here."""
+    """Return whether torch can use this kind of device here."""
     if kind == "cpu":
         return True
     backend = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.backends.mps}[kind]
@@ -68,7 +68,7 @@ def is_available(kind: str) -> bool:
 
 
 def describe_device(device: str) -> str:
-    """The device's own name."""
+    """Return the device's own name."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.get_device_name(device)
@@ -78,13 +78,13 @@ def describe_device(device: str) -> str:
 
 
 def fits_on_device(nbytes: int, choice: DeviceChoice) -> bool:
-    """Whether a data set may live on the device for the whole training; on a CPU it already does."""
+    """Return whether a data set may stay on the device for the whole training; on a CPU it already does."""
     free = measure_free_bytes(choice.device)
     return free is None or nbytes <= DATA_SHARE * free
 
 
 def measure_free_bytes(device: str) -> int | None:
-    """Free memory of a GPU, None for a CPU."""
+    """Return the free bytes of a GPU, None for a CPU."""
     kind = torch.device(device).type
     if kind == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -96,7 +96,7 @@ def measure_free_bytes(device: str) -> int | None:
 
 
 def measure_machine_bytes() -> int:
-    """Memory of this machine, or of the control group that this process may not outgrow."""
+    """Return the bytes of this machine's memory, or of the control group that limits this process."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # none of that kind here, or "max"
@@ -137,7 +137,7 @@ def hold_gpus(choice: DeviceChoice, lock_folder: Path, *, every: bool) -> Iterat
 
 
 def identify_gpu(device: str) -> str:
-    """A name of the physical GPU that does not depend on CUDA_VISIBLE_DEVICES."""
+    """Return a name of the physical GPU that does not depend on CUDA_VISIBLE_DEVICES."""
     at = torch.device(device)
     if at.type == "cuda":
         return str(torch.cuda.get_device_properties(at).uuid)
@@ -166,7 +166,7 @@ def is_free(lock: FileLock) -> bool:
 
 
 def _precision(device: str, request: str) -> tuple[str, str]:
-    """The precision and why."""
+    """Choose the precision; return it and the reason."""
     if request == "fp32":
         return "fp32", "requested"
     kind = torch.device(device).type

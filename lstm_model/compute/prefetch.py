@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in a thread of its own while its predecessor is used: at most one waits.
+    """Yield the same items; a thread makes the next one while an item is used, and at most one waits.
 
-    An error in making one is raised where that one would have come.
+    An error in making an item is raised in its place.
     """
     end = object()
     with ThreadPoolExecutor(1) as maker:

@@ -19,7 +19,7 @@ class WorldError(ValueError):
 
 @dataclass(frozen=True)
 class World:
-    """One of `size` processes. `device` is where numbers of all are added up: NCCL adds on GPUs alone."""
+    """One of `size` processes. `device` is where numbers of all are added up: NCCL adds on GPUs only."""
 
     rank: int = 0
     size: int = 1
@@ -27,11 +27,11 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether it is this process that writes."""
+        """Return whether this process writes for all."""
         return self.rank == 0
 
     def share(self, index_B: Tensor) -> Tensor:
-        """This rank's windows of a batch that all ranks know.
+        """Return this rank's windows of a batch that all ranks know.
 
         Raises:
             WorldError: there are fewer windows than processes.
@@ -40,7 +40,7 @@ class World:
         return index_B if self.size == 1 else index_B[share.start :: share.step]
 
     def places(self, batch_size: int) -> range:
-        """Which of a batch's windows are this rank's.
+        """Return the places of this rank's windows in a batch.
 
         Raises:
             WorldError: there are fewer windows than processes.
@@ -64,7 +64,7 @@ class World:
             tensor.copy_(total.view_as(tensor))
 
     def total(self, *numbers: float) -> list[float]:
-        """The sum of each number over all ranks."""
+        """Return the sum of each number over all ranks."""
         if self.size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64, device=self.device)
@@ -72,11 +72,11 @@ class World:
         return [float(number) for number in sums]
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so on any rank."""
+        """Return whether the flag is set on any rank."""
         return flag if self.size == 1 else self.total(flag)[0] > 0
 
     def check_equal(self, step: int, what: str) -> None:
-        """Raises WorldError where ranks are at different steps, which would never meet again."""
+        """Raise WorldError if ranks are at different steps: each would wait for the others without end."""
         if self.size == 1:
             return
         steps = [0.0] * self.size
@@ -90,9 +90,9 @@ class World:
             )
 
     def draw(self, seed: int, step: int) -> None:
-        """Give dropout its random state for a step: that of the first rank goes on from step to step as without others.
+        """Set the random state of dropout for a step. The first rank keeps its own, as a training in one process does.
 
-        The others' depends on seed, rank and step alone: no checkpoint needs to hold it, whatever the world's size.
+        That of the others depends on seed, rank and step only, so that no checkpoint needs to hold it.
         """
         if self.rank:
             torch.manual_seed(hash((seed, self.rank, step)) % 2**62)

@@ -36,7 +36,7 @@ class Threads:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Around one training step."""
+        """Time one training step, until the number of threads is chosen."""
         if self.count is not None:
             yield
             return
@@ -63,7 +63,7 @@ class Threads:
 
     @property
     def note(self) -> str:
-        """The choice and its reason."""
+        """Return the choice and its reason."""
         if self.count is None or not self._seconds[self.count]:
             return f"{self.count or torch.get_num_threads()} CPU threads"
         timings = ", ".join(f"{1000 * statistics.median(s):.1f} ms with {c}" for c, s in sorted(self._seconds.items()))

@@ -63,33 +63,33 @@ class Checkpoint:
             self._read()
 
     def as_chosen(self, device: DeviceChoice) -> DeviceChoice:
-        """The device with the precision and thread count of before: measured again, they may come out otherwise."""
+        """Return the device with the precision and thread count of before; measured again, they may differ."""
         chosen = self._state["chosen"]
         if chosen.get("device") != device.torch_device.type:
             return device
         return replace(device, precision=chosen["precision"], threads=chosen["threads"])
 
     def choose(self, device: DeviceChoice, threads: int | None) -> None:
-        """What `as_chosen` gives after a restart; None as long as the thread count is being measured."""
+        """Note what `as_chosen` returns after a restart; `threads` is None while their count is being measured."""
         self._state["chosen"] = {"device": device.torch_device.type, "precision": device.precision, "threads": threads}
 
     def result(self, stage: str) -> State | None:
-        """What a finished stage gave."""
+        """Return what a finished stage gave, if it is finished."""
         result: State | None = self._state["finished"].get(stage)
         return result
 
     @property
     def is_finished(self) -> bool:
-        """Whether there are results and no stage is under way."""
+        """Return whether there are results and no stage is under way."""
         return bool(self._state["finished"]) and not self._state["running"]
 
     def progress(self, stage: str) -> State | None:
-        """How far a stage was."""
+        """Return how far a stage was, if it has begun."""
         state: State | None = self._state["running"].get(stage)
         return state
 
     def is_due(self) -> bool:
-        """Whether the time since the last write is long enough."""
+        """Return whether the time since the last write is long enough."""
         return time.monotonic() >= self._rested_at
 
     def keep(self, stage: str, state: State) -> None:
@@ -104,7 +104,7 @@ class Checkpoint:
         self._write()
 
     def remove(self) -> None:
-        """The training is over, and what it gave is kept elsewhere."""
+        """Remove the file: the training is over, and its result is kept elsewhere."""
         self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
@@ -140,7 +140,7 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) -> Checkpoint:
-    """The checkpoint of a training in a folder of checkpoints, from which stale ones go."""
+    """Open the checkpoint of a training in a folder of checkpoints; remove stale ones from it."""
     youngest = time.time() - STALE_SECONDS
     for file in folder.glob(f"*{SUFFIX}*"):
         with suppress(FileNotFoundError):  # another run sweeps too
@@ -150,7 +150,7 @@ def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) 
 
 
 def _without_tensors(state: Mapping[str, Any], tensors: dict[str, Tensor], path: str = "") -> State:
-    """The JSON part of a state; its tensors are put under their paths."""
+    """Return the JSON part of a state; put its tensors into `tensors`, under their paths."""
     rest: State = {}
     for name, value in state.items():
         if isinstance(value, Tensor):

@@ -46,7 +46,7 @@ class Loop:
         self.best_step = self.steps  # until a look says otherwise
 
     def update_average(self) -> None:
-        """Young at first, so that the average forgets the start."""
+        """Move the average towards the weights; faster in the first steps, so that it forgets the start."""
         decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
@@ -56,7 +56,7 @@ class Loop:
         return next(self.network.parameters()).device
 
     def look(self, rate: float, score: Callable[[], float] | None) -> None:
-        """Note the losses since the last look, and judge where there is something to judge by."""
+        """Note the losses since the last look, and the validation loss if there is a `score`."""
         train_loss, self.losses = average_losses(self.losses, self.step), []
         if score is not None:
             self.judge(score())
@@ -65,12 +65,12 @@ class Loop:
         )
 
     def progress(self, stage: Stage) -> Progress:
-        """For a report; waits for the latest loss."""
+        """Return the progress for a report; waits for the latest loss."""
         loss = average_losses(self.losses[-1:], self.step) if self.losses else self.history[-1]["train_loss"]
         return Progress(self.step, self.steps, loss, self.validation_loss, self.best_step, stage)
 
     def judge(self, validation_loss: float) -> None:
-        """Remember the averaged weights where they are the best so far."""
+        """Keep a copy of the averaged weights if they are the best so far."""
         self.validation_loss = validation_loss if math.isfinite(validation_loss) else None
         if self.step == 0:
             self.first_loss = validation_loss
@@ -79,7 +79,7 @@ class Loop:
             self.best = copy.deepcopy(self.average.state_dict())
 
     def state(self) -> State:
-        """For a checkpoint."""
+        """Return all that a checkpoint needs."""
         tensors: State = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -92,12 +92,12 @@ class Loop:
         return {**tensors, **{name: getattr(self, name) for name in PLAIN}, "size": self.gradient.size}
 
     def result(self) -> State:
-        """What the finished stage gives: the best weights, or the last ones where nothing was judged."""
+        """Return the result of the finished stage: the best weights, or the last ones without validation."""
         weights = self.average.state_dict() if self.best is None else self.best
         return {"weights": weights, **{name: getattr(self, name) for name in PLAIN}}
 
     def restore(self, state: State) -> None:
-        """Go on from a checkpoint's state."""
+        """Restore the state of a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         groups = self.optimiser.state_dict()["param_groups"]
@@ -113,12 +113,12 @@ class Loop:
             torch.get_device_module(self.device).set_rng_state(state["random"]["device"], *self._which())
 
     def _random(self) -> State:
-        """Dropout draws from the generator of the device it runs on."""
+        """Return the random states: dropout draws from the generator of the device that it runs on."""
         state: State = {"cpu": torch.get_rng_state()}
         if self.device.type != "cpu":
             state["device"] = torch.get_device_module(self.device).get_rng_state(*self._which())
         return state
 
     def _which(self) -> tuple[torch.device, ...]:
-        """There is one MPS device alone."""
+        """Return the device as an argument; none for MPS, which has one device only."""
         return () if self.device.type == "mps" else (self.device,)

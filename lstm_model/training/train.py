@@ -91,14 +91,14 @@ class _Setting:
         return make_loss_sum(network, self.plan, self.device)
 
     def score(self, network: nn.Module, validation: Windows | None) -> Validation | None:
-        """What the network is judged by, where there is something to judge by."""
+        """Return the validation loss of the network as a function; None without validation windows."""
         if validation is None:
             return None
         transform = self.plan.model.transform
         return Validation(validation, self.make_loss_sum(network), self.device, transform=transform, world=self.world)
 
     def resumes(self, loop: Loop, name: str) -> bool:
-        """Put the loop where the checkpoint left it, if it knows of it."""
+        """Restore the loop from the checkpoint; return whether there was something to restore."""
         state = self.checkpoint.progress(name) if self.checkpoint else None
         if state is not None:
             loop.restore(state)
@@ -106,7 +106,7 @@ class _Setting:
         return state is not None
 
     def keep(self, loop: Loop, name: str, *, look: bool) -> None:
-        """Write a checkpoint after a look, where one is due, and when asked to stop, which is then obeyed."""
+        """Write a checkpoint if one is due after a look, or before the training stops because it was asked to."""
         if self.checkpoint is None:
             return
         stop = self.world.any(self.checkpoint.should_stop())
@@ -199,7 +199,7 @@ def _fit_direct(
 def _search(
     train: Windows | StreamedWindows, validation: Windows | None, setting: _Setting, parent: Parent | None
 ) -> tuple[Fitted, _Setting]:
-    """The search that goes on, and the setting that the refit shares with it."""
+    """Run the search, warm or from scratch or both; return the better one, and the setting of its refit."""
     if parent is None:
         return run_stage(train, validation, setting, steps=setting.plan.training.max_steps), setting
     warm = setting.warm(parent)
@@ -224,7 +224,7 @@ def run_stage(
     steps: int,
     stage: Stage = "search",
 ) -> Fitted:
-    """One stage, or what the checkpoint kept of it: `steps` steps, or fewer where `validation` no longer improves."""
+    """Run one stage, or read it from the checkpoint: `steps` steps, fewer if `validation` no longer improves."""
     spec, model = setting.plan.training, setting.plan.model
     shape = find_input_shape(train.outline, season=setting.plan.window.season)
     torch.manual_seed(spec.seed)
@@ -239,7 +239,7 @@ def run_stage(
         loop = Loop(
             network=network,
             average=average,
-            optimiser=_optimiser(network, weight_decay=spec.weight_decay),
+            optimiser=_make_optimiser(network, weight_decay=spec.weight_decay),
             gradient=MicroBatches(
                 network,
                 setting.make_loss_sum(network),
@@ -259,7 +259,7 @@ def run_stage(
 def _train(
     loop: Loop, train: Windows | StreamedWindows, setting: _Setting, *, score: Callable[[], float] | None, stage: Stage
 ) -> None:
-    """The loop itself, from wherever `loop` is."""
+    """Train from the step that `loop` is at."""
     spec, world, name = setting.plan.training, setting.world, setting.name(stage)
     every = max(1, spec.max_steps // EVALUATIONS)
     if setting.resumes(loop, name):
@@ -289,7 +289,7 @@ def _train(
 
 
 def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
-    """The tutorial's run: `max_steps` full-batch epochs on the training windows only, no refit.
+    """Run the tutorial: `max_steps` full-batch epochs on the training windows only, no refit.
 
     Its hundred epochs take seconds: it keeps no checkpoint, and a killed one starts again.
     """
@@ -314,7 +314,7 @@ def _fit_tutorial(train: Windows, setting: _Setting) -> Fitted:
 
 
 def compute_learning_rate(step: int, max_steps: int, peak: float) -> float:
-    """One cycle: a linear warm-up, then a cosine down to a hundredth."""
+    """Return the rate of a step in one cycle: a linear warm-up, then a cosine down to a hundredth."""
     warm = max(1.0, WARM_UP * max_steps)
     if step <= warm:
         return peak * step / warm
@@ -322,8 +322,8 @@ def compute_learning_rate(step: int, max_steps: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _optimiser(network: nn.Module, *, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only, not biases."""
+def _make_optimiser(network: nn.Module, *, weight_decay: float) -> torch.optim.Optimizer:
+    """Make an AdamW that decays matrices only, not biases."""
     groups = [
         {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},

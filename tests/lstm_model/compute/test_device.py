@@ -22,7 +22,7 @@ GPU = DeviceChoice("cuda:0", "bf16", None, "a fake")
 def fake_gpus(monkeypatch):
     """Two CUDA devices that exist in name only."""
     monkeypatch.setattr(device_module, "is_available", lambda kind: kind in ("cuda", "cpu"))
-    monkeypatch.setattr(device_module, "describe", lambda device: "a fake GPU")
+    monkeypatch.setattr(device_module, "describe_device", lambda device: "a fake GPU")
     monkeypatch.setattr(device_module, "identify_gpu", lambda device: f"uuid-{device[-1]}")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
