@@ -71,8 +71,7 @@ def read_series_range(filesystem: Any, file: str, name: str, *, source: Source, 
                 rows = parquet.read_row_group(group)
                 parts.append(rows.filter(_mark_rows(rows.column(column), only)))
         table = pa.concat_tables(parts) if parts else parquet.schema_arrow.empty_table()
-    frame: pd.DataFrame = table.to_pandas()
-    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    return _to_frame(table, name)
 
 
 def convert_ids(ids: pd.Series) -> pd.Series:
@@ -119,7 +118,15 @@ def _read_sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
                 parts += [rows.slice(0, SAMPLE_ROWS), rows.slice(max(SAMPLE_ROWS, rows.num_rows - SAMPLE_ROWS))]
     if not parts:
         raise DataError(f"{files[0][1]} has no rows; expected at least horizon + 2 observations of one series")
-    frame: pd.DataFrame = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    return _to_frame(pa.concat_tables(parts, promote_options="permissive"), files[0][1])
+
+
+def _to_frame(table: pa.Table, name: str) -> pd.DataFrame:
+    """Return a table as a frame; what pandas has noted about it in the file may be damaged too."""
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except UNREADABLE as error:
+        raise DataError(f"{name} cannot be read as Parquet: {' '.join(str(error).split())}") from error
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
 
 
