@@ -118,12 +118,12 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> int:
-    if not options.verbose:
-        show_stage_logs_only()
     for name, value in parameters.items():  # Prefect stores them
         if isinstance(value, str) and (found := find_secret_in_text(value)):
             print(f"error: --{name} contains {found}; it would be stored and logged. Remove it", file=sys.stderr)
             return 2
+    if not options.verbose:
+        show_stage_logs_only()
     try:
         with use_run_settings():
             # Imported late: a mistake on the command line is reported in one second rather than four.

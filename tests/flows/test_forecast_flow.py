@@ -21,6 +21,7 @@ from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.sql_sink import insert_missing
 from lstm_model.lifecycle.stage_outputs import FORECASTS
 from lstm_model.reporting.report import Picture
+from lstm_model.storage.checked_parquet import dump_table
 from lstm_model.storage.store import Store
 from tasks.actions.issue import deliver, show
 
@@ -216,7 +217,8 @@ def test_what_cannot_be_cleaned_up_fails_no_run_that_issued_its_forecast(tmp_pat
     shop = Shop(tmp_path)
     shop.issue(0)
     issued = Issue(model_version="m", new_rows=2, num_series=2, cutoff="2024-01-01", notes=[])
-    shop.ledger.read().to_parquet(shop.store.root / FORECASTS)
+    latest = shop.ledger.read_parts(shop.ledger.parts(), None)
+    shop.store.backend.write(FORECASTS, dump_table(latest))
     (shop.store.root / shop.ledger.parts()[0].entry.name).write_bytes(b"PAR1")
     with shop.store.create("bundle") as draft:
         pass

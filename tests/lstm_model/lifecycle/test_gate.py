@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_model.contracts.bundle_card import FORMAT, LastTargets, write_record
+from lstm_model.contracts.bundle_card import LastTargets, write_record
 from lstm_model.contracts.settings import Promotion, WindowSpec
 from lstm_model.lifecycle.gate import judge
 from lstm_model.lifecycle.rivalry import Comparison, Rivalry
 from lstm_model.lifecycle.stage_outputs import write_forecasts
 from lstm_model.storage.store import Store
-from tests.factories import model_card
+from tests.factories import bundle_record, model_card
 
 HORIZON, CUTOFFS, IDS = 4, 20, [f"s{i}" for i in range(6)]
 SPEC = WindowSpec(
@@ -28,7 +28,7 @@ def keep_model(store, *, seen=99, **card):
     """A model whose training went through the step `seen`."""
     with store.create("model") as draft:
         last = LastTargets(train=seen, refit=seen)
-        write_record(draft.folder, {"format": FORMAT, "card": model_card(seen_through=last, **card).to_json()})
+        write_record(draft.folder, bundle_record(model_card(seen_through=last, **card).to_json()))
     return draft.artifact
 
 

@@ -27,7 +27,7 @@ def write(store, text):
         (draft.folder / "a.txt").write_text(text)
     record = store.root / "results" / f"key-{text}"
     record.parent.mkdir(exist_ok=True)
-    record.write_text(draft.artifact.model_dump_json())
+    record.write_bytes(dump_json(draft.artifact))
     os.utime(store.path(draft.artifact), (0, 0))
     return draft.artifact
 

@@ -20,7 +20,6 @@ def test_closures_are_deep_and_hold_this_project_alone():
     closure = module_closure("tasks.stages.window")
     assert {
         "tasks.stages.window",
-        "tasks.runtime.cache_key",
         "lstm_model.windows.segments",
         "lstm_model.timeline.frequency",
     } <= closure

@@ -62,7 +62,7 @@ def test_a_rollback_whose_note_is_damaged_does_not_guess(rollback):
     whole = store.backend.read(pin.name)
     for content in (b"{", b"{}", b'{"bundle": 3}', bytes([whole[0] ^ 1]) + whole[1:]):
         store.backend.write(pin.name, content)
-        with pytest.raises(DamagedFileError, match=r"See which bundle is the champion now, and promote by its version"):
+        with pytest.raises(DamagedFileError, match=r"see which bundle is the champion now, and promote by its version"):
             execute()
     assert registry.get("champion") == good
 

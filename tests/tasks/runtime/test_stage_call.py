@@ -17,7 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 import tasks
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.storage.bucket_backend import BucketBackend
-from lstm_model.storage.notes import MOST_BYTES
+from lstm_model.storage.checksums import BLANK, CHECKSUM, add_checksum
+from lstm_model.storage.notes import MOST_BYTES, write_note
 from lstm_model.storage.store import Store
 from tasks.runtime.runner import StageRunner
 from tasks.runtime.stage_call import StageCall
@@ -89,6 +90,11 @@ def test_no_record_runs_code(run_stage, store, tmp_path, monkeypatch, make):
     assert run_stage() == ("cached", artifact)
 
 
+def seal(whole, **changes):
+    """Change a record and make its checksum fit: who can write to the store can do that too."""
+    return add_checksum(json.dumps({**json.loads(whole), **changes, CHECKSUM: BLANK}).encode())
+
+
 HOSTILE = {
     "truncated": lambda whole: whole[:40],
     "empty": lambda whole: b"",
@@ -96,12 +102,14 @@ HOSTILE = {
         json.dumps({"__class__": "lstm_model.contracts.artifact.Artifbct", "data": json.loads(whole)}), {"type": "json"}
     ),
     "not UTF-8": lambda whole: whole[:20] + b"\xff" + whole[21:],
-    "deep": lambda whole: b"[" * 100_000,
+    "a flipped bit": lambda whole: whole.replace(b'"num_rows": 9', b'"num_rows": 8'),
+    "deep": lambda whole: add_checksum(b"[" * 100_000 + BLANK.encode()),
     "huge": lambda whole: b" " * (MOST_BYTES + 1),
-    "a way out of the store": lambda whole: whole.replace(b'"generated"', b'"../../other"'),
-    "no hash": lambda whole: json.dumps({**json.loads(whole), "sha256": "../" * 21 + "x"}).encode(),
-    "a number": lambda whole: b"1",
-    "no count": lambda whole: json.dumps({**json.loads(whole), "num_rows": -1}).encode(),
+    "a way out of the store": lambda whole: seal(whole, kind="../../other"),
+    "no hash": lambda whole: seal(whole, sha256="../" * 21 + "x"),
+    "a number": lambda whole: add_checksum(b"1" + BLANK.encode()),
+    "another record": lambda whole: add_checksum(b'{"a": 1, "checksum": "%s"}' % BLANK.encode()),
+    "no count": lambda whole: seal(whole, num_rows=-1),
 }
 
 
@@ -110,7 +118,7 @@ def test_a_record_that_names_no_artifact_counts_as_none_and_goes(store, caplog, 
     call = StageCall(generate, INPUTS, store)
     artifact = Artifact(kind="generated", sha256="0" * 64, num_rows=9)
     name = f"results/{call.key}"
-    store.backend.write(name, artifact.model_dump_json())
+    write_note(store.backend, name, artifact)
     assert call.find_record() == artifact
     store.backend.write(name, hostile(store.backend.read(name)))
     assert call.find_record() is None
