@@ -28,7 +28,7 @@ from deployments.catalog import PIPELINES, CatalogError, Job, read_valid_pipelin
 from deployments.recover import keep_newest_late_run
 from deployments.register import find_next_run, find_orphans, register
 from deployments.runs import find_descendants
-from deployments.server import Server, ServerError, is_healthy, use_server
+from deployments.server import LOOK_SECONDS, Server, ServerError, is_healthy, use_server
 from deployments.watch import RunWatcher
 from lstm_model.storage.backend import whole_root
 
@@ -122,19 +122,22 @@ async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
 async def _serve_until(
     stopped: asyncio.Task[Any], ask_to_stop: Callable[[], None], server: Server, jobs: Sequence[Job], *, store: str
 ) -> None:
-    """Serve until a signal or a restart of the server; then stop the runs while it can still be told how they ended.
+    """Serve until a signal, or until the server was away; then stop the runs while it can be told how they ended.
 
     After a restart of the server a runner would go on, but no longer hear that a run is to be cancelled.
     """
-    runner = _Runner(ask_to_stop)
+    runner, restarts = _Runner(ask_to_stop), server.process.num_restarts if server.process else 0
     async with get_client() as client:
         watch = RunWatcher(client, (), all_here=server.is_local)
         serving = asyncio.create_task(_register_and_run(server, jobs, runner, watch, store=store))
         restarted = asyncio.create_task(_wait_for_restart(server, ask_to_stop))
         await asyncio.wait([serving, stopped, restarted], return_when=asyncio.FIRST_COMPLETED)
-        if serving.done() and server.process and not await asyncio.to_thread(is_healthy, server.api_url):
-            await asyncio.wait([stopped, restarted], return_when=asyncio.FIRST_COMPLETED)  # it failed for want of it
         began_again = restarted.done()
+        if serving.done() and server.process:  # did it fail for want of the server?
+            began_again = server.process.num_restarts != restarts
+            while not (restarted.done() or stopped.done() or await asyncio.to_thread(is_healthy, server.api_url)):
+                began_again = True
+                await asyncio.sleep(LOOK_SECONDS)
         restarted.cancel()
         async with watch.expect_interruption():
             try:

@@ -86,6 +86,7 @@ class ServerProcess:
             self.log.replace(self.log.with_suffix(".previous.log"))
         self._process = self._start()
         self._restarts: deque[float] = deque(maxlen=RESTARTS)
+        self.num_restarts = 0
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("a") as output:
@@ -146,6 +147,7 @@ class ServerProcess:
         print(f"the Prefect server {reason}; it is started again. Its log: {self.log}", flush=True)
         self._process = self._start()
         self._restarts.append(now)
+        self.num_restarts += 1
 
     def stop(self) -> None:
         """Interrupt the server, then kill it if it does not end."""
@@ -235,12 +237,17 @@ def make_server_command(host: str, port: int) -> list[str]:
 def make_server_settings(host: str, port: int) -> dict[str, str]:
     """Return the settings of a server, open to the addresses at which people see its UI.
 
+    These are its own, PREFECT_UI_URL, and those that PREFECT_SERVER_CORS_ALLOWED_ORIGINS lists.
+
     Raises:
         ServerError: PREFECT_UI_URL is not an address.
     """
     origins = [f"http://{name}:{port}" for name in dict.fromkeys((LOCALHOST, "localhost", host))]
     # The UI calls the address that host and port name, unless it is told another.
     settings = {**SERVER_SETTINGS, "PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+    configured = get_current_settings().server.api
+    if "cors_allowed_origins" in configured.model_fields_set:  # "*" would let every page in
+        origins += [origin for origin in configured.cors_allowed_origins.split(",") if origin not in ("", "*")]
     if public := find_public_url():
         address = httpx.URL(public)  # as browsers write it: small letters, no port that goes without saying
         origins.append(f"{address.scheme}://{address.netloc.decode()}")

@@ -39,9 +39,9 @@ from lstm_model.contracts.settings import Covariates, ModelSpec, Plan
 from lstm_model.contracts.windows_meta import EncodedCovariates, Scaler, Split
 
 RECORD, FORMAT = "bundle.json", 1
-MAX_RECORD_BYTES = 256 * 1024**2
-"""A record with three facts about each of a million series has about 150 MB."""
-MAX_RECORD_VALUES = 8_000_000
+MAX_RECORD_BYTES = 768 * 1024**2
+"""A record with three facts about each of two million series, of long names, has about 400 MB."""
+MAX_RECORD_VALUES = 16_000_000
 """Bounds the memory of a record: its values, and the commas and brackets in its texts."""
 MAX_WIDTH = 100.0
 """Calibration gives at most a tenth of it."""

@@ -31,9 +31,11 @@ BARE_USERS = frozenset(("http", "https", "ray", "ws", "wss", "s3", "s3a", "gs", 
 WEBHOOK = re.compile(r"[^/?#]*\b(hooks|webhook)\.[^/?#]*/|([^/?#]*/)+?(bot(?=\d+:)|(web)?hooks/|webhook(b2)?/)")
 """Up to the part of a web address that lets anybody write to a channel."""
 TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|hf_|AIza|AKIA|ASIA|ya29\.|dapi|eyJ)[\w.-]{12,}"
+    r"(?<![A-Za-z0-9])(gh[pousr]_[A-Za-z0-9]{18,}|github_pat_\w{20,}|glpat-[\w-]{18,}|(xox[abeprs]|xapp)-[\w-]{20,}|"
+    r"hf_[A-Za-z0-9]{30,}|AIza[\w-]{35}|(AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|ya29\.[\w-]{20,}|dapi[0-9a-f]{32}|"
+    r"eyJ[\w-]{10,}\.eyJ[\w-]{10,})"
 )
-"""Begins as the access tokens of well-known services do."""
+"""The access tokens of well-known services, in their own lengths and letters: names of files may begin like them."""
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://")
 PARAMETER = re.compile(r"(?P<name>[\w.%$\[\]-]{1,99})=(?P<value>\{[^}]*\}?|'[^']*'?|\"[^\"]*\"?|[^&;#]*)")
 TEXT_URL = re.compile(
@@ -41,6 +43,10 @@ TEXT_URL = re.compile(
 )
 """In quotes, or up to the next space."""
 TEXT_PARAMETER = re.compile(r"(?P<name>[\w.-]{1,99})=(?P<value>'[^']*'?|\"[^\"]*\"?|[^\s&;,'\"]*[^\s&;,'\":.)])")
+TEXT_PASSWORD = re.compile(
+    r"\b\w*(password|passwd|pwd)\s+=\s*(?P<value>[^\s&;,'\":]+|'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE
+)
+"""As libpq reads it, with blanks."""
 DEEPEST = 4
 
 
@@ -99,10 +105,18 @@ def _search_address(address: str, *, depth: int = 0) -> Iterator[Secret]:
                 break
     if not schemes and not depth and (pair := re.match(r"(?![A-Za-z]:[\\/])[^:/\\]+:(.+)@", address, re.DOTALL)):
         yield Secret(*pair.span(1), "a password")
+    is_web = any(match["scheme"].startswith("http") for match in schemes)
     for match in PARAMETER.finditer(address):
+        if not is_web and _is_partition(address, match):
+            continue
         if match["value"] and _is_secret(match["name"], match["value"], depth):
             yield Secret(*match.span("value"), f"the parameter {_decode(match['name'])}")
     yield from (Secret(*match.span(), "an access token") for match in TOKEN.finditer(address))
+
+
+def _is_partition(text: str, parameter: re.Match[str]) -> bool:
+    """Return whether a parameter is a folder of a partitioned table, such as /key=5/."""
+    return text[: parameter.start()].endswith("/") and "/" in parameter["value"]
 
 
 def _find_user(address: str, start: int, end: int, scheme: str) -> Secret | None:
@@ -126,9 +140,12 @@ def _search_text(text: str) -> Iterator[Secret]:
         for secret in _search_address(text[start:end]):
             yield Secret(start + secret.start, start + secret.end, secret.what)
     for match in TEXT_PARAMETER.finditer(text):
+        if _is_partition(text, match):
+            continue
         words = set(re.findall("[a-z]+", match["name"].lower()))
         if not STRONG_WORDS.isdisjoint(words) and match["value"] != HIDDEN:
             yield Secret(*match.span("value"), f"the parameter {match['name']}")
+    yield from (Secret(*match.span("value"), "a password") for match in TEXT_PASSWORD.finditer(text))
     yield from (Secret(*match.span(), "an access token") for match in TOKEN.finditer(text))
 
 

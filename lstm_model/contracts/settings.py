@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -59,12 +59,19 @@ class ConfigModel(BaseModel):
         str_max_length=100_000,
     )
 
+    has_addresses: ClassVar[bool] = True
+    """False: its texts are names of columns, which may look like anything."""
+
     @field_validator("*", mode="before")
     @classmethod
     def _check_plain(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a secret, which would be stored and logged with the config, and true for a number, where it is 1."""
         name = str(info.field_name)
-        if isinstance(value, str) and (found := find_secret_in_text(value) if name == "query" else find_secret(value)):
+        if (
+            isinstance(value, str)
+            and cls.has_addresses
+            and (found := find_secret_in_text(value) if name == "query" else find_secret(value))
+        ):
             raise ValueError(
                 f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
             )
@@ -131,6 +138,7 @@ USED_SETTINGS = {
 class Columns(ConfigModel, title="Columns"):
     """The user's own names for the three columns of the series table; empty ones are inferred."""
 
+    has_addresses = False
     unique_id: str | None = None
     """Column that names the series. Empty: inferred; no such column means one series."""
     ds: str | None = None

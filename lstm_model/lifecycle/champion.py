@@ -51,9 +51,10 @@ def _check(champion: Artifact, store: Store) -> None:
 
 
 def _find_way_out(store: Store) -> str:
-    """Return what can be done without a backup: going back needs a model before it that is whole."""
-    name, parent, previous = store.backend.name, store.backend.parent, Registry(store).get("previous")
-    if previous is not None:
+    """Return what can be done without a backup: going back needs a model before it that is whole and wanted."""
+    registry, name, parent = Registry(store), store.backend.name, store.backend.parent
+    previous = registry.get("previous")
+    if previous is not None and not registry.displaced_by_hand(previous):
         try:
             _check(previous, store)
         except DamagedArtifactError:

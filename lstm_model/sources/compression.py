@@ -56,6 +56,8 @@ def open_text(filesystem: Any, file: str, name: str) -> Iterator[Any]:
         raise DataError(
             f"{name} cannot be opened: {error.strerror or error}; give this user the right to read"
         ) from None
+    except (ConnectionError, TimeoutError):  # of a network: the next try may be luckier
+        raise
     except (*DAMAGED, OSError) as error:
         # bz2 and Arrow tell of damaged content by an OSError without the number of an error of the system.
         if isinstance(error, OSError) and not isinstance(error, DAMAGED) and (error.errno or not suffix):

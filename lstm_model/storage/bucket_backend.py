@@ -77,15 +77,19 @@ class BucketBackend(Bucket):
     def verify(self, artifact: Artifact) -> None:
         """By name and size the bucket must have all of it; a damaged copy on this machine goes, to be fetched again.
 
+        What the bucket has lost, a whole copy on this machine brings back.
+
         Nothing is fetched to be verified: that would bring every shard to whoever looks whether they are there. What
         is fetched is verified then.
         """
         copy = self._copies.fetch(artifact)
-        if copy.exists():
+        has_copy = copy.exists()
+        if has_copy:
             try:
                 self._copies.verify(artifact)
             except DamagedArtifactError:
                 shutil.rmtree(copy, ignore_errors=True)
+                has_copy = False
         found = self._list(artifact)
         if DAMAGED in found:
             self._mend(artifact)
@@ -93,7 +97,10 @@ class BucketBackend(Bucket):
         wanted = {file: facts.bytes for file, facts in self.read_manifest(artifact).files.items()}
         for file in (MANIFEST, *wanted):
             if file not in found or found[file].size != wanted.get(file, found[file].size):
+                if has_copy:
+                    return self._upload(copy, artifact)
                 raise DamagedArtifactError(f"{self.shown(name_folder(artifact))}/{file} is missing or of another size")
+        return None
 
     def touch(self, artifact: Artifact) -> None:
         """Make it young, and give it back its name if a clean-up has taken it; nothing if it is gone for good."""

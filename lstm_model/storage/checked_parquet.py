@@ -60,7 +60,7 @@ class CheckedParquet:
         footer = self._read_footer()
         check_content(footer, self.shown)
         self.metadata = pq.read_metadata(pa.BufferReader(MAGIC + footer))
-        self._row_groups = [(0, ""), *json.loads(self.metadata.metadata[ROW_GROUPS.encode()])]
+        self._row_groups = [(0, ""), *json.loads((self.metadata.metadata or {}).get(ROW_GROUPS.encode(), b"[]"))]
         if (self._row_groups[-1][0] or len(MAGIC)) != self._footer_start:
             raise DamagedFileError(f"{self.shown} is not what was written: it has bytes too many or too few")
 

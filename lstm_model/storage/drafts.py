@@ -249,8 +249,12 @@ def hold_lock(
 
 def _note_holder(file: Path) -> None:
     """Say beside the lock who holds it, over the text before: to empty the file first takes 10 ms on ext4."""
-    with os.fdopen(os.open(file.with_suffix(HOLDER), os.O_WRONLY | os.O_CREAT, 0o644), "wb") as note:
-        note.write(f"process {os.getpid()} on {platform.node()}".encode().ljust(HOLDER_BYTES)[:HOLDER_BYTES])
+    text = f"process {os.getpid()} on {platform.node()}".encode().ljust(HOLDER_BYTES)[:HOLDER_BYTES]
+    with (
+        suppress(OSError),  # a full disk: nobody but a person reads it
+        os.fdopen(os.open(file.with_suffix(HOLDER), os.O_WRONLY | os.O_CREAT, 0o644), "wb") as note,
+    ):
+        note.write(text)
 
 
 def _read_holder(file: Path) -> str:

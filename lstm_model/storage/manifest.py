@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
+
+DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, getattr(errno, "EUCLEAN", errno.EIO))
+"""Errors of the system that say that a file is lost; any other, such as of a network's folder, may pass."""
 
 
 class DamagedArtifactError(ValueError):
@@ -57,6 +61,8 @@ def read_manifest(folder: Path, artifact: Artifact) -> Manifest:
     except PermissionError:  # nothing is known of the file
         raise
     except OSError as error:
+        if error.errno not in DAMAGE:
+            raise
         raise DamagedArtifactError(f"{folder / MANIFEST} cannot be read: {error}") from error
     return parse_manifest(text, artifact, folder / MANIFEST)
 
@@ -78,11 +84,11 @@ def verify_folder(folder: Path, artifact: Artifact) -> None:
         file = folder / name
         try:
             whole = file.stat().st_size == expected.bytes and hash_file(file) == expected.sha256
-        except PermissionError:
-            raise
         except FileNotFoundError:
             raise DamagedArtifactError(f"{file} is missing") from None
-        except OSError as error:  # a bad sector
+        except OSError as error:
+            if error.errno not in DAMAGE:
+                raise
             raise DamagedArtifactError(f"{file} cannot be read: {error}") from error
         if not whole:
             raise DamagedArtifactError(f"{file} is not what was written: its size or sha256 differs from the manifest")

@@ -79,6 +79,11 @@ PLAIN = [
     "ray://head:10001",
     "auto",
     "127.0.0.1:6379",
+    "/data/ASIA_sales_2024_by_country.csv",
+    "data/hf_measurements_2024_all.csv",
+    "dapi_export_2024_01_01.csv",
+    "/lake/token=BTC/key=5/*.parquet",
+    "s3://lake/token=BTC/year=2024/*.parquet",
 ]
 
 
@@ -122,6 +127,8 @@ def test_two_addresses_in_one_text():
         ("select at, token, key from loads where key = 'a' and mail = 'a@b'", False),
         (f"select * from read_parquet('https://host/x.parquet?sig={S}')", True),
         (f"select * from dblink('host=db password={S}', 'select 1')", True),
+        (f"select * from dblink('host=db password = {S}', 'select 1')", True),
+        ("select at, hf_sensor_readings_all from ASIA_electricity_load where kind = 'a'", False),
     ],
 )
 def test_a_query_may_name_columns_as_it_likes_but_holds_no_secret(query, found):

@@ -94,10 +94,10 @@ def test_a_wait_for_a_lock_says_for_whom_and_ends(tmp_path, monkeypatch):
     holder.start()
     try:
         assert ready.wait(60)
-        waiting = hold_lock(tmp_path, "x", on_wait=told.append, wait_seconds=0.5)
+        waiting = hold_lock(tmp_path, "x", on_wait=told.append, wait_seconds=3)
         with pytest.raises(TimeoutError, match=f"process {holder.pid} on .* since 20.* UTC; end that process"), waiting:
             pass
-        assert len(told) > 1 and f"process {holder.pid} on" in told[0] and "waited 0 s" in told[0]
+        assert len(told) > 1 and f"process {holder.pid} on" in told[0] and told[0].startswith("waited ")
     finally:
         holder.kill()
         holder.join(30)

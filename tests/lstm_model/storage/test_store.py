@@ -85,6 +85,19 @@ def test_a_lock_is_free_once_its_holder_is_killed(tmp_path):
     holder.join(10)
 
 
+def test_a_failure_that_may_pass_is_no_damage(tmp_path):
+    store, limits = Store(tmp_path), resource.getrlimit(resource.RLIMIT_NOFILE)
+    with store.create("note") as draft:
+        (draft.folder / "a.txt").write_text("a")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            store.verify(draft.artifact)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    store.verify(draft.artifact)
+
+
 def write_parquet(folder):
     pq.write_table(pa.table({"y": np.random.default_rng(0).normal(size=50_000)}), folder / "table.parquet")
 
