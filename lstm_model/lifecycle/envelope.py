@@ -73,14 +73,6 @@ def envelope(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> 
     return _with_periods(profile, period_values(period_sums(_in_periods(points, spec), profile)))
 
 
-def measure_test(table: pd.DataFrame, *, scales: pd.DataFrame, spec: WindowSpec) -> Envelope | None:
-    """Return the envelope of a model's test, see `envelope`; None if it forecasts what is no number.
-
-    Such a model is never promoted, so that nothing is ever compared with its errors.
-    """
-    return envelope(table, scales=scales, spec=spec) if np.isfinite(table[MODEL]).all() else None
-
-
 def find_envelope_before_drift(bundle: Path) -> Envelope | None:
     """Return the envelope of the champion before drift, through any number of retrainings because of it."""
     card = read_bundle_card(bundle)

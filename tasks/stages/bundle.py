@@ -39,7 +39,7 @@ def bundle(
         predecessor: after drift, the champion: what its errors were before is what the new ones must come back to.
         store: where all of them lie.
     """
-    from lstm_model.lifecycle.envelope import find_envelope_before_drift, measure_test
+    from lstm_model.lifecycle.envelope import envelope, find_envelope_before_drift
 
     decided = Decision.model_validate_json((store.path(decision) / DECISION).read_bytes())
     found = read_scores(scores, store)
@@ -50,7 +50,7 @@ def bundle(
         plan=plan.model_dump(mode="json"),
         decision=decided,
         scores=found.to_records() if found else [],
-        envelope=measure_test(read_forecasts(scores, store), scales=read_scales(scores, store), spec=plan.window)
+        envelope=envelope(read_forecasts(scores, store), scales=read_scales(scores, store), spec=plan.window)
         if found
         else None,
         envelope_before_drift=find_envelope_before_drift(store.path(predecessor)) if predecessor else None,

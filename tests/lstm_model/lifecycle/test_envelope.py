@@ -8,7 +8,6 @@ from lstm_model.contracts.settings import WindowSpec
 from lstm_model.lifecycle.envelope import (
     MAX_SERIES,
     envelope,
-    measure_test,
     period_steps,
     period_sums,
     period_values,
@@ -110,13 +109,6 @@ def test_short_tests_perfect_forecasts_and_large_panels_have_an_envelope():
     assert envelope(many, scales=scales_of(many), spec=SPEC).by_series is None
     with pytest.raises(ValueError, match="no envelope"):
         envelope(one.assign(y=np.nan), scales=scales_of(one), spec=SPEC)
-
-
-def test_a_model_that_forecasts_no_numbers_has_no_envelope():
-    one = forecasts(np.ones((1, 1, 24)))
-    assert measure_test(one, scales=scales_of(one), spec=SPEC) == envelope(one, scales=scales_of(one), spec=SPEC)
-    one.loc[3, "lstm"] = np.nan
-    assert measure_test(one, scales=scales_of(one), spec=SPEC) is None
 
 
 @pytest.mark.parametrize(

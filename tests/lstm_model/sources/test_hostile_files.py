@@ -221,19 +221,19 @@ def mutate(content, rng):
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "pq"])
 def test_mutated_bytes_give_series_or_a_clear_error(tmp_path, suffix):
     rng, content = random.Random(suffix), make_inputs()[suffix]
-    path, stop, read, refused = tmp_path / f"d.{suffix}", time.monotonic() + 1.5, 0, 0
+    path, stop, read, refused = tmp_path / f"d.{suffix}", time.process_time() + 1.5, 0, 0
     tracemalloc.start()
     for _ in range(400):
         path.write_bytes(mutate(content, rng))
-        begin = time.monotonic()
+        begin = time.process_time()
         try:
             look(path)
             read += 1
         except DataError as error:
             assert path.name in str(error) or "series" in str(error), error
             refused += 1
-        assert time.monotonic() - begin < 5
-        if time.monotonic() > stop:
+        assert time.process_time() - begin < 5
+        if time.process_time() > stop:
             break
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
