@@ -11,6 +11,7 @@ from typing import Any
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
 from flows.cli import explain
+from lstm_model.contracts.redaction import redact
 from lstm_model.contracts.settings import PipelineConfig, Schedule
 from lstm_model.contracts.settings_file import load_config
 
@@ -227,4 +228,4 @@ def _read_leading_comment(file: Path) -> str:
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("#").strip())
-    return " ".join(lines)
+    return redact(" ".join(lines))

@@ -66,6 +66,8 @@ def load_config(path: Path) -> PipelineConfig:
         SettingsError: it is no YAML mapping, or a value does not fit; the message names the file and what is wrong.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise SettingsError("is no regular file; expected a YAML file")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         document = parse_yaml(content)

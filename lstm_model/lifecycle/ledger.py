@@ -250,7 +250,7 @@ class Ledger:
     def _open(self, part: Part) -> CheckedParquet:
         path = self._backend.local(part.entry)
         with self._reading(part):
-            return CheckedParquet(path, self._backend.shown(part.entry.name))
+            return CheckedParquet(path, self._backend.shown(part.entry.name), name=part.entry.name)
 
     @contextmanager
     def _reading(self, part: Part) -> Iterator[None]:
@@ -268,7 +268,8 @@ class Ledger:
 
     def _write(self, table: pa.Table, first: int, last: int) -> Part | None:
         """None where, in an object store, another machine has written a file of that name."""
-        entry = self._backend.add(f"{FOLDER}/{first:08}-{last:08}.parquet", dump_table(table))
+        name = f"{FOLDER}/{first:08}-{last:08}.parquet"
+        entry = self._backend.add(name, dump_table(table, name=name))
         return Part(first, last, entry) if entry is not None else None
 
     def _look(self, look: Callable[[], Found]) -> Found:
@@ -325,10 +326,7 @@ class Ledger:
         return None
 
     def _sweep(self) -> None:
-        """Remove what a killed process left: drafts, and files that were merged already. Only with the lock."""
-        if not self._backend.is_shared:
-            for draft in self.folder.glob(".*"):
-                draft.unlink()
+        """Remove files that were merged already, which a killed process left. Only with the lock."""
         counted, files = self.parts(), self.list_files()
         newest = max((entry.modified for entry in files), default=0.0)
         names = {part.entry.name for part in counted}
@@ -336,6 +334,7 @@ class Ledger:
             over = next((one for one in counted if one.first <= part.first and part.last <= one.last), None)
             if over is None:
                 continue  # written since the first listing
+            self._open(over)  # a file that was renamed holds less than its name says
             if not self._backend.is_shared or newest - over.entry.modified > SETTLE_SECONDS:
                 self._backend.remove(part.entry.name)
 

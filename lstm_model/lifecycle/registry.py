@@ -19,6 +19,7 @@ from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact, version_of
 from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
 from lstm_model.storage.drafts import flush
 from lstm_model.storage.manifest import DamagedArtifactError
+from lstm_model.storage.notes import MOST_BYTES
 from lstm_model.storage.store import Store
 
 Alias = Literal["champion", "challenger", "previous"]
@@ -71,7 +72,7 @@ class Registry:
             ValueError: the file is not what a registry writes.
         """
         try:
-            return self._parsed(self._store.backend.read(FILE))
+            return self._parsed(self._store.backend.read(FILE, most_bytes=MOST_BYTES))
         except FileNotFoundError:
             return RegistryState()
 

@@ -21,13 +21,15 @@ import pyarrow.parquet as pq
 from lstm_model.storage.checksums import BLANK, CHECKSUM, DamagedFileError, add_checksum, check_content
 
 ROW_GROUP_ROWS = 1 << 17
+NAME = "name"
+"""In the footer's metadata: the name of the file, where that says something which a renaming would make untrue."""
 ROW_GROUPS = "row_groups"
 """In the footer's metadata: the end of each row group in the file, and the sha256 of its bytes."""
 MAGIC = b"PAR1"
 
 
-def dump_table(table: pa.Table) -> bytes:
-    """Return a table as a Parquet file with checksums."""
+def dump_table(table: pa.Table, *, name: str = "") -> bytes:
+    """Return a table as a Parquet file with checksums, which says its name if it has one."""
     buffer, row_groups, start = io.BytesIO(), [], 0
     with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
         for first in range(0, table.num_rows, ROW_GROUP_ROWS):
@@ -36,7 +38,7 @@ def dump_table(table: pa.Table) -> bytes:
             with buffer.getbuffer() as content:
                 row_groups.append((end, hashlib.sha256(content[start:end]).hexdigest()))
             start = end
-        writer.add_key_value_metadata({ROW_GROUPS: json.dumps(row_groups), CHECKSUM: BLANK})
+        writer.add_key_value_metadata({NAME: name, ROW_GROUPS: json.dumps(row_groups), CHECKSUM: BLANK})
     buffer.seek(start := max(start, len(MAGIC)))
     footer = add_checksum(buffer.read())
     buffer.seek(start)
@@ -50,17 +52,21 @@ class CheckedParquet:
     Args:
         source: a file of this machine, or the content of one.
         shown: where a person finds it.
+        name: what it was written as, see `dump_table`.
 
     Raises (the methods too):
         DamagedFileError: what was read is not what was written.
     """
 
-    def __init__(self, source: Path | bytes, shown: str) -> None:
+    def __init__(self, source: Path | bytes, shown: str, *, name: str = "") -> None:
         self.source, self.shown = source, shown
         footer = self._read_footer()
         check_content(footer, self.shown)
         self.metadata = pq.read_metadata(pa.BufferReader(MAGIC + footer))
-        self._row_groups = [(0, ""), *json.loads((self.metadata.metadata or {}).get(ROW_GROUPS.encode(), b"[]"))]
+        known = self.metadata.metadata or {}
+        if (written := known.get(NAME.encode(), b"").decode()) != name:
+            raise DamagedFileError(f"{self.shown} was written as {written!r}: it was renamed or copied")
+        self._row_groups = [(0, ""), *json.loads(known.get(ROW_GROUPS.encode(), b"[]"))]
         if (self._row_groups[-1][0] or len(MAGIC)) != self._footer_start:
             raise DamagedFileError(f"{self.shown} is not what was written: it has bytes too many or too few")
 

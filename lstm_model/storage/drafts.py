@@ -27,6 +27,8 @@ DRAFT = r"\..+\.\w+(-\d+)?-[0-9a-f]{8,16}"
 """Names of files that were being written; with a process id as older versions named them."""
 SAFELY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 """How to open what may be a pipe: it would wait for a writer."""
+UNLED = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""How to write what may be a pipe without a reader, or a link that leads out of the store."""
 HOLDER = ".txt"
 """Ending of the file that says who holds a lock."""
 HOLDER_BYTES = 100
@@ -208,7 +210,8 @@ def _find_drafts(root: Path) -> Iterator[Path]:
 
 
 def _newest_change(draft: Path) -> float:
-    return max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
+    inside = () if draft.is_symlink() else draft.rglob("*")
+    return max(path.lstat().st_mtime for path in (draft, *inside))
 
 
 @contextmanager
@@ -252,7 +255,7 @@ def _note_holder(file: Path) -> None:
     text = f"process {os.getpid()} on {platform.node()}".encode().ljust(HOLDER_BYTES)[:HOLDER_BYTES]
     with (
         suppress(OSError),  # a full disk: nobody but a person reads it
-        os.fdopen(os.open(file.with_suffix(HOLDER), os.O_WRONLY | os.O_CREAT, 0o644), "wb") as note,
+        os.fdopen(os.open(file.with_suffix(HOLDER), os.O_WRONLY | os.O_CREAT | UNLED, 0o644), "wb") as note,
     ):
         note.write(text)
 

@@ -11,9 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
+from lstm_model.storage.drafts import read_bounded
 
 DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, getattr(errno, "EUCLEAN", errno.EIO))
 """Errors of the system that say that a file is lost; any other, such as of a network's folder, may pass."""
+
+
+MOST_BYTES = 1 << 30
 
 
 class DamagedArtifactError(ValueError):
@@ -57,9 +61,9 @@ def read_manifest(folder: Path, artifact: Artifact) -> Manifest:
         DamagedArtifactError: it cannot be read, or is not what was written.
     """
     try:
-        text = (folder / MANIFEST).read_bytes()
-    except PermissionError:  # nothing is known of the file
-        raise
+        text = read_bounded(folder / MANIFEST, MOST_BYTES)
+    except ValueError as error:
+        raise DamagedArtifactError(str(error)) from None
     except OSError as error:
         if error.errno not in DAMAGE:
             raise

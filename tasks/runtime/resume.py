@@ -65,8 +65,16 @@ def keep(run: StageRunner, series: Artifact, *, can_replace: bool = False) -> Pi
 
     Raises:
         DamagedChampionError: the champion's files are damaged, and this run needs them.
+        ValueError: forecasts were issued, but the registry is gone.
     """
-    champion = Registry(run.store).get("champion")
+    registry, backend = Registry(run.store), run.store.backend
+    champion = registry.get("champion")
+    if champion is None and not registry.state().history and backend.entries("ledger"):
+        raise ValueError(
+            f"forecasts were issued, but {backend.shown('registry.json')} is gone, so that any new model would become "
+            "champion without a comparison. Restore it, or name the champion: python -m flows.promote ID --name "
+            f"{backend.name} --store {backend.parent}; to begin anew on purpose, move {backend.shown('ledger')} away"
+        )
     if champion is not None and not can_replace:
         require_whole(champion, run.store)
     elif champion is not None and (damage := set_aside_if_damaged(champion, run.store)):

@@ -1,5 +1,6 @@
 """Settings that are no settings: each is one clear sentence, soon, whatever the file holds."""
 
+import os
 import random
 import time
 from pathlib import Path
@@ -12,6 +13,12 @@ PIPELINES = sorted((Path(__file__).parents[3] / "deployments" / "pipelines").glo
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+def test_a_pipe_is_no_settings_file(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(SettingsError, match=r"a\.yaml: is no regular file"):
+        load_config(tmp_path / "a.yaml")
 
 
 def write(folder, content):

@@ -1,6 +1,7 @@
 """Every forecast exactly once, whoever is killed: writers here are real processes, and really killed."""
 
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -189,6 +190,24 @@ def test_whoever_meets_a_broken_file_names_it_and_the_remedy(ledger, monkeypatch
             use()
     broken.unlink()
     assert ledger.append(issue(1), model_version="m") == 6, "the newest may go too"
+
+
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.move])
+@pytest.mark.parametrize("to", ["00000001-00000003", "00000005-00000005"])
+def test_a_file_that_was_renamed_or_copied_is_told_and_nothing_is_removed(ledger, copy, to):
+    for hour in range(5):
+        ledger.append(issue(hour), model_version="m")
+    copy(ledger.folder / "00000001-00000001.parquet", ledger.folder / f"{to}.parquet")
+    files = sorted(ledger.folder.iterdir())
+    for use in (ledger.read, lambda: ledger.append(issue(5), model_version="m")):
+        with pytest.raises(DamagedLedgerError, match=r"it was renamed or copied|lacks the issues 1 to 1"):
+            use()
+    assert sorted(ledger.folder.iterdir()) == files
+
+
+def test_a_hidden_folder_of_a_notebook_stops_nothing(ledger):
+    (ledger.folder / ".ipynb_checkpoints").mkdir(parents=True)
+    assert ledger.append(issue(0), model_version="m") == 6
 
 
 def test_damage_in_the_middle_of_a_file_is_told(ledger):

@@ -103,3 +103,21 @@ def test_a_wait_for_a_lock_says_for_whom_and_ends(tmp_path, monkeypatch):
         holder.join(30)
     with hold_lock(tmp_path, "x", wait_seconds=5):
         pass
+
+
+def test_links_and_pipes_of_a_stranger_lead_nowhere(tmp_path):
+    victim, root = tmp_path / "victim", tmp_path / "store"
+    victim.write_text("mine")
+    with hold_lock(root, "x"):
+        (note,) = (root / "locks").glob("*.txt")
+    note.unlink()
+    note.symlink_to(victim)
+    with hold_lock(root, "x"):
+        assert victim.read_text() == "mine"
+    note.unlink()
+    os.mkfifo(note)
+    with hold_lock(root, "x"):
+        pass
+    (root / "tmp").mkdir()
+    (root / "tmp" / "loop").symlink_to("/")
+    sweep(root)

@@ -84,6 +84,16 @@ def test_a_retraining_goes_on_without_a_damaged_champion_and_a_forecast_says_the
     assert Registry(store).promote(bundle(store, "another"), by="gate", why="", instead_of=None)
 
 
+def test_a_registry_that_is_gone_is_told_before_a_model_takes_over_unseen(store):
+    run, series = StageRunner(store), Artifact(kind="series", sha256="0" * 64, num_rows=1)
+    Registry(store).promote(bundle(store, "the first"), by="gate", why="", instead_of=None)
+    store.backend.write("ledger/00000000-00000000.parquet", b"any")
+    assert keep(run, series, can_replace=True).champion is not None
+    (store.root / "registry.json").unlink()
+    with pytest.raises(ValueError, match=r"registry\.json is gone.* python -m flows\.promote ID --name"):
+        keep(run, series, can_replace=True)
+
+
 def test_a_run_whose_pin_is_damaged_begins_anew(store):
     run = StageRunner(store)
     with store.create("series") as draft:
