@@ -210,7 +210,7 @@ def _find_drafts(root: Path) -> Iterator[Path]:
 
 
 def _newest_change(draft: Path) -> float:
-    inside = () if draft.is_symlink() else draft.rglob("*")
+    inside = [] if draft.is_symlink() else list(draft.rglob("*"))
     return max(path.lstat().st_mtime for path in (draft, *inside))
 
 
