@@ -75,7 +75,8 @@ def compute_version(bundle: Path) -> str:
 
 def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
     """Return the file as a series table: itself if it is one, else read and examined like a source."""
-    if file.suffix == ".parquet" and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
+    is_parquet = file.suffix == ".parquet" and file.is_file()  # a pipe would never end
+    if is_parquet and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
         return file
     config = _adapt_config(bundle, file)
     raw = read_source(config.source, covariates=config.covariates)

@@ -358,3 +358,9 @@ def test_a_mutated_and_sealed_bundle_is_refused_or_used_by_the_contract(tmp_path
         for low in bounds.filter(regex="^lo_"):
             assert (table[low] <= table["median"]).all() and (table["median"] <= table[f"hi{low[2:]}"]).all(), name
     assert FUZZED < refused < 1.9 * FUZZED, "both ways are tried"
+
+
+def test_a_pipe_is_no_table_of_series(tmp_path, capsys):
+    os.mkfifo(tmp_path / "x.parquet")
+    assert main([str(GOLDEN / "bundle"), str(tmp_path / "x.parquet")]) == 2
+    assert "x.parquet" in capsys.readouterr().err
