@@ -202,7 +202,7 @@ def _check_schedules(pipeline: Pipeline) -> None:
     for job in pipeline.jobs:
         try:
             _ = job.schedule
-        except (ValueError, OverflowError) as error:  # an interval may be too long for a timedelta
+        except ValueError as error:
             raise CatalogError(f"{pipeline.file}: the schedule of {job.flow}: {explain(error)}") from error
 
 

@@ -126,7 +126,7 @@ async def _serve_until(
 
     After a restart of the server a runner would go on, but no longer hear that a run is to be cancelled.
     """
-    runner, restarts = _Runner(ask_to_stop), server.process.num_restarts if server.process else 0
+    runner, restarts = _Runner(ask_to_stop), len(server.process.restarts) if server.process else 0
     async with get_client() as client:
         watch = RunWatcher(client, (), all_here=server.is_local)
         serving = asyncio.create_task(_register_and_run(server, jobs, runner, watch, store=store))
@@ -134,7 +134,7 @@ async def _serve_until(
         await asyncio.wait([serving, stopped, restarted], return_when=asyncio.FIRST_COMPLETED)
         began_again = restarted.done()
         if serving.done() and server.process:  # did it fail for want of the server?
-            began_again = server.process.num_restarts != restarts
+            began_again = len(server.process.restarts) != restarts
             while not (restarted.done() or stopped.done() or await asyncio.to_thread(is_healthy, server.api_url)):
                 began_again = True
                 await asyncio.sleep(LOOK_SECONDS)

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings
 
 from tasks.runtime.prefect_server import APP as GUARDED_APP
+from tasks.runtime.prefect_server import LOCALHOST
 
-LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 STARTUP_SECONDS = 300
 """The first start creates the database, which a slow disk does not manage in Prefect's 20 s."""
@@ -85,8 +84,8 @@ class ServerProcess:
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".previous.log"))
         self._process = self._start()
-        self._restarts: deque[float] = deque(maxlen=RESTARTS)
-        self.num_restarts = 0
+        self.restarts: list[float] = []
+        """When it was started again, by `time.monotonic`."""
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("a") as output:
@@ -141,13 +140,12 @@ class ServerProcess:
     def _restart(self, reason: str) -> None:
         self.kill()
         now = time.monotonic()
-        if len(self._restarts) == RESTARTS and now - self._restarts[0] < RESTART_WINDOW:
+        if len(self.restarts) >= RESTARTS and now - self.restarts[-RESTARTS] < RESTART_WINDOW:
             often = f"after {RESTARTS} restarts within {RESTART_WINDOW} s; it is given up"
             raise ServerError(self._describe(f"{reason} {often}"))
         print(f"the Prefect server {reason}; it is started again. Its log: {self.log}", flush=True)
         self._process = self._start()
-        self._restarts.append(now)
-        self.num_restarts += 1
+        self.restarts.append(now)
 
     def stop(self) -> None:
         """Interrupt the server, then kill it if it does not end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -57,7 +56,3 @@ class BacktestEnvelope(BaseModel):
     """A `Plan` as JSON: one of another version is not comparable, but no error."""
     envelope: Envelope
     series_sha256: str
-
-    def to_text(self) -> str:
-        """Return what `envelope.json` holds."""
-        return json.dumps(self.model_dump(), indent=1)

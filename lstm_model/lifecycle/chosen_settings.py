@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from pydantic import ValidationError
-
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig, Source
 from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profile
-from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
+from lstm_model.storage.checksums import DamagedFileError
+from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ def _choose_or_read(
     filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
     reasons = [*_explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
-    store.backend.write(pinned, dump_json(resolved))
+    write_note(store.backend, pinned, resolved)
     for name, value, reason in reasons:
         logger.info("%-18s %s (%s)", name, value, reason)
     return resolved
@@ -107,14 +106,11 @@ def check_transform(resolved: Resolved, facts: Profile, wanted: str | None) -> R
 def _read_kept(store: Store, name: str) -> Resolved | None:
     """Read an earlier choice; None where there is none, or one that is damaged or of another version."""
     try:
-        return Resolved.model_validate(load_json(store.backend.read(name), store.backend.shown(name)))
+        return read_note(store.backend, name, Resolved)
     except FileNotFoundError:
         return None
     except DamagedFileError as error:
         logger.warning("%s. Choosing the settings again", error)
-        return None
-    except ValidationError:
-        logger.warning("%s was written by another version; choosing again", store.backend.shown(name))
         return None
 
 

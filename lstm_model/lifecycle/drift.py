@@ -29,7 +29,8 @@ from lstm_model.lifecycle.monitor import (
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_scales, read_targets
 from lstm_model.series.series_table import find_last_observed, read_first_id
-from lstm_model.storage.checksums import load_json
+from lstm_model.storage.checksums import DamagedFileError
+from lstm_model.storage.notes import read_note
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 
@@ -94,8 +95,8 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
 def is_known(found: Monitored, store: Store) -> bool:
     """Return whether the last look found the same evidence for this champion; a record that is damaged found none."""
     try:
-        record = load_json(store.backend.read(RECORD), store.backend.shown(RECORD))
-    except (FileNotFoundError, ValueError):
+        record = read_note(store.backend, RECORD, dict[str, Any])
+    except (FileNotFoundError, DamagedFileError):
         return False
     return (record.get("champion"), record.get("evidence")) == (found.champion, found.evidence)
 
@@ -125,7 +126,7 @@ def _choose_envelope(card: BundleCard, store: Store, issued: pd.DataFrame, end: 
 def _find_backtest(card: BundleCard, store: Store) -> Envelope | None:
     """Return the envelope of a backtest of the same problem; None where there is none that this version can read."""
     try:
-        kept = BacktestEnvelope.model_validate(load_json(store.backend.read(ENVELOPE), store.backend.shown(ENVELOPE)))
+        kept = read_note(store.backend, ENVELOPE, BacktestEnvelope)
         same = is_same_problem(Plan.model_validate(kept.plan), card.read_plan())
     except FileNotFoundError:
         return None

@@ -13,11 +13,10 @@ from pydantic import BaseModel
 from lstm_model.contracts.artifact import MANIFEST, Artifact
 from lstm_model.storage.drafts import read_bounded
 
+MOST_BYTES = 1 << 30
+"""Of a manifest."""
 DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, getattr(errno, "EUCLEAN", errno.EIO))
 """Errors of the system that say that a file is lost; any other, such as of a network's folder, may pass."""
-
-
-MOST_BYTES = 1 << 30
 
 
 class DamagedArtifactError(ValueError):

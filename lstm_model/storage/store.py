@@ -76,7 +76,7 @@ class Store:
 
     def shards(self, artifact: Artifact) -> list[Artifact]:
         """Return the artifacts that it was gathered from, in order; itself if it is of one piece."""
-        return self._gathered(artifact) or [artifact]
+        return _list_gathered(self.meta(artifact)) or [artifact]
 
     @contextmanager
     def create(self, kind: str) -> Iterator[Draft]:
@@ -95,17 +95,18 @@ class Store:
             DamagedArtifactError: naming the file and what is wrong with it.
         """
         self.backend.verify(artifact)
-        if (written := self.num_rows(artifact)) != artifact.num_rows:
+        manifest = self.backend.read_manifest(artifact)
+        if manifest.num_rows != artifact.num_rows:
             folder = self.backend.shown(name_folder(artifact))
-            raise DamagedArtifactError(f"{folder} has {written} rows, what names it says {artifact.num_rows}")
-        for shard in self._gathered(artifact):
+            raise DamagedArtifactError(f"{folder} has {manifest.num_rows} rows, what names it says {artifact.num_rows}")
+        for shard in _list_gathered(manifest.meta):
             self.verify(shard)
 
     def touch(self, artifact: Artifact) -> None:
         """Mark it and its shards as in use now, so that the clean-up leaves them alone for a while."""
         self.backend.touch(artifact)
         with suppress(DamagedArtifactError):
-            for shard in self._gathered(artifact):
+            for shard in _list_gathered(self.meta(artifact)):
                 self.touch(shard)
 
     def scratch(self, what: str) -> AbstractContextManager[Path]:
@@ -120,5 +121,6 @@ class Store:
         """Hold a lock across processes; see `hold_lock`."""
         return hold_lock(self.root, name, **waiting)
 
-    def _gathered(self, artifact: Artifact) -> list[Artifact]:
-        return [Artifact.model_validate(one) for one in self.meta(artifact).get("shards", ())]
+
+def _list_gathered(meta: dict[str, Any]) -> list[Artifact]:
+    return [Artifact.model_validate(one) for one in meta.get("shards", ())]

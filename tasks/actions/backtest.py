@@ -7,14 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, TypeAdapter
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.contracts.envelope import BacktestEnvelope
 from lstm_model.contracts.score_records import FoldRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.contracts.stage_meta import BacktestMeta
 from lstm_model.evaluation.backtest import Folds, TrainingSpan, make_fold_spec
 from lstm_model.lifecycle.retention import remember
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, read_profile
-from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.store import Store
 from tasks.actions.publish import stage_table
 from tasks.runtime.prefect_ui import show_markdown
@@ -63,8 +61,7 @@ def publish_backtest(
     folder, report = store.path(page), "backtest.html"
     store.backend.write(report, (folder / report).read_bytes())
     if folds.refit:
-        kept = BacktestEnvelope.model_validate_json((folder / ENVELOPE).read_bytes())
-        store.backend.write(ENVELOPE, dump_json(kept))
+        store.backend.write(ENVELOPE, (folder / ENVELOPE).read_bytes())
     verdict = store.read_meta(page, BacktestMeta).verdict
     markdown = (folder / "backtest.md").read_text(encoding="utf-8")
     show_markdown("backtest", config.name, f"{markdown}\n\n{stage_table(records)}", description=verdict)

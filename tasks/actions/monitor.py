@@ -20,7 +20,7 @@ from lstm_model.lifecycle.drift import RECORD, is_known, look_for_drift
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.monitor_page import render_monitor
 from lstm_model.reporting.monitor_plots import plot_drift
-from lstm_model.storage.checksums import dump_json
+from lstm_model.storage.notes import write_note
 from lstm_model.storage.store import Store
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.notify import tell
@@ -59,7 +59,7 @@ def respond(seen: Monitored, config: PipelineConfig, store: Store) -> Monitored:
         seen = seen.model_copy(update={"retraining": _retrain(seen, config, store)})
         if not is_known(seen, store):
             tell(config.notify, f"{seen.name}: drift", f"{seen.finding}\n\n{seen.retraining}".rstrip())
-    store.backend.write(RECORD, dump_json(seen))
+    write_note(store.backend, RECORD, seen)
     page = render_monitor(seen, store.backend.read(PLOT) if seen.plot else None)
     show_markdown("monitor", seen.name, page, description=seen.finding)
     return seen

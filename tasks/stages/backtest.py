@@ -19,6 +19,7 @@ from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
 from lstm_model.reporting.report import Report, make_picture, render_html, render_markdown
+from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.store import Store
 
 FOLDS = "folds.json"
@@ -58,6 +59,6 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / "backtest.md").write_text(render_markdown(content), encoding="utf-8")
         (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
         kept = BacktestEnvelope(plan=folds.plan.model_dump(mode="json"), envelope=usual, series_sha256=series.sha256)
-        (draft.folder / ENVELOPE).write_text(kept.to_text())
+        (draft.folder / ENVELOPE).write_bytes(dump_json(kept))
         draft.num_rows, draft.meta = len(everything), BacktestMeta(verdict=found.headline.verdict).to_json()
     return draft.artifact

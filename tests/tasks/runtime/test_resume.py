@@ -28,21 +28,20 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def rollback(store):
-    """What `promote previous` does, up to its end."""
-    registry = Registry(store)
+    """What `promote previous` does, up to its end, after a good and then a bad model."""
+    registry, good, bad = Registry(store), bundle(store, "good"), bundle(store, "bad")
+    for artifact in (good, bad):
+        registry.promote(artifact, by="gate", why="", instead_of="any")
 
     def execute():
         chosen = choose_once(store, lambda: registry.find("previous"))
         registry.promote(chosen, by="hand", why="", instead_of="any")
 
-    return store, registry, execute
+    return registry, execute, good, bad
 
 
-def test_a_killed_rollback_that_is_executed_again_does_not_roll_forward(rollback):
-    store, registry, execute = rollback
-    good, bad = bundle(store, "good"), bundle(store, "bad")
-    for artifact in (good, bad):
-        registry.promote(artifact, by="gate", why="", instead_of="any")
+def test_a_killed_rollback_that_is_executed_again_does_not_roll_forward(store, rollback):
+    registry, execute, good, bad = rollback
     execute()
     assert registry.get("champion") == good
     execute()  # killed before its end, and started again by the watch
@@ -52,11 +51,8 @@ def test_a_killed_rollback_that_is_executed_again_does_not_roll_forward(rollback
     assert registry.get("champion") == bad, "another run means what previous means now"
 
 
-def test_a_rollback_whose_note_is_damaged_does_not_guess(rollback):
-    store, registry, execute = rollback
-    good, bad = bundle(store, "good"), bundle(store, "bad")
-    for artifact in (good, bad):
-        registry.promote(artifact, by="gate", why="", instead_of="any")
+def test_a_rollback_whose_note_is_damaged_does_not_guess(store, rollback):
+    registry, execute, good, _ = rollback
     execute()
     (pin,) = store.backend.entries("pins")
     whole = store.backend.read(pin.name)
