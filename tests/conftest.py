@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.waiting import wait_for
 
@@ -83,12 +84,34 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def api_url(tmp_path_factory):
+def migrated_home(tmp_path_factory):
+    """A Prefect home whose database is empty and up to date, made once for all processes that test: migrations take
+    longer than all else that a server does to start.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "migrated-home"
+    with FileLock(f"{home}.lock"):
+        if not home.exists():
+            draft = tmp_path_factory.mktemp("migrating")
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            subprocess.run(command, env={**os.environ, "PREFECT_HOME": str(draft)}, capture_output=True, check=True)
+            draft.rename(home)
+    return home
+
+
+@pytest.fixture
+def prefect_home(migrated_home, tmp_path):
+    """A Prefect home of this test's own."""
+    return shutil.copytree(migrated_home, tmp_path / "prefect-home")
+
+
+@pytest.fixture(scope="session")
+def api_url(migrated_home, tmp_path_factory):
     """A real server with a database of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
+    home = shutil.copytree(migrated_home, tmp_path_factory.mktemp("prefect") / "home")
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),

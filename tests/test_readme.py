@@ -104,12 +104,6 @@ for command in dict.fromkeys(commands()):
         (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
 
 
-@pytest.fixture(scope="module")
-def prefect_home(tmp_path_factory):
-    """Where the servers that the commands start keep their database, which the first of them creates."""
-    return tmp_path_factory.mktemp("prefect")
-
-
 def run(line, folder, prefect_home):
     """What a command prints, run with few steps on a store of its own."""
     words = [sys.executable, *shlex.split(line)[1:], "--store", str(folder / "store")]

@@ -162,10 +162,10 @@ def wait_until_training(process, store):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny):
+def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny, prefect_home):
     """A terminal sends it to the temporary server too."""
     cli.environment["PREFECT_API_URL"] = ""
-    cli.environment["PREFECT_HOME"] = str(cli.folder / "prefect")
+    cli.environment["PREFECT_HOME"] = str(prefect_home)
     process = cli.start("--config", tiny, "--set", "advanced.training.max_steps=100000", start_new_session=True)
     wait_until_training(process, cli.folder / "store" / "tiny")
     began = time.monotonic()
