@@ -60,7 +60,7 @@ class Backend(Protocol):
         """Return where a person finds it: a path or a URL."""
 
     def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
-        """Return the content; FileNotFoundError if there is none, ValueError if it is longer or no file."""
+        """Return the content; FileNotFoundError if there is none, DamagedFileError if it is longer or no file."""
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         """Write so that readers see the old content or the new one; `durable`: after a power cut too."""

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
 
+from lstm_model.storage.checksums import DamagedFileError
+
 logger = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -126,21 +128,21 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: it is longer, or no regular file.
+        DamagedFileError: it is longer, or no regular file.
     """
     try:
         descriptor = os.open(path, SAFELY)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise ValueError(f"{path} is not a regular file") from None
+            raise DamagedFileError(f"{path} is not a regular file") from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{path} is not a regular file")
+        raise DamagedFileError(f"{path} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise ValueError(f"{path} has more than {most_bytes} bytes")
+        raise DamagedFileError(f"{path} has more than {most_bytes} bytes")
     return content
 
 

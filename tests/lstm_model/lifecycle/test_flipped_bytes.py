@@ -26,7 +26,7 @@ from lstm_model.lifecycle.retention import KEEP_RUNS, _noted, _pinned, remember
 from lstm_model.lifecycle.stage_outputs import ENVELOPE, FORECASTS
 from lstm_model.series import infer
 from lstm_model.storage.checked_parquet import CheckedParquet, dump_table
-from lstm_model.storage.checksums import dump_json
+from lstm_model.storage.notes import write_note
 from lstm_model.storage.store import Store
 from lstm_model.training.checkpoint import Checkpoint
 from tests.factories import envelope_of
@@ -69,10 +69,10 @@ def whole(tmp_path_factory):
     kept = read_bundle_card(store.path(draft.artifact)).plan
     measured = BacktestEnvelope(plan=kept, envelope=envelope_of(), series_sha256="0" * 64)
     store.backend.write(FORECASTS, dump_table(Ledger(store).read_parts(Ledger(store).parts(), None)))
-    store.backend.write("plans/a.json", dump_json(Resolved(config=config, plan=plan, reasons=reasons)))
-    store.backend.write("pins/a.json", dump_json(Pin(series=draft.artifact, champion=None)))
-    store.backend.write(ENVELOPE, dump_json(measured))
-    store.backend.write(RECORD, dump_json(SEEN))
+    write_note(store.backend, "plans/a.json", Resolved(config=config, plan=plan, reasons=reasons))
+    write_note(store.backend, "pins/a.json", Pin(series=draft.artifact, champion=None))
+    write_note(store.backend, ENVELOPE, measured)
+    write_note(store.backend, RECORD, SEEN)
     remember(store, [draft.artifact], flow="retrain")
     Checkpoint(store.root / "checkpoints" / "a.safetensors", "a").finish("search", {"weights": torch.arange(9.0)})
     return store.root

@@ -117,7 +117,7 @@ def test_a_registry_that_cannot_be_believed_says_what_to_do(store, registry):
         (text.replace('"champion"', '"chbmpion"', 1), "is not what was written: its checksum does not fit"),
         (text[: len(text) // 2], "has no checksum: it is damaged, or was written by hand or an earlier version"),
         (first.model_dump_json(), "has no checksum"),
-        (with_checksum(text.replace('"champion"', '"chbmpion"', 1)), "of another version: chbmpion: Extra inputs"),
+        (with_checksum(text.replace('"champion"', '"chbmpion"', 1)), "is of another version: chbmpion: Extra inputs"),
     ):
         file.write_text(damaged)
         for use in (registry.state, lambda: promote(registry, second), lambda: registry.propose(second)):
