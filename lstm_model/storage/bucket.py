@@ -93,7 +93,11 @@ class Bucket:
     def entries(self, folder: str) -> list[Entry]:
         with self._translate_errors(folder):
             found = [meta for page in self._store.list(folder) for meta in page]
-        listed = [Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "") for m in found]
+        listed = [
+            Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "")
+            for m in found
+            if m["path"] != folder  # an object "folder/", by which consoles of the stores show an empty folder
+        ]
         return sorted(listed, key=lambda entry: entry.name)
 
     def remove(self, name: str) -> None:
