@@ -112,6 +112,12 @@ class Registry:
                 found.append(self._named(sha256))
         return found
 
+    def find_set_aside(self) -> str:
+        """Return the version of a champion that was set aside, and that no other has followed; "" if there is none."""
+        state = self.state()
+        last = state.history[-1] if state.history else None
+        return last.before or "" if last is not None and last.champion is None and state.champion is None else ""
+
     def displaced_by_hand(self, bundle: Artifact) -> bool:
         """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
         version = version_of(bundle)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock, Timeout, lock_descriptor
 
@@ -145,7 +145,7 @@ def make_folder(path: Path) -> None:
         raise NotADirectoryError(f"{path} is no folder, or is in none; move away what is in its place") from None
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading that somebody else may have put there: a pipe would wait for a writer.
 
     Raises:

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -108,5 +109,5 @@ def hash_file(path: Path) -> str:
         return _hash(file)
 
 
-def _hash(file: BinaryIO) -> str:
+def _hash(file: BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,6 +21,7 @@ class Pin(BaseModel):
 
     series: Artifact
     champion: Artifact | None = None
+    damaged: str = ""
 
 
 def write(store, text):
@@ -59,7 +60,7 @@ def test_shards_stay_as_long_as_what_was_gathered_from_them(tmp_path):
         if by == "note":
             remember(store, [draft.artifact], flow="retrain")
         else:
-            write_note(store.backend, "pins/a.json", Pin(series=draft.artifact))
+            write_note(store.backend, "pins/a.json", Pin(series=draft.artifact, damaged="abc"))
     write(store, "unused")
     assert forget(store) == 1
     assert {shard.sha256 for shard in shards} <= kept(store)[0]
