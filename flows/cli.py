@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import prefect
@@ -26,12 +25,14 @@ from pydantic import ValidationError
 from lstm_model.contracts.redaction import find_secret_in_text, redact
 from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
 from lstm_model.contracts.settings_file import (
+    MOST_BYTES,
     SettingsError,
     anchor_path,
     derive_name,
     list_problems,
     load_config,
     make_config,
+    parse_config,
     parse_yaml,
 )
 from lstm_model.storage.backend import is_url, whole_root
@@ -205,9 +206,7 @@ def _read_config(path: str) -> PipelineConfig:
     from lstm_model.storage.bucket import Bucket
 
     url, _, name = path.rpartition("/")
-    with TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(Bucket(url).read(name))
-        return load_config(Path(folder) / name)
+    return parse_config(Bucket(url).read(name, most_bytes=MOST_BYTES), path, Path.cwd())
 
 
 def explain(error: BaseException) -> str:
