@@ -95,7 +95,7 @@ def keep(
             _set_aside(champion, damage, notify, run.store)
         else:
             get_run_logger().warning("%s. It stays as it is; this run goes on as if there were no champion", damage)
-        champion, damaged = None, version_of(champion)
+        damaged, champion = version_of(champion), None
     pin = Pin(series=series, champion=champion, damaged=damaged)
     _write(run.store, pin)
     return pin
