@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -186,7 +187,8 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals or not all(key.split(".")):
-            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
+            name = re.split(r"[^\w.]", setting, maxsplit=1)[0][:100]  # what follows may be a password
+            raise SettingsError(f"--set takes KEY=VALUE, received {name!r}")
         _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
     return anchor_path(make_config(document), Path.cwd())
 
