@@ -53,8 +53,8 @@ TEXT_URL = re.compile(
 """In quotes, or up to the next space."""
 TEXT_PARAMETER = re.compile(r"(?P<name>[\w.-]{1,99})=(?P<value>'[^']*'?|\"[^\"]*\"?|[^\s&;,'\"]*[^\s&;,'\":.)])")
 TEXT_PASSWORD = re.compile(
-    r"((?<![\w.])\w*(password|passwd|pwd|passphrase|passcode|(api|access|secret|private)[_-]?key)\s{0,9}[=:]\s{1,9}(?!Extra inputs)|"
-    r"\b(password|identified\s{1,9}by)\s{1,9}(?='))(?P<value>[^\s&;,'\":]+|'[^']*'?|\"[^\"]*\"?)",
+    r"((?<![\w.])\w*(password|passwd|pwd|passphrase|passcode|(api|access|secret|private)[_-]?key)\s{0,9}[=:]\s{1,9}"
+    r"(?!Extra inputs)|\b(password|identified\s{1,9}by)\s{1,9}(?='))(?P<value>[^\s&;,'\":]+|'[^']*'?|\"[^\"]*\"?)",
     re.IGNORECASE,
 )
 """With blanks, as libpq, a header or SQL has it; not the messages of pydantic about a setting."""
