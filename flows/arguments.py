@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_model.contracts.redaction import redact
 from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
 from lstm_model.contracts.settings_file import (
     MOST_BYTES,
@@ -116,7 +116,8 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals or not all(key.split(".")):
-            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
+            name = re.split(r"[^\w.]", setting, maxsplit=1)[0][:100]  # what follows may be a password
+            raise SettingsError(f"--set takes KEY=VALUE, received {name!r}")
         _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
     return anchor_path(make_config(document), Path.cwd())
 

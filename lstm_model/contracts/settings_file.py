@@ -147,7 +147,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "string_pattern_mismatch":
         message = EXPECTED.get(str(problem["loc"][-1]), message)
     own, hidden = problem["type"] == "value_error", any(map(is_secret_name, map(str, problem["loc"])))
-    whole = isinstance(received, Mapping) and problem["type"] != "extra_forbidden"
+    hidden |= problem["type"] == "extra_forbidden"  # it may be a misspelt "password"
+    whole = isinstance(received, Mapping)
     shown = "" if own or whole or hidden or problem["loc"][-1:] == ("notify",) else f" (received {_describe(received)})"
     return _cut(f"{'.'.join(place)}: ", 300) + redact(message) + shown
 

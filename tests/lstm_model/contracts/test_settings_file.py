@@ -74,6 +74,12 @@ def write(folder, content):
         ("notify: https://hooks.slack.com/services/T0/B0/hunter2", "notify: contains the address of a webhook"),
         ("forecasting: {password_from: hunter2}", "forecasting.password_from: expected env:NAME"),
         ("hunter2://me:hunter2@x: 1", "Extra inputs are not permitted"),
+        ("pasword: hunter2@", "pasword: Extra inputs are not permitted"),
+        ("source: {pasword: [hunter2@]}", "source.pasword: Extra inputs are not permitted"),
+        ("source: {pasword: {a: hunter2@}}", "source.pasword: Extra inputs are not permitted"),
+        ("covariates: {past: [wind, 'postgresql://me:hunter2@db']}", "covariates.past: contains a password"),
+        ("covariates: {static: [ghp_" + "hunter2" * 4 + "]}", "covariates.static: contains an access token"),
+        ("source: {columns: {y: 'https://me:hunter2@db'}}", "source.columns.y: contains a password"),
         ("{" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}", "and 1990 more problems"),
         ("? " + "k" * 100_000 + "\n: 1", "Extra inputs are not permitted"),
     ],
@@ -84,7 +90,7 @@ def test_what_is_wrong_is_one_short_paragraph_with_its_place(tmp_path, content, 
         load_config(path)
     shown = str(error.value).replace("source: source.kind", "source kind")
     assert shown.startswith(f"{path}: ") and message in shown
-    assert len(shown) < 3000 and "hunter2@" not in shown and "B0/hunter2" not in shown
+    assert len(shown) < 3000 and "hunter2@" not in shown and "B0/hunter2" not in shown and "hunter2hunter2" not in shown
     assert time.process_time() - began < 5
 
 
