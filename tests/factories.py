@@ -3,8 +3,13 @@
 from lstm_model.contracts.bundle_card import FORMAT, BundleCard, BundleRecord, InputShape, ModelCard, Start
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import ModelSpec
+from lstm_model.contracts.settings import ModelSpec, PipelineConfig
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
+
+
+def problem(**settings) -> PipelineConfig:
+    """Build the config of a problem whose series are made here."""
+    return PipelineConfig(**{"source": {"kind": "synthetic"}, **settings})
 
 
 def windows_meta(**changes) -> WindowsMeta:

@@ -188,7 +188,8 @@ def _describe_spans(found: Inspection, table: pd.DataFrame, *, regular: bool) ->
     spans["first"], spans["last"] = shown[: len(spans)].to_numpy(), shown[len(spans) : -2].to_numpy()
     found.num_series = len(spans)
     found.series = [make(str(name), row) for name, row in spans.head(MOST_SERIES).iterrows()]
-    whole = spans[["values", "zeros", "missing", "ahead"]].sum().astype(object)
+    whole: Any = spans[["values", "zeros", "missing", "ahead"]].sum()
+    whole = whole.astype(object)
     whole["first"], whole["last"], whole["longest_gap"] = shown.iloc[-2], shown.iloc[-1], spans["longest_gap"].max()
     found.total = make("all", whole)
 

@@ -63,12 +63,15 @@ def write(folder, content):
         ("source: {kind: sql, query: select 1, url: 'postgresql://db:54x2/shop'}", "source: after the host's colon"),
         ("schedule: {interval_seconds: 1e300}", "schedule.interval_seconds: Input should be less than or equal to"),
         ("frequency: " + "9" * 50 + "D", "frequency: String should have at most 40 characters"),
-        ("source: {layout: long, decimal: ','}", "source kind synthetic makes its own series: remove decimal, layout"),
+        (
+            "source: {kind: synthetic, layout: long, decimal: ','}",
+            "source kind synthetic makes its own series: remove decimal, layout",
+        ),
         ("source: {kind: files, path: a.csv, url: 'sqlite://'}", "source kind files reads files: remove url"),
         ("notify: https://hooks.slack.com/services/T0/B0/hunter2", "notify: contains the address of a webhook"),
         ("forecasting: {password_from: hunter2}", "forecasting.password_from: expected env:NAME"),
         ("hunter2://me:hunter2@x: 1", "Extra inputs are not permitted"),
-        ("{" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}", "and 1990 more problems"),
+        ("{" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}", "and 1991 more problems"),
         ("? " + "k" * 100_000 + "\n: 1", "Extra inputs are not permitted"),
     ],
 )
@@ -107,15 +110,16 @@ def test_every_number_has_limits(value):
         for name in reversed(place):
             document = {name: document}
         with pytest.raises(SettingsError, match=place[-1]):
-            make_config(document)
+            make_config({"source": {"kind": "synthetic"}} | document)
 
 
 def test_good_files_are_read_as_before(tmp_path):
+    made = "source: {kind: synthetic}\n"
     shared = "schedule: &daily {interval_seconds: 86400}\nforecasting: {schedule: *daily}\n"
-    config = load_config(write(tmp_path, b"\xef\xbb\xbf" + shared.encode()))
+    config = load_config(write(tmp_path, b"\xef\xbb\xbf" + (made + shared).encode()))
     assert config.name == "sales" and config.forecasting.schedule.interval_seconds == 86400
     merged = "advanced: {training: {<<: {seed: 3}, patience: 2}}\nfrequency: 1\nhorizon: 010\n"
-    config = load_config(write(tmp_path, merged))
+    config = load_config(write(tmp_path, made + merged))
     assert (config.advanced.training.seed, config.frequency, config.horizon) == (3, "1", 10)
     for file in PIPELINES:
         config = load_config(file)
@@ -151,3 +155,34 @@ def test_mutated_pipelines_are_settings_or_one_settings_error(tmp_path):
             assert len(str(error)) < 4000 and "hunter2@" not in str(error), content
         assert time.process_time() - began < 2, content
     assert good
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ({"path": "sales.csv"}, "files"),
+        ({"url": "sqlite:///shop.db", "query": "select 1"}, "sql"),
+        ({"kind": "synthetic"}, "synthetic"),
+    ],
+)
+def test_a_plain_source_needs_no_kind(source, kind):
+    config = make_config({"source": source})
+    assert config.source.kind == kind
+    assert make_config(config.model_dump(mode="json", exclude_defaults=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "source: is missing; say where the series come from: a path"),
+        ({"name": "sales", "horizon": 14}, "source: is missing"),
+        ({"source": {}}, "source: it has neither a path nor a query; say where"),
+        ({"source": {"columns": {"y": "sold"}, "dataset": "sine"}}, "source: it has neither a path nor a query"),
+        ({"source": None}, "source: Input should be"),
+        ({"source": {"url": "sqlite:///shop.db"}}, "source.url or source.query is empty"),
+        ({"source": {"path": "a.csv", "query": "select 1"}}, "reads files: remove query"),
+    ],
+)
+def test_settings_without_a_source_are_never_the_built_in_panel(document, message):
+    with pytest.raises(SettingsError, match=message):
+        make_config(document)
