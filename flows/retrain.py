@@ -31,7 +31,6 @@ from tasks.stages.report import report
 from tasks.stages.train import train
 from tasks.stages.window import window
 
-DEFAULT = PipelineConfig()
 DRIFT = "drift"
 """A reason that begins so comes from the monitor."""
 champion_window = window.with_options(name="window of champion", task_run_name="window of champion")
@@ -40,7 +39,7 @@ champion_evaluate = evaluate.with_options(name="evaluate champion", task_run_nam
 
 @flow(name="retrain", task_runner=threads(), **ENDINGS)
 def retrain(
-    config: PipelineConfig = DEFAULT,
+    config: PipelineConfig,
     store: str = "store",
     refresh: bool = False,
     promote: Mode = "auto",

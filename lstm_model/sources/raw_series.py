@@ -45,8 +45,21 @@ def read_source(
     Raises:
         DataError: what was received, what was expected, and the setting that decides.
     """
-    is_query = source.kind is SourceKind.sql
-    loaded = [readers.run_query(source, password)] if is_query else readers.read_files(source, only=only)
+    loaded = read_tables(source, password=password, only=only)
+    return arrange_tables(loaded, source, covariates=covariates, only=only)
+
+
+def read_tables(source: Source, *, password: str | None = None, only: IdRange | None = None) -> list[RawTable]:
+    """Read files or a query as tables whose columns have no roles yet."""
+    if source.kind is SourceKind.sql:
+        return [readers.run_query(source, password)]
+    return readers.read_files(source, only=only)
+
+
+def arrange_tables(
+    loaded: list[RawTable], source: Source, *, covariates: Covariates, only: IdRange | None = None
+) -> RawSeries:
+    """Give the columns of tables their roles, and put all rows into one long table."""
     roles = infer_roles(loaded[0].frame, source, covariates)
     parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
