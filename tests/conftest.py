@@ -6,13 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_for
 
 # Processes that test side by side would wait for each other's threads, each time they compute.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -99,24 +101,17 @@ def api_url(tmp_path_factory):
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
+        health = f"http://127.0.0.1:{port}/api/health"
+        wait_for("the Prefect server", lambda: _answers(health), process=server, log=home / "server.log")
         yield f"http://127.0.0.1:{port}/api"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
-def _wait_until_healthy(url, server, log, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"no Prefect server after {seconds} s:\n{log.read_text()}")
+def _answers(url):
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return answer.status == 200
 
 
 @pytest.fixture(scope="session")
@@ -131,14 +126,7 @@ def s3_server():
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert server.poll() is None and time.monotonic() < deadline, "no S3 server"
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=2):
-                    break
-            except OSError:
-                time.sleep(0.1)
+        wait_for("the S3 server", lambda: _answers(f"http://127.0.0.1:{port}/moto-api/"), process=server)
         yield port
     finally:
         server.kill()

@@ -104,11 +104,17 @@ for command in dict.fromkeys(commands()):
         (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
 
 
-def run(line, folder):
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory):
+    """Where the servers that the commands start keep their database, which the first of them creates."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+def run(line, folder, prefect_home):
     """What a command prints, run with few steps on a store of its own."""
     words = [sys.executable, *shlex.split(line)[1:], "--store", str(folder / "store")]
     words += ["--set", "advanced.training.max_steps=20"]
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PREFECT_HOME": str(prefect_home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -116,10 +122,10 @@ def run(line, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RETRAIN)
-def test_its_trainings_run(line, tmp_path):
-    output = run(line, tmp_path)
+def test_its_trainings_run(line, tmp_path, prefect_home):
+    output = run(line, tmp_path, prefect_home)
     assert "report    " in output
     if "shop_sales.yaml" in line:
         assert [command.split()[2] for command in OTHERS] == ["flows.forecast", "flows.monitor", "flows.backtest"]
         for command in OTHERS:
-            assert "shop_sales" in run(command, tmp_path), command
+            assert "shop_sales" in run(command, tmp_path, prefect_home), command

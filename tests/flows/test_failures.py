@@ -16,6 +16,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
+from tests.waiting import wait_for
 
 CONFIGS = [
     (["--horizon", "x"], "horizon: Input should be a valid integer"),
@@ -151,7 +152,7 @@ def test_a_stopped_run_leaves_finished_stages_and_nothing_else(cli, tiny, helper
         "--config", tiny, "--set", "advanced.training.max_steps=100000", "--set", "advanced.training.patience=100000",
     ]  # fmt: skip
     process = cli.start(*long)
-    wait_until_training(cli.folder / "store" / "tiny")
+    wait_until_training(process, cli.folder / "store" / "tiny")
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode
@@ -160,11 +161,8 @@ def test_a_stopped_run_leaves_finished_stages_and_nothing_else(cli, tiny, helper
     assert not leftovers(cli.folder / "store")
 
 
-def wait_until_training(store, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not list((store / "checkpoints").glob("*")):
-        assert time.monotonic() < deadline, "no checkpoint yet"
-        time.sleep(0.1)
+def wait_until_training(process, store):
+    wait_for("a checkpoint", lambda: list((store / "checkpoints").glob("*")), process=process)
 
 
 @pytest.mark.slow
@@ -173,7 +171,7 @@ def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny):
     cli.environment["PREFECT_API_URL"] = ""
     cli.environment["PREFECT_HOME"] = str(cli.folder / "prefect")
     process = cli.start("--config", tiny, "--set", "advanced.training.max_steps=100000", start_new_session=True)
-    wait_until_training(cli.folder / "store" / "tiny")
+    wait_until_training(process, cli.folder / "store" / "tiny")
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=120)
