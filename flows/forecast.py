@@ -17,11 +17,9 @@ from tasks.runtime.executors import threads
 from tasks.runtime.resume import keep, recall
 from tasks.runtime.runner import StageRunner
 
-DEFAULT = PipelineConfig()
-
 
 @flow(name="forecast", task_runner=threads(), **ENDINGS)
-def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
+def forecast(config: PipelineConfig, store: str = "store") -> Issued:
     """Forecast the next horizon; forecasts that were issued before are not issued again.
 
     Args:

@@ -33,6 +33,7 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
@@ -100,7 +101,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     """
     card, forecaster = read_model_card(bundle), load_bundle(bundle)
     covariates = name_covariates(card.covariates)
-    _check_columns(table, covariates)
+    check_columns(table, covariates)
     known = card.covariates.static_categories
     encoded = encode_static(table, covariates.static, known=known)
     if encoded.columns != card.covariates.static_columns:
@@ -121,6 +122,18 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
+
+
+def check_columns(table: Path, covariates: Covariates) -> None:
+    """Check that a table has the covariates that a bundle reads."""
+    schema = pq.read_schema(table)
+    for role in ("static", "past", "future"):
+        for name in getattr(covariates, role):
+            if name not in schema.names:
+                raise DataError(
+                    f"the bundle reads the {role} covariate {name!r}, which the series table does not have (it has "
+                    f"{listed(schema.names)}). Declare it in covariates.{role}, or train a model without it"
+                )
 
 
 def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
@@ -193,36 +206,11 @@ def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]])
     Raises:
         DataError: they are not, and the series goes on.
     """
-    if not task.covariates.future:
+    horizon, names = task.layout.horizon, task.covariates.future
+    if is_known_ahead(series, names, horizon=horizon, frequency=task.frequency, end=task.end):
         return True
-    horizon = task.layout.horizon
-    cut = int(np.flatnonzero(series.observed)[-1]) + 1
-    given = series.future[cut : cut + horizon]
-    unknown = np.pad(np.isnan(given), ((0, horizon - len(given)), (0, 0)), constant_values=True)
-    if not unknown.any():
-        return True
-    ahead = Frequency(task.frequency).advance(np.repeat(series.ds[cut - 1], horizon), np.arange(1, horizon + 1))
-    if not len(given) and ahead[-1] <= task.end:
-        left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
-        return False
-    step = int(unknown.any(axis=1).argmax())
-    name = task.covariates.future[int(unknown[step].argmax())]
-    raise DataError(
-        f"the future covariate {name!r} of series {series.unique_id!r} is not known at {_show_ds(ahead[step])}; a "
-        f"forecast of {horizon} steps after {_show_ds(series.ds[cut - 1])} needs it through {_show_ds(ahead[-1])}. "
-        "Bring rows after the last observation, with an empty target"
-    )
-
-
-def _check_columns(table: Path, covariates: Covariates) -> None:
-    schema = pq.read_schema(table)
-    for role in ("static", "past", "future"):
-        for name in getattr(covariates, role):
-            if name not in schema.names:
-                raise DataError(
-                    f"the bundle reads the {role} covariate {name!r}, which the series table does not have (it has "
-                    f"{listed(schema.names)}). Declare it in covariates.{role}, or train a model without it"
-                )
+    left_out.setdefault("having ended a horizon or more before the others", []).append(series.unique_id)
+    return False
 
 
 def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
@@ -233,7 +221,7 @@ def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
         if one.cutoff != expected:
             raise DataError(
                 f"the bundle forecasts steps of frequency {task.frequency!r}; series {one.segment.unique_id!r} has "
-                f"{count:,} other steps from {_show_ds(one.segment.start)} to {_show_ds(one.cutoff)}. Use a bundle "
+                f"{count:,} other steps from {show_ds(one.segment.start)} to {show_ds(one.cutoff)}. Use a bundle "
                 "that was trained on such data"
             )
 
@@ -245,7 +233,3 @@ def _check_finite(values_WHQ: NDArray[np.float32], ids: list[str]) -> None:
             f"the bundle forecasts NaN or infinity for {broken_W.sum()} of {len(ids)} series, first for "
             f"{ids[int(broken_W.argmax())]!r}; look for extreme values at its end, or train again"
         )
-
-
-def _show_ds(ds: Any) -> str:
-    return str(ds).replace("T", " ").removesuffix(".000000")
