@@ -40,8 +40,12 @@ from lstm_model.timeline.timestamps import parse_timestamps
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
 """Sections of a bundle's config that reading needs: the others may be those of another version."""
-FORMULA = re.compile(r"(?:^|;)\s*[=+\-@＝＋－＠]|^[\t\r]")
-"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP; a semicolon begins a cell in some countries."""
+FORMULA = re.compile(r"(?:^|[;\t\r\n])[\s\ufeff\u200b]*[=+\-@＝＋－＠\u2212]|^[\t\r]")
+"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP.
+
+A semicolon or a tab begins a cell in some countries, and a line in a name begins one where quotes are not understood.
+Signs that nobody sees may stand before the formula, and U+2212 is a minus.
+"""
 SERIES_TYPES: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "unique_id": ("text", lambda kind: pt.is_string(kind) or pt.is_large_string(kind)),
     "ds": (

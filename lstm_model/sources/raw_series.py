@@ -83,6 +83,11 @@ def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: 
             "the same columns"
         )
     if roles.layout is FileLayout.wide_rows:
+        if (unnamed := part.frame[roles.unique_id].isna().to_numpy()).any():
+            raise DataError(
+                f"row {int(unnamed.argmax()) + 2} of {part.name}: the name of the series (column {roles.unique_id!r}) "
+                "is empty; give one, or drop the row"
+            )
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
@@ -147,16 +152,22 @@ def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
         index = int(np.searchsorted(ends, position, side="right"))
         row = position - (int(ends[index - 1]) if index else 0)
         label = f"row {row + 2}" if "." in loaded[index].name else f"row {row + 1}"
-        return (
-            f"{label} of {loaded[index].name}, series {frame['unique_id'].iloc[position]!r}, timestamp "
-            f"{frame['ds'].iloc[position]}"
-        )
+        return f"{label} of {loaded[index].name}, {_name_cell(frame, position)}"
 
     return locate
 
 
 def _make_series_locator(frame: pd.DataFrame) -> Where:
-    return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+    return lambda position: _name_cell(frame, position)
+
+
+def _name_cell(frame: pd.DataFrame, position: int) -> str:
+    """Return the series, if it has a name, and the timestamp of a row."""
+    unique_id, ds = frame["unique_id"].iloc[position], frame["ds"].iloc[position]
+    plain = unique_id.item() if isinstance(unique_id, np.generic) else unique_id
+    return (
+        f"timestamp {ds}" if plain is None or plain != plain else f"series {plain!r}, timestamp {ds}"
+    )  # NaN is not itself
 
 
 def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:
