@@ -73,7 +73,7 @@ def retrain(
     page = run(report, about=challenger, resolved=resolved, plots=plots, decision=read_decision(bundled, run.store))
     settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
     pages = Pages(scores=challenger.scores, plots=plots, report=page)
-    return publish(resolved.config, pages, settled, run.records, run.store)
+    return publish(resolved, pages, settled, run.records, run.store)
 
 
 def build(run: StageRunner, config: PipelineConfig, start: Pin, plan: Plan) -> Subject:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.contracts.bundle_card import read_record
 from lstm_model.contracts.findings import DataError, left_out_notes
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.ledger import Ledger
@@ -50,6 +51,20 @@ def require_champion(store: Store, name: str) -> Artifact:
             "flows.retrain. Where a model was trained and not promoted, its report says why"
         )
     return champion
+
+
+def check_horizon(asked: int | None, champion: Artifact, store: Store) -> None:
+    """Check that the champion forecasts as many steps as the config says, if it says so.
+
+    Raises:
+        ValueError: it was trained for another horizon.
+    """
+    own = read_record(store.path(champion)).shape.horizon
+    if asked is not None and asked != own:
+        raise ValueError(
+            f"horizon is {asked}, but the champion {version_of(champion)} forecasts {own} steps, as it was trained. "
+            f"Retrain with horizon {asked} first, or leave it out (or set it to {own}) to forecast {own} steps"
+        )
 
 
 def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:

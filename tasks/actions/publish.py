@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
+from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import clean_up, remember
@@ -66,7 +66,7 @@ class Outcome(BaseModel):
     model: Artifact
     verdict: str
     notes: list[str]
-    """What was left out of the scores, and why."""
+    """What was left out of the scores, and why; what will fail next."""
     scores: list[ScoreRecord]
     stages: list[StageRecord]
 
@@ -119,7 +119,7 @@ def _open_shared(url: str, name: str) -> Store:
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(
-    config: PipelineConfig,
+    resolved: Resolved,
     pages: Pages,
     settled: Settled,
     records: list[StageRecord],
@@ -128,12 +128,13 @@ def publish(
     """Put report.html, the plots and the complete pipeline.yaml at the top of the store, and the report into the UI.
 
     Args:
-        config: the config with nothing left open.
+        resolved: the config with nothing left open, and warnings.
         pages: scores, plots and report.
         settled: whether the new model forecasts from now on.
         records: what became of each stage of this run.
         store: of this problem.
     """
+    config = resolved.config
     # An experiment must not lie where people look for what is in production.
     top = "experiment/" if settled.status == "kept back" else ""
     report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
@@ -161,7 +162,7 @@ def publish(
         pipeline=store.backend.shown(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
-        notes=found.notes if found else [],
+        notes=[*(found.notes if found else []), *resolved.warnings],
         scores=found.total if found else [],
         stages=records,
     )
