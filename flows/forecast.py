@@ -32,7 +32,7 @@ def forecast(config: PipelineConfig = DEFAULT, store: str = "store") -> Issued:
     champion = require_champion(run.store, config.name)
     pin = recall(run) or keep(run, ingest_source(run, config))
     champion = pin.champion or champion
-    issued = issue(predict_next(run, pin.series, champion), champion, run.store)
+    issued = issue(predict_next(run, config, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
     return show(config.name, issued, delivered, pin.series, run.records, run.store)
 

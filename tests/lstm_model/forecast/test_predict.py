@@ -19,7 +19,7 @@ from lstm_model.forecast.__main__ import main
 from lstm_model.forecast.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import compute_mean, forecast
+from lstm_model.forecast.predict import forecast
 from lstm_model.networks.models import build_network
 from lstm_model.reporting.fan_chart import plot_upcoming
 from lstm_model.reporting.figures import to_png
@@ -227,20 +227,6 @@ def test_the_tutorials_network_knows_the_median_alone(table, tmp_path):
     ]
     assert np.isfinite(result["mean"]).all() and result["mean"].equals(result["median"].rename("mean"))
     assert [one.get_title(loc="left") for one in plot_upcoming(result, frame).axes] == ["sine"]
-
-
-def test_the_mean_is_the_area_under_the_quantile_function():
-    values = np.array([[[0.0, 1.0, 10.0]]], np.float32)
-    assert compute_mean(values, (0.1, 0.5, 0.9)).item() == pytest.approx(0.1 * 0 + 0.4 * 0.5 + 0.4 * 5.5 + 0.1 * 10)
-    assert compute_mean(values[..., 1:2], (0.5,)).tolist() == [[1.0]]
-    normal = torch.distributions.Normal(3, 2).icdf(torch.linspace(0.005, 0.995, 199, dtype=torch.float64)).numpy()
-    exponential = -np.log1p(-np.linspace(0.005, 0.995, 199))
-    assert compute_mean(
-        normal[None, None].astype(np.float32), tuple(np.linspace(0.005, 0.995, 199))
-    ).item() == pytest.approx(3)
-    assert compute_mean(exponential[None, None].astype(np.float32), tuple(np.linspace(0.005, 0.995, 199))).item() == (
-        pytest.approx(1, abs=0.01)
-    )
 
 
 BLOCKED = """
