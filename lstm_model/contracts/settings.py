@@ -342,13 +342,13 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if a baseline beats it, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1, le=1e9)
-    """No series may have more than this many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and the best baseline."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
@@ -360,6 +360,8 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    integers: bool = False
+    """Issue whole numbers: the median rounded, bounds to the next outside. The mean stays, or totals would be wrong."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=PASSWORD_PLACE)

@@ -64,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
     parser.add_argument("--output", type=Path, help="file to write, .csv or .parquet; without it a table is printed")
+    parser.add_argument("--integers", action="store_true", help="whole numbers; the mean stays as it is")
     options = parser.parse_args(arguments)
     try:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            result = forecast(options.bundle, _prepare_table(options.bundle, options.series, Path(folder)))
+            table = _prepare_table(options.bundle, options.series, Path(folder))
+            result = forecast(options.bundle, table, integers=options.integers)
         _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
     except (ValueError, OSError) as error:
         _print_note(f"error: {error}")
