@@ -38,6 +38,9 @@ YEAR_SECONDS = 366 * 86_400
 MOST = 1_000_000_000
 """Of whatever is counted: more is a slip of the finger, and would overflow somewhere."""
 
+MOST_ALIAS = 1000
+"""Characters of a frequency with its open hours and closed dates."""
+
 INSTEAD = {
     "url": "name where it is kept in password_from, as env:NAME or secret:NAME",
     "path": "use the storage's own configuration (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or a copy",
@@ -415,8 +418,9 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
-    frequency: str | None = Field(None, min_length=1, max_length=40)
-    """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
+    frequency: str | None = Field(None, min_length=1, max_length=MOST_ALIAS)
+    """Pandas offset alias such as h, D, MS, 15min, with the open hours and closed dates of a business: h open mon-fri
+    09:00-17:00 closed 12-25. Empty: inferred."""
     season: int | None = Field(None, ge=1, le=MOST)
     """Steps in one season, such as 24 for hourly data. Empty: inferred."""
     context: int | None = Field(None, ge=1, le=100_000)

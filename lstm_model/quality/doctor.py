@@ -21,7 +21,7 @@ from lstm_model.quality.repair import (
 )
 from lstm_model.sources.raw_series import RawSeries
 from lstm_model.timeline.frequency import Frequency
-from lstm_model.timeline.grid import infer_frequency
+from lstm_model.timeline.inference import infer_frequency
 from lstm_model.timeline.time_zones import to_regular_clock
 from lstm_model.timeline.timestamps import same_time_of_day
 
@@ -134,8 +134,7 @@ def _make_regular(
         keep_N = complete_K[rows.series_N]
         text = f"{number(touched, 'series', 'series')} dropped: {what}"
         findings.append(Finding(code="dropped", severity="warning", message=text, unique_id=unique_id, count=touched))
-        grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
-        full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid)
+        full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid.select(complete_K))
         return full, ~np.isnan(full.y_N), findings
     checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
     full = expand_to_grid(rows, step_N, grid)
