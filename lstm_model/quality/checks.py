@@ -214,11 +214,11 @@ def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.nd
     unique_id, touched, total = find_worst(rows.count(bad), rows.ids)
     row = int((bad & (rows.ids[rows.series_N] == unique_id)).argmax())
     before = f" after {rows.show_timestamp(row - 1)}" if row and rows.series_N[row - 1] == rows.series_N[row] else ""
+    closed = ", which say that this moment is closed" if Frequency(frequency).calendar and off_N[row] else ""
     raise DataError(
         f"irregular timestamps in {number(touched, 'series', 'series')} ({number(total, 'row')}): series "
-        f"{unique_id!r} has "
-        f"{rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}. Round or aggregate the rows to "
-        "regular steps, or set frequency"
+        f"{unique_id!r} has {rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}{closed}. Round or "
+        "aggregate the rows to regular steps, or set frequency"
     )
 
 

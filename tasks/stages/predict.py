@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import ForecastsMeta
-from lstm_model.lifecycle.stage_outputs import FORECASTS, TABLE
+from lstm_model.lifecycle.stage_outputs import FORECASTS, TABLE, read_profile
 from lstm_model.storage.store import Store
 
 
@@ -17,7 +17,8 @@ def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | N
     """The next horizon of every series. `frame`: of the panel that `series` is a shard of."""
     from lstm_model.forecast.predict import forecast
 
-    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
+    frequency = frame.frequency if frame else read_profile(series, store).frequency
+    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame, frequency=frequency)
     with store.create("forecasts") as draft:
         found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
         draft.num_rows, draft.meta = len(found.table), ForecastsMeta(left_out=found.left_out).to_json()
