@@ -406,7 +406,8 @@ class Advanced(ConfigModel, title="Advanced"):
 MIN_CONTEXT = 2
 """Fewest real values in a context: one gives a level, two a scale."""
 
-MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
+MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series", "zero"]
+Aggregate = Literal["sum", "mean", "last", "first", "max", "min", "count"]
 
 
 class PipelineConfig(ConfigModel, title="Forecasting problem"):
@@ -428,7 +429,10 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     covariates: Covariates = Covariates()
     """Columns that may help beside the target."""
     missing: MissingPolicy = "interpolate"
-    """The policy for missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    """The policy for missing values: error, interpolate, seasonal (the value one season before), drop_series, or zero
+    (nothing was sold or counted in a step without a value, from the series' first to the last of all series)."""
+    aggregate: Aggregate | None = None
+    """One value of the rows of one series and step, such as sum for transactions. Empty: two rows are an error."""
     schedule: Schedule | None = None
     """When the deployment retrains; a run that is started by hand ignores it."""
     forecasting: Forecasting = Forecasting()

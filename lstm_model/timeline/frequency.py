@@ -105,7 +105,7 @@ class Frequency:
         offset = self.offset
         whole = isinstance(offset, (pd.offsets.Day, pd.offsets.BusinessDay)) and offset.n == 1
         is_tick = isinstance(offset, pd.offsets.Tick)
-        return parse_calendar(self.base, rest, DAY_US if whole else int(self._fixed or 0) if is_tick else 2 * DAY_US)
+        return parse_calendar(self.base, rest, DAY_US if whole else self.tick if is_tick else 2 * DAY_US)
 
     @cached_property
     def shift(self) -> int:
@@ -135,6 +135,11 @@ class Frequency:
         if self.is_integer:
             return 1
         return None if self.calendar else self._fixed
+
+    @property
+    def tick(self) -> int:
+        """Return the microseconds from one open moment to the next; 0 if they vary."""
+        return self._fixed or 0
 
     @property
     def _fixed(self) -> int | None:
