@@ -6,6 +6,8 @@ python -m flows.retrain --config deployments/pipelines/tutorial.yaml
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect import flow
 
 from flows.hooks import ENDINGS
@@ -54,7 +56,8 @@ def retrain(
         reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
-    start = recall(run) or keep(run, ingest_source(run, config), can_replace=True)
+    on_damage: Literal["leave", "set aside"] = "leave" if promote == "never" else "set aside"
+    start = recall(run) or keep(run, ingest_source(run, config), if_damaged=on_damage, notify=config.notify)
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, start.series, run.store, refresh, drifted)
 
@@ -104,6 +107,7 @@ def compare(
         scores=challenger.scores,
         rivalry=rival,
         champion_scores=champion_scores,
+        damaged=start.damaged,
         spec=plan.window,
         rules=config.promotion,
     )

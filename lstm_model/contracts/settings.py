@@ -63,21 +63,19 @@ class ConfigModel(BaseModel):
     )
 
     has_addresses: ClassVar[bool] = True
-    """False: its texts are names of columns, which may look like anything."""
+    """False: its texts are names of columns, which may look like much: only a whole address in one is searched."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _check_plain(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a secret, which would be stored and logged with the config, and true for a number, where it is 1."""
         name = str(info.field_name)
-        if (
-            isinstance(value, str)
-            and cls.has_addresses
-            and (found := find_secret_in_text(value) if name == "query" else find_secret(value))
-        ):
-            raise ValueError(
-                f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
-            )
+        search = find_secret if cls.has_addresses and name != "query" else find_secret_in_text
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and (found := search(text)):
+                raise ValueError(
+                    f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
+                )
         if isinstance(value, bool) and not any(kind is bool for kind in _list_types(cls.model_fields[name].annotation)):
             raise ValueError(f"{str(value).lower()} is no value for it; a text such as no needs quotes")
         return value
@@ -201,6 +199,7 @@ class Source(ConfigModel, title="Source"):
 class Covariates(ConfigModel, title="Covariates"):
     """Columns, by name, that the model may use beside the target."""
 
+    has_addresses = False
     static: tuple[str, ...] = ()
     """One value a series, such as a region; numbers or text."""
     past: tuple[str, ...] = ()

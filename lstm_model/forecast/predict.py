@@ -101,7 +101,7 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None, frequency
     """
     card, forecaster = read_model_card(bundle), load_bundle(bundle)
     covariates = name_covariates(card.covariates)
-    _check_columns(table, covariates)
+    check_columns(table, covariates)
     known = card.covariates.static_categories
     encoded = encode_static(table, covariates.static, known=known)
     if encoded.columns != card.covariates.static_columns:
@@ -123,6 +123,18 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None, frequency
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
+
+
+def check_columns(table: Path, covariates: Covariates) -> None:
+    """Check that a table has the covariates that a bundle reads."""
+    schema = pq.read_schema(table)
+    for role in ("static", "past", "future"):
+        for name in getattr(covariates, role):
+            if name not in schema.names:
+                raise DataError(
+                    f"the bundle reads the {role} covariate {name!r}, which the series table does not have (it has "
+                    f"{listed(schema.names)}). Declare it in covariates.{role}, or train a model without it"
+                )
 
 
 def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
@@ -214,17 +226,6 @@ def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]])
         f"forecast of {horizon} steps after {_show_ds(series.ds[cut - 1])} needs it through {_show_ds(ahead[-1])}. "
         "Bring rows after the last observation, with an empty target"
     )
-
-
-def _check_columns(table: Path, covariates: Covariates) -> None:
-    schema = pq.read_schema(table)
-    for role in ("static", "past", "future"):
-        for name in getattr(covariates, role):
-            if name not in schema.names:
-                raise DataError(
-                    f"the bundle reads the {role} covariate {name!r}, which the series table does not have (it has "
-                    f"{listed(schema.names)}). Declare it in covariates.{role}, or train a model without it"
-                )
 
 
 def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:

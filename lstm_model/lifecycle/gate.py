@@ -28,12 +28,21 @@ def judge(match: Comparison, store: Store) -> Decision:
         seen, table = [], pd.DataFrame({"unique_id": [], "ds": []})
         gate = Gate(table, spec.horizon, stride=1, own_ends=False, settings=match.rules)
     decision = decide(table, champion=version_of(champion) if champion else None, gate=gate)
+    if match.damaged:
+        return _mention_damage(decision, match.damaged)
     if match.rivalry.note:
         return _ask_a_person(decision, match.rivalry.note)
     if decision.verdict == "defer" and len(seen) > 1:
         through = f"the champion has seen targets up to {seen[-1].of_all}"
         return decision.model_copy(update={"warnings": (*decision.warnings, through)})
     return decision
+
+
+def _mention_damage(decision: Decision, damaged: str) -> Decision:
+    """Say first that there was a champion, which could not be compared with."""
+    note = f"WARNING: the champion {damaged} is damaged; this model is judged as if it were the first."
+    summary, others = f"{note} {decision.summary}", (one for one in decision.warnings if one != decision.summary)
+    return decision.model_copy(update={"summary": summary, "warnings": (summary, *others)})
 
 
 def _ask_a_person(decision: Decision, note: str) -> Decision:
