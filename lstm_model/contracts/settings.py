@@ -43,6 +43,9 @@ SOURCES = (
     "On a command line, --data FILE or --config FILE"
 )
 
+MOST_ALIAS = 1000
+"""Characters of a frequency with its open hours and closed dates."""
+
 INSTEAD = {
     "url": "name where it is kept in password_from, as env:NAME or secret:NAME",
     "path": "use the storage's own configuration (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or a copy",
@@ -419,7 +422,8 @@ class Advanced(ConfigModel, title="Advanced"):
 MIN_CONTEXT = 2
 """Fewest real values in a context: one gives a level, two a scale."""
 
-MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
+MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series", "zero"]
+Aggregate = Literal["sum", "mean", "last", "first", "max", "min", "count"]
 
 
 class PipelineConfig(ConfigModel, title="Forecasting problem"):
@@ -431,8 +435,9 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
-    frequency: str | None = Field(None, min_length=1, max_length=40)
-    """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
+    frequency: str | None = Field(None, min_length=1, max_length=MOST_ALIAS)
+    """Pandas offset alias such as h, D, MS, 15min, with the open hours and closed dates of a business: h open mon-fri
+    09:00-17:00 closed 12-25. Empty: inferred."""
     season: int | None = Field(None, ge=1, le=MOST)
     """Steps in one season, such as 24 for hourly data. Empty: inferred."""
     context: int | None = Field(None, ge=1, le=100_000)
@@ -440,7 +445,10 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     covariates: Covariates = Covariates()
     """Columns that may help beside the target."""
     missing: MissingPolicy = "interpolate"
-    """The policy for missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    """The policy for missing values: error, interpolate, seasonal (the value one season before), drop_series, or zero
+    (nothing was sold or counted in a step without a value, from the series' first to the last of all series)."""
+    aggregate: Aggregate | None = None
+    """One value of the rows of one series and step, such as sum for transactions. Empty: two rows are an error."""
     schedule: Schedule | None = None
     """When the deployment retrains; a run that is started by hand ignores it."""
     forecasting: Forecasting = Forecasting()
