@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import prefect
@@ -23,62 +22,12 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
+from flows.arguments import FLOW_OPTIONS, add_common, build_config, parse_arguments
 from lstm_model.contracts.redaction import find_secret_in_text, redact
-from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
-from lstm_model.contracts.settings_file import (
-    SettingsError,
-    anchor_path,
-    derive_name,
-    list_problems,
-    load_config,
-    make_config,
-    parse_yaml,
-)
+from lstm_model.contracts.settings_file import SettingsError, list_problems, make_config
 from lstm_model.storage.backend import is_url, whole_root
 
 ENGINE = Path(prefect.__file__).parent
-FLAGS = {
-    "horizon": ("horizon", "steps to forecast"),
-    "frequency": ("frequency", "pandas offset alias such as h, D, MS"),
-    "season": ("season", "steps in one season"),
-    "context": ("context", "past steps that the model reads"),
-    "missing": ("missing", "error, interpolate, seasonal or drop_series"),
-    "id-column": ("source.columns.unique_id", "column that names the series"),
-    "time-column": ("source.columns.ds", "column with the timestamp"),
-    "target": ("source.columns.y", "column to forecast"),
-    "layout": ("source.layout", "auto, long, wide_columns or wide_rows"),
-    "timezone": ("source.timezone", "zone of local timestamps, such as Europe/Berlin"),
-    "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
-    "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
-    "sheet": ("source.sheet", "sheet or cells of a spreadsheet, such as Load or Load!B4:D900"),
-}
-FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "retrain": {
-        "refresh": {"action": "store_true", "help": "compute every stage again, from scratch"},
-        "promote": {
-            "choices": ["auto", "ask", "never"],
-            "default": "auto",
-            "help": "auto: the new model takes over if it is better; ask: you decide; never: an experiment",
-        },
-        "reason": {"default": "", "help": "why; if it begins with drift, the test is only the latest horizon"},
-    },
-    "forecast": {},
-    "monitor": {},
-    "backtest": {
-        "folds": {"type": int, "default": 4, "help": "how many cutoffs (default: 4)"},
-        "refit": {
-            "action": argparse.BooleanOptionalAction,
-            "default": True,
-            "help": "train again for each fold, or judge one model on all of them",
-        },
-        "training": {
-            "choices": ["expanding", "rolling"],
-            "default": "expanding",
-            "help": "all of the past, or a span of fixed length",
-        },
-    },
-}
-"""Parameters of each flow beside its config."""
 
 
 def main(flow: str = "retrain", arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +54,7 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="name of the problem, which is that of its folder in the store")
     parser.add_argument("--reason", default="", help="for the history")
     parser.add_argument("--notify", help="a Prefect notification block, as type/name")
-    _add_common(parser)
+    add_common(parser)
     options = parser.parse_args(arguments)
     try:
         make_config({"name": options.name, "notify": options.notify})
@@ -138,77 +87,6 @@ def _run(flow: str, options: argparse.Namespace, parameters: dict[str, Any]) -> 
         return 1
     print(outcome.model_dump_json(indent=1) if options.json else outcome.summary())
     return 0
-
-
-def parse_arguments(flow: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line of a flow; see `--help`."""
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=f"{flow} one forecasting problem")
-    parser.add_argument("--data", help="CSV or Parquet: a path, a glob or a URL")
-    parser.add_argument("--config", help="a pipeline's YAML")
-    parser.add_argument("--name", help="name of the problem and of its folder in the store")
-    for flag, (_, text) in FLAGS.items():
-        parser.add_argument(f"--{flag}", help=text)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting, such as advanced.model.dropout=0.2",
-    )
-    for name, options in FLOW_OPTIONS[flow].items():
-        parser.add_argument(f"--{name.replace('_', '-')}", **options)
-    _add_common(parser)
-    return parser.parse_args(arguments)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default="store", help="folder or s3:// URL that keeps artifacts (default: ./store)")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    parser.add_argument("--verbose", action="store_true", help="show Prefect's own log lines and tracebacks too")
-
-
-def build_config(options: argparse.Namespace) -> PipelineConfig:
-    """Build the config from the YAML, then --data, then the flags, then --set: later ones win."""
-    config = _read_config(options.config) if options.config else PipelineConfig()
-    document = config.model_dump(mode="json", exclude_defaults=True)
-    if options.data:
-        of_files = USED_SETTINGS[SourceKind.files]
-        document["source"] = {k: value for k, value in document.get("source", {}).items() if k in of_files}
-        _set_key(document, "source.kind", "files")
-        _set_key(document, "source.path", options.data)
-        document.setdefault("name", derive_name(options.data))
-    if options.name:
-        document["name"] = options.name
-    for flag, (key, _) in FLAGS.items():
-        value = getattr(options, flag.replace("-", "_"))
-        if value is not None:
-            parsed = flag in ("horizon", "season", "context", "dayfirst")
-            _set_key(document, key, _parse_value(f"--{flag}", value) if parsed else value)
-    for setting in options.set:
-        key, equals, value = setting.partition("=")
-        if not equals or not all(key.split(".")):
-            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
-        _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
-    return anchor_path(make_config(document), Path.cwd())
-
-
-def _parse_value(option: str, value: str) -> Any:
-    try:
-        return parse_yaml(value)
-    except SettingsError as error:
-        raise SettingsError(f"{option}: {error}") from None
-
-
-def _read_config(path: str) -> PipelineConfig:
-    """Read a config from a file, or from an object store, where each run leaves its pipeline.yaml."""
-    if not is_url(path):
-        return load_config(Path(path))
-    from lstm_model.storage.bucket import Bucket
-
-    url, _, name = path.rpartition("/")
-    with TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(Bucket(url).read(name))
-        return load_config(Path(folder) / name)
 
 
 def explain(error: BaseException) -> str:
@@ -268,13 +146,3 @@ def show_stage_logs_only() -> None:
 def _is_ours(record: logging.LogRecord) -> bool:
     """Return whether a stage logged the record, not Prefect's engine, which uses the same loggers."""
     return record.name in ("prefect.flow_runs", "prefect.task_runs") and ENGINE not in Path(record.pathname).parents
-
-
-def _set_key(document: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in nested mappings."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        document = document.setdefault(parent, {})
-        if not isinstance(document, dict):
-            raise SettingsError(f"{key[:100]}: {parent} is not a section")
-    document[last] = value

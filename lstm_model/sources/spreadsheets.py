@@ -77,7 +77,7 @@ def _type_column(cells: list[Any]) -> pd.Series:
         whole = len(filled) == len(cells) and all(float(cell).is_integer() and abs(cell) < 2**53 for cell in filled)
         return numbers.astype("int64") if whole else numbers
     if filled and all(isinstance(cell, datetime.date) for cell in filled):
-        return pd.Series(pd.to_datetime(plain)).dt.as_unit("us")
+        return pd.to_datetime(pd.Series(plain, dtype="object")).dt.as_unit("us")
     return pd.Series([None if cell == "" else _show_cell(cell) for cell in cells], dtype="str")
 
 

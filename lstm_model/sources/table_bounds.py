@@ -28,8 +28,8 @@ TOTAL = re.compile(
     r"average|avg|means?|mittel\w*|durchschnitt\w*|moyenne|media|promedio|min|max|minimum|maximum|median)\b"
 )
 NOTE = re.compile(
-    r"(?i)\W*(?:source|quelle|fuente|notes?|nota|anmerkung|hinweis|stand|data from|last updated|created|erstellt|updated|"
-    r"generated|exported|copyright|©|\*)"
+    r"(?i)\W*(?:source|quelle|fuente|notes?|nota|anmerkung|hinweis|stand|data from|last updated|created|erstellt|"
+    r"updated|generated|exported|copyright|©|\*)"
 )
 TIME_NAME = re.compile(
     r"(?i)(?:^|.*[\W_])(?:ds|date|datum|data|fecha|datetime|timestamp|time|zeit\w*|stunde|uhrzeit|day|tag|jour|month|monat|"
@@ -289,8 +289,11 @@ def find_footer(
         sure += 1
     if not sure or count == len(frame):
         return 0, ()
-    lines = [f"line {locate(len(frame) - i)} ({_shorten(rows[len(rows) - i])})" for i in range(sure, 0, -1)]
-    text = f"{number(sure, 'row')} at the end of {name} left out, totals or notes: {listed(lines, limit=4)}"
+    shown = [i for i in range(sure, 0, -1) if not is_blank(rows[len(rows) - i])]
+    if not shown:
+        return sure, ()
+    lines = [f"line {locate(len(frame) - i)} ({_shorten(rows[len(rows) - i])})" for i in shown]
+    text = f"{number(len(shown), 'row')} at the end of {name} left out, totals or notes: {listed(lines, limit=4)}"
     return sure, (("footer_lines", text + "; source.footer_lines: 0 keeps all rows"),)
 
 

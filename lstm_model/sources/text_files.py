@@ -52,35 +52,20 @@ class Text:
     """Lines that are no data, counted from 1."""
 
     @contextmanager
-    def open(self) -> Iterator[Iterator[str]]:
+    def open(self) -> Iterator[io.TextIOWrapper]:
         """Open it for reading lines as they are, with the marks that end them."""
         with open_text(self.filesystem, self.file, self.name) as stream:
-            text = io.TextIOWrapper(_Unclosed(stream), encoding=self.encoding, newline="")
+            text = io.TextIOWrapper(stream, encoding=self.encoding, newline="")
             try:
                 yield text
             finally:
-                text.detach()
+                text.detach()  # the stream is closed by its owner
 
     def read_kept(self, first_line: int) -> io.StringIO:
         """Return the lines from one on, without those that are left out."""
         with self.open() as text:
             kept = (t for line, t in enumerate(text, start=1) if line >= first_line and line not in self.left_out)
             return io.StringIO("".join(kept), newline="")
-
-
-class _Unclosed(io.BufferedIOBase):
-    """A readable stream of bytes whose owner closes it."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return bytes(self.stream.read(size))
-
-    read1 = read
 
 
 def read_text(filesystem: Any, file: str, name: str, source: Source) -> RawTable:
@@ -174,7 +159,7 @@ class _Reader:
         rows = [record for record in records[header.first :] if not _is_empty(record)]
         if not rows:
             raise DataError(f"{name} has column names ({listed(header.names)}) but no rows")
-        if any(map(self._is_out_of_line, rows)):
+        if not self.text.left_out and any(map(self._is_out_of_line, rows)):
             return self._read_cleaned(records, reasons)
         width = len(header.names)
         texts = list(zip_longest(*(row.cells[:width] for row in rows), fillvalue=""))
@@ -231,7 +216,7 @@ class _Reader:
             return parse(self.text.read_kept(first_line))
         with self.text.open() as stream:
             for _ in range(first_line - 1):
-                next(stream)
+                stream.readline()
             return parse(stream)
 
     def _is_out_of_line(self, record: Record) -> bool:
@@ -256,8 +241,8 @@ class _Reader:
         """
         header, name = self.header, self.text.name
         first_line = next(record.line for record in records[header.first :] if not _is_empty(record))
-        with self.text.open() as text:
-            rows = [row for row in _split_from(text, first_line, self.separator) if not _is_empty(row)]
+        with self.text.open() as lines:
+            rows = [row for row in _split_from(lines, first_line, self.separator) if not _is_empty(row)]
         width = max((len(row.cells) for row in rows if is_blank(row.cells[len(header.names) :])), default=0)
         names = [*header.names, *[""] * (width - len(header.names))]
         last = next((i for i in range(len(rows) - 1, -1, -1) if is_data(rows[i].cells[:width], header.kinds)), -1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from prefect.blocks.system import Secret
-
 from lstm_model.contracts.settings import Source
 
 
@@ -28,6 +26,8 @@ def read_password(place: str | None, *, setting: str) -> str | None:
         return None
     where, name = place.split(":", 1)
     if where == "secret":
+        from prefect.blocks.system import Secret  # takes seconds, and env: needs none of it
+
         return str(Secret.load(name, _sync=True).get())  # type: ignore[union-attr, call-arg]
     try:
         return os.environ[name]
