@@ -31,7 +31,7 @@ def drop_unnamed(frame: pd.DataFrame, names: Sequence[str], name: str) -> tuple[
 
     Args:
         frame: its columns without a name are called `Unnamed: 0` and so on.
-        names: of its columns; "" has none.
+        names: of its columns; "" has none. Where the file has none at all, the first one is "".
         name: of the file, for the reason.
     """
     unnamed = [i for i, text in enumerate(names) if not text]

@@ -50,7 +50,7 @@ def read_spreadsheet(filesystem: Any, file: str, name: str, source: Source) -> R
         kept = kept[: len(kept) - count]
         columns = {text: _type_column([rows[i][left + k] for i in kept]) for k, text in enumerate(names)}
         frame = pd.DataFrame(columns)
-    frame, why_index = drop_unnamed(frame, header.names, place)
+    frame, why_index = drop_unnamed(frame, header.given_names, place)
     reasons = [("sheet", f"{sheet!r} of {name}, its only sheet with a table")] if source.sheet is None else []
     return RawTable(name, frame, reasons=(*reasons, *header.reasons, *why, *why_index), locate=locate)
 

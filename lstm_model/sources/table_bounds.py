@@ -58,6 +58,18 @@ class Header:
     """What the columns hold (`kind_of_texts`): those of the first `MOST_COLUMNS`."""
     reasons: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def given_names(self) -> list[str]:
+        """The names that the file gives; where it gives none, the first column may number the rows or one be empty."""
+        if self.line:
+            return self.names
+        numbers = "time" in self.kinds[1:]
+        kinds = [*self.kinds, *[""] * (len(self.names) - len(self.kinds))]
+        return [
+            "" if kind == "empty" or (numbers and not i) else text
+            for i, (text, kind) in enumerate(zip(self.names, kinds, strict=True))
+        ]
+
 
 def find_header(records: Sequence[Record], name: str, *, header_line: int | None = None) -> Header:
     """Find the names of the columns: the row above the first one whose cells are of their columns' kinds.
@@ -140,7 +152,7 @@ def _choose_names(
         if "time" not in kinds and _are_steps(records[first].cells):
             return first
         if above and len(records[above[-1]].cells) > 1:
-            return above[-1]
+            return _check_only(records[above[-1]], above[-1], kinds, name)
         if "time" not in kinds:
             raise DataError(
                 f"{name}, line {records[first].line} ({listed(records[first].cells, limit=4)}) looks like data, but "
@@ -149,7 +161,7 @@ def _choose_names(
             )
         return None
     if len(exact) == 1:
-        return exact[0]
+        return _check_only(records[exact[0]], exact[0], kinds, name)
     full = [i for i in exact if _name_columns(records[i].cells, kinds)] or exact
     uncommented = [i for i in full if not str(records[i].cells[0]).lstrip().startswith("#")] or full
     at = [k for k, kind in enumerate(kinds) if kind == "time"]
@@ -158,6 +170,25 @@ def _choose_names(
         return timed[0]
     rows = " or ".join(f"line {records[i].line} ({listed(records[i].cells, limit=4)})" for i in timed[:3])
     raise DataError(f"{name}: the names of the columns could be {rows}; say which line it is with source.header_line")
+
+
+def _check_only(record: Record, at: int, kinds: Sequence[str], name: str) -> int | None:
+    """Return the place of the only row that may name the columns; None if it is a title, which names no columns."""
+    cells = list(record.cells[: len(kinds)])
+    blank = [
+        k
+        for k, (cell, kind) in enumerate(zip(cells, kinds, strict=False))
+        if k and kind != "empty" and not cell.strip()
+    ]
+    timed = any(kind == "time" and TIME_NAME.match(cell) for cell, kind in zip(cells, kinds, strict=False))
+    if not blank or timed:
+        return at
+    if sum(bool(cell.strip()) for cell in cells) < 2:
+        return None
+    raise DataError(
+        f"{name}, line {record.line} ({_shorten(cells)}) names only some of the columns; name all of them, or set "
+        f"source.header_line to {record.line}, or to 0 if there are no names"
+    )
 
 
 def _name_columns(cells: Sequence[str], kinds: Sequence[str]) -> bool:

@@ -186,7 +186,7 @@ class _Reader:
             if count == len(frame):
                 raise DataError(f"{name} has column names ({listed(header.names)}) but no rows")
             frame = self._parse(first_line, names, numeric, decimal, nrows=len(frame) - count)
-        frame, why_index = drop_unnamed(frame, header.names, name)
+        frame, why_index = drop_unnamed(frame, header.given_names, name)
         if (blank := frame.isna().all(axis=1).to_numpy()).any():
             places = replace(places, kept=np.flatnonzero(~blank))
             frame = frame[~blank].reset_index(drop=True)
