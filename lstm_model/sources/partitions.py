@@ -15,7 +15,7 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Source
-from lstm_model.sources.columns import infer_kind
+from lstm_model.sources.columns import ID_NAMES, infer_kind
 from lstm_model.sources.raw_table import RawTable
 from lstm_model.timeline.timestamps import parse_timestamps
 
@@ -39,6 +39,16 @@ def add_partition_keys(table: RawTable) -> RawTable:
     added = {key: pd.Series([value] * len(table.frame), dtype="str") for key, value in keys.items()}
     why = [("partitions", f"the folders' {listed(keys)} are columns")] if keys else []
     return replace(table, frame=table.frame.assign(**added), reasons=(*table.reasons, *why))
+
+
+def find_series_key(tables: Sequence[RawTable]) -> str | None:
+    """Return the key of the folders that names the series, if only one differs and rows have no names of their own."""
+    first = tables[0].frame
+    keys = [{k: v for k, v in find_partition_keys(table.name).items() if k in first.columns} for table in tables]
+    differing = [key for key in keys[0] if len({found.get(key) for found in keys}) > 1]
+    others = [name for name in first.columns if name not in keys[0]]
+    named = any(name.lower() in ID_NAMES or infer_kind(first[name].iloc[:200]) == "text" for name in others)
+    return differing[0] if len(differing) == 1 and not named else None
 
 
 def name_series(tables: Sequence[RawTable], ds: str, source: Source) -> tuple[list[str], str]:

@@ -14,7 +14,7 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, infer_roles
 from lstm_model.sources.parquet import convert_ids
-from lstm_model.sources.partitions import name_series
+from lstm_model.sources.partitions import find_series_key, name_series
 from lstm_model.sources.raw_table import RawTable
 from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
 
@@ -47,6 +47,8 @@ def read_source(
     """
     is_query = source.kind is SourceKind.sql
     loaded = [readers.run_query(source, password)] if is_query else readers.read_files(source, only=only)
+    if source.columns.unique_id is None and (key := find_series_key(loaded)):
+        source = source.model_copy(update={"columns": source.columns.model_copy(update={"unique_id": key})})
     roles = infer_roles(loaded[0].frame, source, covariates)
     series, why = _name_series(loaded, roles, source)
     parts = [
