@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from lstm_model.contracts.redaction import redact
 from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
 from lstm_model.contracts.settings_file import (
+    MOST_BYTES,
     SettingsError,
     anchor_path,
     derive_name,
     load_config,
     make_config,
+    parse_config,
     parse_yaml,
 )
 from lstm_model.storage.backend import is_url
@@ -98,8 +99,10 @@ def add_common(parser: argparse.ArgumentParser, *, json_file: bool = False) -> N
 
 def build_config(options: argparse.Namespace) -> PipelineConfig:
     """Build the config from the YAML, then --data, then the flags, then --set: later ones win."""
-    config = _read_config(options.config) if options.config else PipelineConfig()
-    document = config.model_dump(mode="json", exclude_defaults=True)
+    document: dict[str, Any] = {}
+    if options.config:
+        defaults = {"source": {"path": options.data}} if options.data else {}
+        document = _read_config(options.config, defaults).model_dump(mode="json", exclude_unset=True)
     if options.data:
         of_files = USED_SETTINGS[SourceKind.files]
         document["source"] = {k: value for k, value in document.get("source", {}).items() if k in of_files}
@@ -116,7 +119,8 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals or not all(key.split(".")):
-            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
+            name = re.split(r"[^\w.]", setting, maxsplit=1)[0][:100]  # what follows may be a password
+            raise SettingsError(f"--set takes KEY=VALUE, received {name!r}")
         _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
     return anchor_path(make_config(document), Path.cwd())
 
@@ -128,16 +132,14 @@ def _parse_value(option: str, value: str) -> Any:
         raise SettingsError(f"{option}: {error}") from None
 
 
-def _read_config(path: str) -> PipelineConfig:
+def _read_config(path: str, defaults: dict[str, Any]) -> PipelineConfig:
     """Read a config from a file, or from an object store, where each run leaves its pipeline.yaml."""
     if not is_url(path):
-        return load_config(Path(path))
+        return load_config(Path(path), **defaults)
     from lstm_model.storage.bucket import Bucket
 
     url, _, name = path.rpartition("/")
-    with TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(Bucket(url).read(name))
-        return load_config(Path(folder) / name)
+    return parse_config(Bucket(url).read(name, most_bytes=MOST_BYTES), path, Path.cwd(), **defaults)
 
 
 def _set_key(document: dict[str, Any], key: str, value: Any) -> None:

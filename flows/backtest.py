@@ -20,12 +20,10 @@ from tasks.runtime.worker_processes import side_by_side
 from tasks.stages.backtest import summarise
 from tasks.stages.train import train
 
-DEFAULT = PipelineConfig()
-
 
 @flow(name="backtest", task_runner=side_by_side(), **ENDINGS)
 def backtest(
-    config: PipelineConfig = DEFAULT,
+    config: PipelineConfig,
     store: str = "store",
     folds: int = 4,
     refit: bool = True,
@@ -41,7 +39,7 @@ def backtest(
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
-    pin = recall(run) or keep(run, ingest_source(run, config))
+    pin = recall(run) or keep(run, ingest_source(run, config), if_damaged="leave")
     series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)

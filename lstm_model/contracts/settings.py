@@ -38,6 +38,11 @@ YEAR_SECONDS = 366 * 86_400
 MOST = 1_000_000_000
 """Of whatever is counted: more is a slip of the finger, and would overflow somewhere."""
 
+SOURCES = (
+    "say where the series come from: a path (files), a url and a query (a database), or kind: synthetic (made here). "
+    "On a command line, --data FILE or --config FILE"
+)
+
 INSTEAD = {
     "url": "name where it is kept in password_from, as env:NAME or secret:NAME",
     "path": "use the storage's own configuration (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or a copy",
@@ -60,21 +65,19 @@ class ConfigModel(BaseModel):
     )
 
     has_addresses: ClassVar[bool] = True
-    """False: its texts are names of columns, which may look like anything."""
+    """False: its texts are names of columns, which may look like much: only a whole address in one is searched."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _check_plain(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a secret, which would be stored and logged with the config, and true for a number, where it is 1."""
         name = str(info.field_name)
-        if (
-            isinstance(value, str)
-            and cls.has_addresses
-            and (found := find_secret_in_text(value) if name == "query" else find_secret(value))
-        ):
-            raise ValueError(
-                f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
-            )
+        search = find_secret if cls.has_addresses and name != "query" else find_secret_in_text
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and (found := search(text)):
+                raise ValueError(
+                    f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
+                )
         if isinstance(value, bool) and not any(kind is bool for kind in _list_types(cls.model_fields[name].annotation)):
             raise ValueError(f"{str(value).lower()} is no value for it; a text such as no needs quotes")
         return value
@@ -151,8 +154,10 @@ class Columns(ConfigModel, title="Columns"):
 class Source(ConfigModel, title="Source"):
     """Where the series come from."""
 
-    kind: SourceKind = SourceKind.synthetic
-    """synthetic: generated. files: CSV, Parquet or spreadsheets. sql: a database query."""
+    kind: SourceKind = SourceKind.files
+    """files: tables. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
+    path: str | None = None
+    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     path: str | None = None
     """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     layout: FileLayout = FileLayout.auto
@@ -192,8 +197,18 @@ class Source(ConfigModel, title="Source"):
     seed: int = Field(0, ge=0, lt=2**32)
     """synthetic: random seed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, given: Any) -> Any:
+        """Take a query for SQL where no kind is given; a path is for files, as the default says."""
+        if isinstance(given, dict) and "kind" not in given and not given.get("path"):
+            return {**given, "kind": SourceKind.sql} if given.get("query") or given.get("url") else given
+        return given
+
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
+        if not self.path and "kind" not in self.model_fields_set:
+            raise ValueError(f"it has neither a path nor a query; {SOURCES}")
         if self.kind is SourceKind.files and not self.path:
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
@@ -211,6 +226,7 @@ class Source(ConfigModel, title="Source"):
 class Covariates(ConfigModel, title="Covariates"):
     """Columns, by name, that the model may use beside the target."""
 
+    has_addresses = False
     static: tuple[str, ...] = ()
     """One value a series, such as a region; numbers or text."""
     past: tuple[str, ...] = ()
@@ -341,13 +357,13 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if a baseline beats it, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1, le=1e9)
-    """No series may have more than this many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and the best baseline."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
@@ -359,6 +375,8 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    integers: bool = False
+    """Issue whole numbers: the median rounded, bounds to the next outside. The mean stays, or totals would be wrong."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=PASSWORD_PLACE)
@@ -424,7 +442,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
 
     name: ProblemName = "panel"
     """Names the problem, its store and its deployment: small letters, digits, - and _."""
-    source: Source = Source()
+    source: Source
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
@@ -455,7 +473,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
 
     def select_modelling_settings(self) -> PipelineConfig:
         """Return this config with defaults for all that does not shape the model: name, schedules, monitoring."""
-        default = PipelineConfig(name="any")
+        default = PipelineConfig(name="any", source=self.source)
         beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
         means = {"workers": 1, "memory_mib": None}
         training = self.advanced.training.model_copy(update=means)

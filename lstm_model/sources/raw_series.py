@@ -45,8 +45,21 @@ def read_source(
     Raises:
         DataError: what was received, what was expected, and the setting that decides.
     """
-    is_query = source.kind is SourceKind.sql
-    loaded = [readers.run_query(source, password)] if is_query else readers.read_files(source, only=only)
+    loaded = read_tables(source, password=password, only=only)
+    return arrange_tables(loaded, source, covariates=covariates, only=only)
+
+
+def read_tables(source: Source, *, password: str | None = None, only: IdRange | None = None) -> list[RawTable]:
+    """Read files or a query as tables whose columns have no roles yet."""
+    if source.kind is SourceKind.sql:
+        return [readers.run_query(source, password)]
+    return readers.read_files(source, only=only)
+
+
+def arrange_tables(
+    loaded: list[RawTable], source: Source, *, covariates: Covariates, only: IdRange | None = None
+) -> RawSeries:
+    """Give the columns of tables their roles, and put all rows into one long table."""
     if source.columns.unique_id is None and (key := find_series_key(loaded)):
         source = source.model_copy(update={"columns": source.columns.model_copy(update={"unique_id": key})})
     roles = infer_roles(loaded[0].frame, source, covariates)
@@ -56,7 +69,8 @@ def read_source(
         for part, name in zip(loaded, series, strict=True)
         if len(part.frame) or only is None
     ]
-    _check_kinds_of_time(parts, loaded)
+    if only is None:
+        _check_kinds_of_time(parts, loaded)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
     where = (
@@ -110,6 +124,11 @@ def _arrange_part(
             "the same columns"
         )
     if roles.layout is FileLayout.wide_rows:
+        if (unnamed := part.frame[roles.unique_id].isna().to_numpy()).any():
+            raise DataError(
+                f"row {part.locate(int(unnamed.argmax()))} of {part.name}: the name of the series (column "
+                f"{roles.unique_id!r}) is empty; give one, or drop the row"
+            )
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
@@ -126,15 +145,16 @@ def _convert_whole(ids: pd.Series) -> pd.Series:
 def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
     """Turn one column a series into long rows: the series follow each other, each with all rows."""
     count, values = len(frame), list(roles.values)
-    long = pd.DataFrame(
-        {
-            "unique_id": pd.array(values, dtype="str").repeat(count),
-            "ds": pd.concat([frame[roles.ds]] * len(values), ignore_index=True),
-            "y": pd.concat([frame[name] for name in values], ignore_index=True),
-        }
+    block = frame[values]
+    is_plain = all(dtype.kind in "fiu" for dtype in set(block.dtypes))  # to join thousands of columns takes seconds
+    long = frame[[roles.ds, *extra]].iloc[np.tile(np.arange(count), len(values))].reset_index(drop=True)
+    long.columns = pd.Index(["ds", *extra])
+    long["unique_id"] = pd.array(values, dtype="str").repeat(count)
+    long["y"] = (
+        block.to_numpy(np.float64, na_value=np.nan).ravel(order="F")
+        if is_plain
+        else pd.concat([frame[name] for name in values], ignore_index=True)
     )
-    for name in extra:
-        long[name] = pd.concat([frame[name]] * len(values), ignore_index=True)
     return long
 
 
@@ -166,14 +186,22 @@ def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
     def locate(position: int) -> str:
         index = int(np.searchsorted(ends, position, side="right"))
         row = position - (int(ends[index - 1]) if index else 0)
-        place = f"row {loaded[index].locate(row)} of {loaded[index].name}"
-        return f"{place}, series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+        return f"row {loaded[index].locate(row)} of {loaded[index].name}, {_name_cell(frame, position)}"
 
     return locate
 
 
 def _make_series_locator(frame: pd.DataFrame) -> Where:
-    return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+    return lambda position: _name_cell(frame, position)
+
+
+def _name_cell(frame: pd.DataFrame, position: int) -> str:
+    """Return the series, if it has a name, and the timestamp of a row."""
+    unique_id, ds = frame["unique_id"].iloc[position], frame["ds"].iloc[position]
+    plain = unique_id.item() if isinstance(unique_id, np.generic) else unique_id
+    return (
+        f"timestamp {ds}" if plain is None or plain != plain else f"series {plain!r}, timestamp {ds}"
+    )  # NaN is not itself
 
 
 def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:

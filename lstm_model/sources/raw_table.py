@@ -10,8 +10,13 @@ import pandas as pd
 
 
 def count_from_one(position: int) -> int:
-    """Return the number of a row that has no line of its own: Parquet and queries."""
+    """Return the number of a row of a query."""
     return position + 1
+
+
+def count_below_names(position: int) -> int:
+    """Return the number of a row of a Parquet file, whose names count as row 1, as a viewer shows it."""
+    return position + 2
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lstm_model.sources.compression import open_archive
 from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, SHEET_SUFFIXES, TABLE_SUFFIXES, locate_files
 from lstm_model.sources.parquet import check_unique, open_parquet, read_series_range
 from lstm_model.sources.partitions import add_partition_keys
-from lstm_model.sources.raw_table import RawTable
+from lstm_model.sources.raw_table import RawTable, count_below_names
 from lstm_model.sources.spreadsheets import read_spreadsheet
 from lstm_model.sources.text_files import read_text
 from lstm_model.storage.database import connected
@@ -106,4 +106,4 @@ def _read_parquet(filesystem: Any, file: str, name: str) -> RawTable:
     if isinstance(frame.columns, pd.MultiIndex):  # ("load", "mean") is load_mean
         frame.columns = pd.Index(["_".join(str(part) for part in parts if part != "") for parts in frame.columns])
         check_unique(list(frame.columns), name)
-    return RawTable(name, frame)
+    return RawTable(name, frame, locate=count_below_names)

@@ -57,7 +57,7 @@ def test_a_wrong_pipeline_is_told_before_any_server_starts(serve_here, tmp_path,
 
 def test_a_wrong_pipeline_is_named_and_the_others_go_on(serve_here, tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("name: bad\nhorizn: 3")
-    (tmp_path / "good.yaml").write_text("name: good")
+    (tmp_path / "good.yaml").write_text("name: good\nsource: {kind: synthetic}")
     with socket.create_server(("127.0.0.1", 0)) as other:  # which is as far as it goes here
         port = other.getsockname()[1]
         assert serve_here("--port", port, "--pipelines", tmp_path) == 1

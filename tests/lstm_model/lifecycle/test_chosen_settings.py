@@ -4,9 +4,9 @@ import pytest
 
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
-from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.chosen_settings import check_transform
 from lstm_model.series import infer
+from tests.factories import problem
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def chosen():
         frequency="D", num_series=1, num_observed=900, length_min=900, length_median=900, length_max=900,
         start="2024-01-01", end="2026-06-18", median_lag=0, lowest=0.5, found_season=None,
     )  # fmt: skip
-    config, plan, reasons = infer.infer_plan(PipelineConfig(), facts)
+    config, plan, reasons = infer.infer_plan(problem(), facts)
     assert plan.model.transform == "log"
     return facts, Resolved(config=config, plan=plan, reasons=reasons)
 
