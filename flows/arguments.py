@@ -35,6 +35,7 @@ FLAGS = {
     "timezone": ("source.timezone", "zone of local timestamps, such as Europe/Berlin"),
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
+    "sheet": ("source.sheet", "sheet or cells of a spreadsheet, such as Load or Load!B4:D900"),
 }
 FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {
