@@ -126,7 +126,7 @@ class FileLayout(TitledEnum):
     wide_rows = "wide_rows"
 
 
-READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+READING = ("layout", "columns", "timezone", "dayfirst", "date_format", "decimal")
 USED_SETTINGS = {
     SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
     SourceKind.files: ("path", *READING),
@@ -162,6 +162,8 @@ class Source(ConfigModel, title="Source"):
     """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
     dayfirst: bool | None = None
     """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
+    date_format: str | None = None
+    """How timestamps are written, such as day-month-year, year-week, excel-days, step or %d.%m.%Y. Empty: inferred."""
     decimal: Literal[".", ","] | None = None
     """CSV: the decimal mark. Empty: inferred."""
     url: str | None = None

@@ -96,7 +96,8 @@ def _adapt_config(bundle: Path, file: Path) -> PipelineConfig:
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
     source = Source(kind=SourceKind.files, path=str(file))
     if config.source.kind is not SourceKind.synthetic:
-        kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
+        layout = ["layout"] * (config.source.kind is SourceKind.files)
+        kept = ("columns", "timezone", "dayfirst", "date_format", "decimal", *layout)
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
         header = set(read_files(source)[0].frame.columns)
         if not {name for name in source.columns.model_dump().values() if name} <= header:

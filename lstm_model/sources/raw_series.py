@@ -9,14 +9,15 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Where
+from lstm_model.contracts.findings import DataError, Finding, Where
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, infer_roles
+from lstm_model.sources.dates import read_dates, read_header
+from lstm_model.sources.numbers import find_sentinels, read_numbers
 from lstm_model.sources.parquet import convert_ids
 from lstm_model.sources.readers import RawTable
-from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
 
 __all__ = ["DataError", "RawSeries", "read_source"]
 
@@ -30,9 +31,11 @@ class RawSeries:
 
     table: pd.DataFrame
     source: Source
-    """The source with the inferred settings filled in: layout, columns, dayfirst, decimal."""
+    """The source with the inferred settings filled in: layout, columns, dayfirst, date_format, decimal."""
     reasons: dict[str, str] = field(default_factory=dict)
     """How each was inferred, by the name of the setting below `source`."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed about the values: marks taken as missing, and values that look like such marks."""
 
 
 def read_source(
@@ -51,12 +54,14 @@ def read_source(
     parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
+    used = {*roles.values, roles.y, *covariates.past, *covariates.future}
+    noticed = tuple(_note_column(name, note) for part in loaded for name, note in part.notes if name in used)
     where = (
         _make_row_locator(loaded, frame)
         if roles.layout is FileLayout.long and only is None
         else _make_series_locator(frame)
     )
-    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
 
 
 def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
@@ -107,8 +112,8 @@ def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.Dat
 def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
     """Turn one row a series into long rows without padding; steps count from 1, or are the columns' dates."""
     count, values = len(frame), list(roles.values)
-    numbered = not all(name[:4].isdigit() and not name.isdigit() for name in values)
-    steps = pd.Series(range(1, len(values) + 1) if numbered else values)
+    dates = read_header(values)
+    steps = pd.Series(range(1, len(values) + 1)) if dates is None else dates
     block = frame[values]
     empty = (block.isna() | (block == "")).to_numpy()
     length_K = len(values) - np.logical_and.accumulate(empty[:, ::-1], axis=1).sum(axis=1)
@@ -161,12 +166,12 @@ def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:
 def _convert_types(
     frame: pd.DataFrame,
     source: Source,
-    inferred: tuple[str, Roles, dict[str, str]],
+    inferred: tuple[str | None, Roles, dict[str, str], tuple[Finding, ...]],
     covariates: Covariates,
     where: Where,
 ) -> RawSeries:
     """Return the frame with its final types, and the source with the inferred settings."""
-    decimal, roles, reasons = inferred
+    decimal, roles, reasons, noticed = inferred
     ids = _decode_ids(frame["unique_id"], where)
     texts = ids.astype("str")
     if (nul := texts.str.contains("\0", regex=False).to_numpy(dtype=bool, na_value=False)).any():
@@ -174,18 +179,28 @@ def _convert_types(
     blank = (ids.isna() | texts.str.strip().eq("")).to_numpy()
     if blank.any():
         raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
-    ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)
+    dates = read_dates(frame["ds"].rename(roles.ds), source, where, ids)
+    ds = dates.times
     table = pd.DataFrame({"unique_id": convert_ids(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
-    table["y"] = parse_numbers(frame["y"].rename(roles.y), where, decimal=decimal)
-    for name in (*covariates.past, *covariates.future):
-        table[name] = parse_numbers(frame[name], where, decimal=decimal)
+    findings = []
+    for name in ("y", *covariates.past, *covariates.future):
+        column = frame[name].rename(roles.y) if name == "y" else frame[name]
+        read = read_numbers(column, where, decimal=source.decimal, hint=decimal)
+        table[name] = read.values
+        findings += [_note_column(column.name, note) for note in read.notes]
+        decimal = decimal or read.decimal
+        if read.reason and source.decimal is None:
+            reasons.setdefault("decimal", read.reason)
+    if sentinel := find_sentinels(table["y"].to_numpy(), table["unique_id"]):
+        findings.append(sentinel)
     for name in covariates.static:
         table[name] = frame[name].array
     columns = Columns(unique_id=roles.unique_id, ds=roles.ds, y=roles.y)
-    dayfirst = (
-        more["dayfirst"].startswith("the day") if source.dayfirst is None and "dayfirst" in more else source.dayfirst
-    )
-    update = {"layout": roles.layout, "columns": columns, "dayfirst": dayfirst}
-    if decimal != ".":
+    update = {"layout": roles.layout, "columns": columns, **dates.settled}
+    if decimal == ",":
         update["decimal"] = decimal
-    return RawSeries(table, source.model_copy(update=update), reasons | more)
+    return RawSeries(table, source.model_copy(update=update), reasons | dates.reasons, (*noticed, *findings))
+
+
+def _note_column(name: object, note: str) -> Finding:
+    return Finding(code="number_marks", severity="info", message=f"column {str(name)!r}: {note}")

@@ -6,7 +6,7 @@ import codecs
 import csv
 import hashlib
 import io
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,9 +19,9 @@ from lstm_model.contracts.settings import Source
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.compression import open_text
 from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate_files
+from lstm_model.sources.numbers import MISSING_TEXTS, convert_columns, find_decimals, kind_of_texts
 from lstm_model.sources.parquet import check_unique, open_parquet, read_series_range
 from lstm_model.storage.database import connected
-from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
 
@@ -32,8 +32,11 @@ class RawTable:
 
     name: str
     frame: pd.DataFrame
-    decimal: str = "."
+    decimal: str | None = None
+    """The mark that columns of texts with numbers agree on."""
     reasons: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    """What was noticed about the numbers of a column, by its name."""
 
 
 def read_files(source: Source, *, only: IdRange | None = None) -> list[RawTable]:
@@ -127,18 +130,24 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
     try:
         _check_width(lines, separator, name)
         sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
-        numeric = [column for column in sample if kind_of_texts(list(sample[column].dropna())) in ("number", "empty")]
-        decimal, reason = _detect_decimal(sample, numeric, source)
-        with open_text(filesystem, file, name) as stream:
-            frame = pd.read_csv(
-                stream,
-                encoding=encoding,
-                decimal=decimal,
-                dtype={column: str for column in sample.columns if column not in numeric},
-                na_values={column: MISSING_TEXTS if column in numeric else [""] for column in sample.columns},
-                low_memory=False,
-                **options,
-            )
+        decimals = find_decimals(sample, source.decimal, separator)
+
+        def read(plain: Sequence[str]) -> pd.DataFrame:
+            with open_text(filesystem, file, name) as stream:
+                frame: pd.DataFrame = pd.read_csv(
+                    stream,
+                    encoding=encoding,
+                    decimal=decimals.mark,
+                    dtype={column: str for column in sample.columns if column not in plain},
+                    na_values={column: MISSING_TEXTS if column in plain else [""] for column in sample.columns},
+                    low_memory=False,
+                    **options,
+                )
+            return frame
+
+        frame = read(decimals.plain)
+        if surprising := decimals.find_surprises(frame):
+            frame = read([column for column in decimals.plain if column not in surprising])
     except csv.Error as error:
         raise DataError(
             f"{name} cannot be read as CSV: a line near the beginning has a {error} of characters"
@@ -146,15 +155,16 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
         text = str(error).strip()
         raise DataError(f"{name} cannot be read as CSV with the separator {separator!r}: {text}") from error
-    if all(re.fullmatch(f"{DATE}|{NUMBER}", str(column).strip()) for column in sample.columns):
+    if all(kind_of_texts([str(column)]) in ("number", "time") for column in sample.columns):
         raise DataError(
             f"{name}: the first line ({listed(sample.columns)}) looks like data; expected column names there"
         )
+    frame, notes = convert_columns(frame, decimals, source.decimal)
     frame.columns = frame.columns.astype(str).str.strip()
     reasons = [("separator", f"{separator!r} splits every line of {name} alike")] if separator != "," else []
-    reasons += [("decimal", reason)] if decimal != "." else []
+    reasons += [("decimal", decimals.reason)] if decimals.reason else []
     reasons += [("encoding", f"{name} is not UTF-8; read as Windows-1252")] if encoding == "cp1252" else []
-    return RawTable(name, frame.dropna(how="all", ignore_index=True), decimal, tuple(reasons))
+    return RawTable(name, frame.dropna(how="all", ignore_index=True), decimals.hint, tuple(reasons), notes)
 
 
 def _detect_encoding(head: bytes) -> str:
@@ -195,21 +205,3 @@ def _check_width(lines: list[str], separator: str, name: str) -> None:
                 f"{name}, line {number}: {len(row)} fields, but the first line names {len(header)} columns "
                 f"(separator {separator!r}). Quote numbers with a decimal comma, and end no line with a separator"
             )
-
-
-def _detect_decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
-    """Return the decimal mark, judged by the numbers with a comma in them, and the reason."""
-    if source.decimal is not None:
-        return source.decimal, "set"
-    commas = [
-        text.strip() for name in columns for text in sample[name] if "," in text and re.fullmatch(NUMBER, text.strip())
-    ]
-    if not commas or any(re.fullmatch(r"[^.]*,\d{3}(,\d{3})*\.\d*", text) for text in commas):
-        return ".", "no decimal commas"
-    sure = [text for text in commas if not re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text)]
-    if not sure:
-        raise DataError(
-            f"numbers such as {commas[0]!r} are ambiguous: the comma may mark decimals or thousands. "
-            "Set source.decimal to ',' or '.'"
-        )
-    return ",", f"{sure[0]!r} has a decimal comma"
