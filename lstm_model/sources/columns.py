@@ -14,7 +14,7 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
 from lstm_model.sources.date_forms import MONTHS
-from lstm_model.sources.dates import is_date_number, is_whole, read_dates, read_header
+from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
@@ -118,7 +118,10 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
 
 def _are_numbered(names: Sequence[str]) -> bool:
     """Return whether column names count on (V2, V3, ...) or are dates."""
-    if read_header(names) is not None:
+    try:
+        if read_header(names) is not None:
+            return True
+    except AmbiguousDatesError:  # it is raised again when the table is arranged
         return True
     parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
     if not all(parts):

@@ -112,17 +112,31 @@ def is_date_number(values: pd.Series) -> bool:
     return any(r.fits_K.all() for r in readings if r.name not in (STEP, "year") and r.level >= 2)
 
 
-def read_header(names: Sequence[str]) -> pd.Series | None:
-    """Return the dates that the names of columns are, None if they are not, or only numbers that count on."""
+def read_header(names: Sequence[str], source: Source | None = None) -> pd.Series | None:
+    """Return the dates that the names of columns are, None if they are not, or only numbers that count on.
+
+    Raises:
+        AmbiguousDatesError: they may be dates in two ways.
+    """
     texts = pd.Series(names, dtype="str").str.strip()
+    if not texts.str.contains(r"\d", regex=True).all():
+        return None
     for column in ("date", "year"):  # a row of years, or of months, needs no name that says so
         try:
-            times = read_dates(_to_numbers(texts).rename(column), Source(), lambda row: f"column {names[row]!r}").times
+            dates = read_dates(
+                _to_numbers(texts).rename(column), source or Source(), lambda row: f"column {names[row]!r}"
+            )
+        except AmbiguousDatesError:
+            raise
         except DataError:
             continue
-        if times.dtype.kind == "M":
-            return times
+        if dates.times.dtype.kind == "M":
+            return dates.times
     return None
+
+
+class AmbiguousDatesError(DataError):
+    """Dates have two plausible readings."""
 
 
 def _to_numbers(texts: pd.Series) -> pd.Series:
@@ -277,7 +291,7 @@ def _read_numbers(values: pd.Series, name: object) -> list[Reading]:
             us = (numbers * (1_000_000 // factor) if exact else np.round(numbers * 1e6 / factor)).astype(np.int64)
             zone = np.ones(len(us), bool)
             readings.append(Reading(unit, us, us <= last, 2, zone, np.zeros(len(us), np.int64)))
-    if dated or text in ("time", "timestamp", "datetime"):
+    if (dated or text in ("time", "timestamp", "datetime")) and low >= 10_000:
         for unit, days in DAYS_BETWEEN.items():
             us = np.round((numbers + float(days)) * 86_400).astype(np.int64) * 1_000_000
             plausible = (us >= -20 * 365 * DAY_US) & (us <= last)
@@ -581,7 +595,7 @@ class _Column:
         options = ", or ".join(f"{_show(r, apart)} (read as {r.name!r})" for r in rivals)
         dayfirst = {"day-month-year", "month-day-year"} <= {r.name for r in rivals}
         hint = ", or source.dayfirst (--dayfirst) to true or false" if dayfirst else ""
-        raise DataError(
+        raise AmbiguousDatesError(
             f"dates such as {text!r} are ambiguous: {self.where(self._find_row(apart))}: it may be {options}. Set "
             f"source.date_format (--date-format) to the right one{hint}, or write dates as 2024-12-31"
         )

@@ -28,9 +28,16 @@ _DRESSED = re.compile(
     rf"\s*(?P<d>{CURRENCY}|%)?\s*(?P<e>[)-]*)\s*(?P<f>{CURRENCY}|%)?(?:\s?(?P<flag>[bcdefinprsuz]))?$"
 )
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
-_INFINITE = r"^[+-]?(?i:inf(?:inity)?|nan)$"
-_UNSURE = r"^[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}$"
-"""What may be a thousand and more, or a number with three decimals."""
+_PLAIN = re.compile(PLAIN)
+_INFINITE = re.compile(r"^[+-]?(?i:inf(?:inity)?|nan)$")
+_BODIES = {
+    mark: re.compile(
+        rf"^[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{group}\d{{3}})+|[1-9]\d?(?:{group}\d\d)+{group}\d{{3}})?"
+        rf"(?:{re.escape(mark)}\d*)?(?:[eE][+-]?\d+)?$"
+    )
+    for mark, group in ((".", ","), (",", r"\."))
+}
+"""Numbers by their decimal mark, with or without marks of thousands (of lakhs too: 12,34,567)."""
 SENTINELS = (
     *(sign * (10**size - 1) / scale for sign in (-1, 1) for size in range(2, 7) for scale in (1, 10)),
     *(-9.0, -32768.0, 32767.0, -2147483648.0, 2147483647.0, 9.96921e36, 1e20, 1e30, -1e20, -1e30),
@@ -120,7 +127,7 @@ def count_numbers(counts: Mapping[str, int]) -> float:
     column = _Texts(list(counts))
     empty = column.marks | column.bounds
     weights = np.array(list(counts.values()))[~empty]
-    numbers = np.array([body is not None for body in column.bodies], bool)[~empty]
+    numbers = np.array([_is_number(body) for body in column.bodies], bool)[~empty]
     return float(np.average(numbers, weights=weights)) if len(weights) else 0.0
 
 
@@ -133,9 +140,15 @@ def kind_of_texts(texts: Sequence[str], name: object = "") -> str:
     different = list(counts)
     if all(re.fullmatch(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", text) for text in different):
         return "clock"
-    if count_dates(different, name) >= 0.5:
+    numbers = count_numbers(counts)
+    if (numbers < 1 or _may_be_dates(different)) and count_dates(different, name) >= 0.5:
         return "time"
-    return "number" if count_numbers(counts) > 0.5 else "text"
+    return "number" if numbers > 0.5 else "text"
+
+
+def _may_be_dates(texts: Sequence[str]) -> bool:
+    """Return whether numbers may write months or days as well: 2022.01, or 31.12."""
+    return all(re.fullmatch(r"\d{4}\.\d{1,2}|\d{1,2}\.\d{1,4}", text) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -167,14 +180,13 @@ class Decimals:
         return [name for name in self.whole if frame[name].dtype.kind == "f" and may_group(frame[name])]
 
 
-def find_decimals(sample: pd.DataFrame, decimal: str | None, separator: str) -> Decimals:
+def find_decimals(sample: pd.DataFrame, decimal: str | None) -> Decimals:
     """Return which columns of a sample of texts hold numbers, and which decimal mark they agree on."""
     columns, unsure, marks, reason = {}, [], {}, ""
     for name in sample.columns:
         counts = Counter(text for text in sample[name].dropna().str.strip() if text not in MISSING_TEXTS)
         texts = list(counts)
-        whole = all(re.fullmatch(r"-?[1-9]\d*|0", text) for text in texts)  # codes of dates stay what they are
-        if texts and not whole and (count_numbers(counts) <= 0.5 or count_dates(texts, name) >= 0.5):
+        if texts and (count_numbers(counts) <= 0.5 or (_may_be_dates(texts) and count_dates(texts, name) >= 0.5)):
             continue
         columns[name] = column = _Texts(texts)
         if not column.marked:
@@ -186,10 +198,8 @@ def find_decimals(sample: pd.DataFrame, decimal: str | None, separator: str) -> 
             unsure.append(name)
     found = set(marks.values())
     hint = decimal or (found.pop() if len(found) == 1 else None)
-    for name in unsure:  # points between commas: a file in which commas mark decimals has other separators
-        pure = all(body is None or re.fullmatch(_UNSURE.format(mark=r"\."), body) for body in columns[name].bodies)
-        if hint is not None or (separator == "," and pure):
-            marks[name] = hint or "."
+    if hint is not None:
+        marks |= dict.fromkeys(unsure, hint)
     mark = hint or "."
     plain = [
         name
@@ -331,11 +341,11 @@ def _is_not_zero(body: str | None) -> bool:
 
 def _undress(text: str) -> tuple[str | None, str, bool]:
     """Return the digits and marks of a number with its sign, its unit, and whether a letter followed it."""
-    if re.match(PLAIN, text):
+    if _PLAIN.match(text):
         return text, "", False
     match = _DRESSED.match(text)
     if not match:
-        return (text, "", False) if re.match(_INFINITE, text) else (None, "", False)
+        return (text, "", False) if _INFINITE.match(text) else (None, "", False)
     front, end = match["a"] + match["b"], match["e"]
     units = {unit for unit in (match["c"], match["d"], match["f"]) if unit}
     signs = front + end
@@ -352,19 +362,16 @@ def _undress(text: str) -> tuple[str | None, str, bool]:
     return ("-" if negative else "") + digits, units.pop() if units else "", bool(match["flag"])
 
 
+def _is_number(body: str | None) -> bool:
+    return body is not None and any(_fits(body, mark) or bool(_INFINITE.match(body)) for mark in ".,")
+
+
 def _fits(body: str, mark: str) -> bool:
-    group = r"\." if mark == "," else ","
-    inside = re.escape(mark)
-    return bool(
-        re.fullmatch(
-            rf"[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{group}\d{{3}})+|[1-9]\d?(?:{group}\d\d)+{group}\d{{3}})?(?:{inside}\d*)?(?:[eE][+-]?\d+)?",
-            body,
-        )
-    )
+    return bool(_BODIES[mark].match(body))
 
 
 def _to_float(body: str, mark: str) -> float:
-    if not (re.match(_INFINITE, body) or _fits(body, mark)):
+    if not (_INFINITE.match(body) or _fits(body, mark)):
         return float("nan")
     group = "." if mark == "," else ","
     try:

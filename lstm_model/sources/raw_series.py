@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,6 +14,7 @@ from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Sourc
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, infer_roles
+from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.dates import read_dates, read_header
 from lstm_model.sources.numbers import find_sentinels, read_numbers
 from lstm_model.sources.parquet import convert_ids
@@ -50,8 +51,14 @@ def read_source(
     """
     is_query = source.kind is SourceKind.sql
     loaded = [readers.run_query(source, password)] if is_query else readers.read_files(source, only=only)
+    joined = [join_date_parts(part.frame, source, covariates) for part in loaded]
+    loaded = [replace(part, frame=frame) for part, (frame, _) in zip(loaded, joined, strict=True)]
     roles = infer_roles(loaded[0].frame, source, covariates)
-    parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
+    if joined[0][1] is not None:
+        roles.reasons["columns.ds"] = joined[0][1]
+    parts = [
+        _arrange_part(part, roles, covariates, loaded, source) for part in loaded if len(part.frame) or only is None
+    ]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
     used = {*roles.values, roles.y, *covariates.past, *covariates.future}
@@ -64,7 +71,9 @@ def read_source(
     return _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
 
 
-def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
+def _arrange_part(
+    part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable], source: Source
+) -> pd.DataFrame:
     """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
     needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
@@ -75,7 +84,7 @@ def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: 
             "the same columns"
         )
     if roles.layout is FileLayout.wide_rows:
-        return _melt_rows(part.frame, roles, list(covariates.static))
+        return _melt_rows(part.frame, roles, list(covariates.static), source)
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
     ids = part.frame[roles.unique_id] if roles.unique_id else _find_file_id(part, loaded)
@@ -109,10 +118,10 @@ def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.Dat
     return long
 
 
-def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
+def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str], source: Source) -> pd.DataFrame:
     """Turn one row a series into long rows without padding; steps count from 1, or are the columns' dates."""
     count, values = len(frame), list(roles.values)
-    dates = read_header(values)
+    dates = read_header(values, source)
     steps = pd.Series(range(1, len(values) + 1)) if dates is None else dates
     block = frame[values]
     empty = (block.isna() | (block == "")).to_numpy()

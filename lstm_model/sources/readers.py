@@ -130,7 +130,7 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
     try:
         _check_width(lines, separator, name)
         sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
-        decimals = find_decimals(sample, source.decimal, separator)
+        decimals = find_decimals(sample, source.decimal)
 
         def read(plain: Sequence[str]) -> pd.DataFrame:
             with open_text(filesystem, file, name) as stream:
