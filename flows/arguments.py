@@ -34,6 +34,7 @@ FLAGS = {
     "layout": ("source.layout", "auto, long, wide_columns or wide_rows"),
     "timezone": ("source.timezone", "zone of local timestamps, such as Europe/Berlin"),
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
+    "date-format": ("source.date_format", "how timestamps are written, such as day-month-year, year-week or step"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
     "sheet": ("source.sheet", "sheet or cells of a spreadsheet, such as Load or Load!B4:D900"),
 }

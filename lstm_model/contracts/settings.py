@@ -132,7 +132,7 @@ class FileLayout(TitledEnum):
     wide_rows = "wide_rows"
 
 
-READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+READING = ("layout", "columns", "timezone", "dayfirst", "date_format", "decimal")
 OF_FILES = ("encoding", "separator", "header_line", "footer_lines", "sheet", "files_are")
 USED_SETTINGS = {
     SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
@@ -161,8 +161,6 @@ class Source(ConfigModel, title="Source"):
     """files: tables. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
     path: str | None = None
     """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
-    path: str | None = None
-    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     layout: FileLayout = FileLayout.auto
     """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
     columns: Columns = Columns()
@@ -171,6 +169,8 @@ class Source(ConfigModel, title="Source"):
     """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
     dayfirst: bool | None = None
     """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
+    date_format: str | None = None
+    """How timestamps are written, such as day-month-year, year-week, excel-days, step or %d.%m.%Y. Empty: inferred."""
     decimal: Literal[".", ","] | None = None
     """CSV: the decimal mark. Empty: inferred."""
     encoding: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{2,30}$")

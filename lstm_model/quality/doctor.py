@@ -79,7 +79,10 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     history_N, _, _ = find_history(rows)
     checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
-    findings += [*infinite, *duplicates, *zeroed, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    findings += [
+        *(*raw.findings, *infinite, *duplicates, *zeroed, *trimmed, *short, *filled),
+        *(*checks.find_constant(rows), *past),
+    ]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
         frequency=frequency,

@@ -13,7 +13,9 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
-from lstm_model.timeline.timestamps import DATE, MONTH_NAME, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
+from lstm_model.sources.date_forms import MONTHS
+from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
+from lstm_model.sources.numbers import kind_of_texts
 
 ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
@@ -67,12 +69,10 @@ def infer_kind(column: pd.Series) -> str:
     """Return the kind of a column: time, clock (a time of day), integer, number, text, nested or empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
+    if is_date_number(column):
+        return "time"
     if column.dtype.kind in "iu" or is_whole(column):
         return "integer"
-    if str(column.name).lower() in TIME_NAMES and is_decimal_year(column):
-        return "time"
-    if column.dtype.kind in "fb":
-        return "empty" if np.isnan(column.to_numpy(np.float64, na_value=np.nan)).all() else "number"
     filled = column.dropna()
     if filled.empty:
         return "empty"
@@ -82,7 +82,7 @@ def infer_kind(column: pd.Series) -> str:
         return "nested"
     if isinstance(filled.iloc[0], (int, float, Decimal)):
         return "number"
-    return kind_of_texts([str(value) for value in filled])
+    return kind_of_texts([str(value) for value in filled], column.name)
 
 
 def _check_names_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:
@@ -116,7 +116,10 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
 
 def _are_numbered(names: Sequence[str]) -> bool:
     """Return whether column names count on (V2, V3, ...) or are dates."""
-    if all(re.fullmatch(DATE, name) for name in names):
+    try:
+        if read_header(names) is not None:
+            return True
+    except AmbiguousDatesError:  # it is raised again when the table is arranged
         return True
     parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
     if not all(parts):
@@ -158,7 +161,7 @@ def _assign_wide_columns(kinds: dict[str, str], source: Source, covariates: Cova
     values = tuple(name for name in kinds if name != ds and kinds[name] != "text")
     ignored = [name for name in kinds if name != ds and kinds[name] == "text"]
     _check_values(values, ds, "wide_columns")
-    months = [name for name in values if re.fullmatch(MONTH_NAME, name)]
+    months = [name for name in values if name.strip().lower() in MONTHS]
     if len(months) >= 12:
         raise DataError(
             f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
@@ -219,6 +222,8 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
                 f"more than one column could be the time: {listed(found)}. Name it with --time-column, or "
                 "source.columns.ds in the file"
             )
+    if claimed := [name for name, kind in kinds.items() if name.lower() in TIME_NAMES and kind == "text"]:
+        return claimed[0], f"{claimed[0]!r}: by its name"  # the row that is no timestamp is told when it is read
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
     raise DataError(
         f"no column of timestamps found among: {shown}. Name it with --time-column, or source.columns.ds in the file"
@@ -256,7 +261,7 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
     if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
         return False
     try:
-        times, _ = parse_timestamps(frame[ds], source, str)
+        times = read_dates(frame[ds], source, str).times
     except DataError:  # it is raised again, with the right place, when the whole table is read
         return False
     ds_N, codes_N = times.astype("int64").to_numpy(), pd.factorize(frame[name])[0]

@@ -18,6 +18,7 @@ from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.columns import infer_roles
+from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
 
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, pa.ArrowException)
@@ -45,7 +46,8 @@ def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Coun
     if any("=" in folder for name in located.names for folder in PurePosixPath(name).parts[:-1]):
         return None  # the names of the folders of a partitioned dataset are columns too
     files = list(zip(located.files, located.names, strict=True))
-    roles = infer_roles(_read_sample(located.filesystem, files), source, covariates)
+    sample, _ = join_date_parts(_read_sample(located.filesystem, files), source, covariates)
+    roles = infer_roles(sample, source, covariates)
     if roles.layout is not FileLayout.long or roles.unique_id is None:
         return None
     columns = source.columns.model_copy(update={"unique_id": roles.unique_id, "ds": roles.ds, "y": roles.y})
