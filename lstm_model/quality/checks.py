@@ -28,6 +28,10 @@ _HARDLY = (
     "change by less than a hundred-thousandth of their level, which the network takes for constant (it computes in "
     "float32); subtract the level in the source to forecast the changes"
 )
+_ROUNDED = (
+    "change by so little beside their level that float32, in which the network computes, rounds their steps, and the "
+    "truth that forecasts are scored on; subtract the level in the source"
+)
 Checked = tuple[Rows, list[Finding]]
 
 
@@ -273,6 +277,7 @@ def find_constant(rows: Rows) -> list[Finding]:
     kinds = {
         "constant": (high_K == low_K, "never change", "always"),
         "narrow": (narrow_K & (high_K > low_K), _HARDLY, "about"),
+        "rounded": (_find_rounded(rows) & ~narrow_K & (high_K > low_K), _ROUNDED, "about"),
     }
     findings = []
     for code, (flat_K, what, always) in kinds.items():
@@ -286,6 +291,17 @@ def find_constant(rows: Rows) -> list[Finding]:
                 Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
             )
     return findings
+
+
+def _find_rounded(rows: Rows) -> np.ndarray:
+    """Return a mask of the series whose steps float32 rounds by more than a twentieth of their mean size."""
+    first_K = rows.first_K
+    step_N = np.nan_to_num(np.abs(np.diff(rows.y_N, prepend=np.nan)))
+    step_N[first_K] = 0.0
+    rounding_N = np.nan_to_num(np.abs(rows.y_N - rows.y_N.astype(np.float32)))
+    lengths_K = np.diff(np.append(first_K, len(rows.y_N)))
+    mean_step_K = np.add.reduceat(step_N, first_K) / np.maximum(lengths_K - 1, 1)
+    return np.asarray(np.maximum.reduceat(rounding_N, first_K) > mean_step_K / 20)
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:

@@ -13,6 +13,8 @@ from lstm_model.sources.dates import count_dates
 
 JOIN = " + "
 """Stands between the names of joined columns, also in `source.columns.ds`."""
+HEAD = 50
+"""Rows that are looked at before a whole column is."""
 _CLOCK = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:\.\d+)?)?(?:\s*[apAP][mM])?"
 _NAMES = {
     "year": r"year|yr|yyyy|jahr|annee|année|ano|año|anno|jaar",
@@ -79,11 +81,13 @@ def _find_parts(frame: pd.DataFrame, names: list[str]) -> dict[str, str]:
 
 def _holds(column: pd.Series, part: str) -> bool:
     """Return whether the values of a column may be this part."""
+    if len(column) > HEAD and not _holds(column.head(HEAD), part):
+        return False
     if column.isna().any() or column.empty:
         return False
     if part == "date":
-        texts = column.astype("str").str.strip()
-        return bool(texts.head(50).str.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}").all())
+        texts = column.head(HEAD).astype("str").str.strip()
+        return bool(texts.str.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}").all())
     if part == "month":
         texts = column.astype("str").str.strip()
         if column.dtype.kind not in "iuf":
@@ -101,11 +105,13 @@ def _holds_times(column: pd.Series) -> bool:
         return False
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         return True
-    return count_dates([str(value) for value in column.dropna().head(50)], column.name) >= 0.5
+    return count_dates([str(value) for value in column.head(HEAD).dropna()], column.name) >= 0.5
 
 
 def _holds_clock(column: pd.Series) -> bool:
-    if column.dtype.kind in "iufbmM" or column.empty or not column.map(lambda value: isinstance(value, str)).all():
+    if column.dtype.kind in "iufbmM" or (len(column) > HEAD and not _holds_clock(column.head(HEAD))):
+        return False
+    if column.empty or column.isna().any():
         return False
     return bool(column.astype("str").str.strip().str.fullmatch(_CLOCK).all())
 

@@ -17,7 +17,7 @@ from lstm_model.sources.dates import count_dates
 MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", ".", "..", ":")
 """The last three are those of FRED, the World Bank and Eurostat."""
 MARKS = (
-    r"^(?:[?*/-]|[–—]|-{2,}|\.{3}|…|[nk]\.? ?[adv]\.?|(?i:missing|unknown|none|no data|nil|#[A-Z]+(?:/[0A])?[!?]?))$"
+    r"^(?:[?*/-]|[–—]|-{2,}|\.{3}|…|[nk]\.? ?[aAdDvV]\.?|(?i:missing|unknown|none|no data|nil|#[A-Z]+(?:/[0A])?[!?]?))$"
 )
 """Texts that stand for a missing value, too; they are told with their count."""
 BOUND = r"^[<>≤≥~≈]\s*[\d.,]+$"
@@ -29,6 +29,7 @@ _DRESSED = re.compile(
 )
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _PLAIN = re.compile(PLAIN)
+_MISSING = frozenset(MISSING_TEXTS)
 _INFINITE = re.compile(r"^[+-]?(?i:inf(?:inity)?|nan)$")
 _BODIES = {
     mark: re.compile(
@@ -184,7 +185,7 @@ def find_decimals(sample: pd.DataFrame, decimal: str | None) -> Decimals:
     """Return which columns of a sample of texts hold numbers, and which decimal mark they agree on."""
     columns, unsure, marks, reason = {}, [], {}, ""
     for name in sample.columns:
-        counts = Counter(text for text in sample[name].dropna().str.strip() if text not in MISSING_TEXTS)
+        counts = Counter(text for text in sample[name].dropna().str.strip() if text not in _MISSING)
         texts = list(counts)
         if texts and (count_numbers(counts) <= 0.5 or (_may_be_dates(texts) and count_dates(texts, name) >= 0.5)):
             continue
@@ -238,7 +239,8 @@ class _Texts:
     """Different texts of one column, undressed: without currency, percent, and marks of a negative number."""
 
     def __init__(self, texts: list[str]) -> None:
-        self.texts = [_QUOTES.sub("'", _SPACES.sub(" ", text)).strip().replace("−", "-") for text in texts]
+        bare = [bool(_PLAIN.match(text)) for text in texts]  # nothing more is to be found in most
+        self.texts = [text if plain else _tidy(text) for text, plain in zip(texts, bare, strict=True)]
         self.bodies: list[str | None] = []
         self.units: list[str] = []
         self.flags: list[bool] = []
@@ -247,9 +249,9 @@ class _Texts:
             self.bodies.append(body)
             self.units.append(unit)
             self.flags.append(flag)
-        self.missing = np.array([text in MISSING_TEXTS for text in self.texts], bool)
-        self.marks = np.array([bool(re.match(MARKS, text)) for text in self.texts], bool) & ~self.missing
-        self.bounds = np.array([bool(re.match(BOUND, text)) for text in self.texts], bool)
+        self.missing = np.array([text in _MISSING for text in self.texts], bool)
+        self.marks = _mark_matches(MARKS, self.texts, bare) & ~self.missing
+        self.bounds = _mark_matches(BOUND, self.texts, bare)
         self.expected = ~(self.missing | self.marks | self.bounds)
         self.marked = any(body and ("." in body or "," in body) for body in self.bodies)
 
@@ -333,6 +335,15 @@ class _Texts:
                 f"{where(other)}, column {name!r}: received {self.texts[other]!r}, but others look like "
                 f"{self.texts[used[0]]!r}; expected one unit in the whole column. Convert the values in the source"
             )
+
+
+def _tidy(text: str) -> str:
+    return _QUOTES.sub("'", _SPACES.sub(" ", text)).strip().replace("−", "-")
+
+
+def _mark_matches(pattern: str, texts: list[str], bare: list[bool]) -> np.ndarray:
+    compiled = re.compile(pattern)
+    return np.array([not plain and bool(compiled.match(t)) for t, plain in zip(texts, bare, strict=True)], bool)
 
 
 def _is_not_zero(body: str | None) -> bool:

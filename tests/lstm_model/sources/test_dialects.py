@@ -1,4 +1,4 @@
-"""One known table, written in hundreds of dialects, is read back right, or asked about; never read wrong."""
+"""One known table, written in many dialects, is read back right, or asked about; never read wrong."""
 
 import itertools
 import random
@@ -98,11 +98,11 @@ def draw_dialects(count):
     return random.Random(16).sample(drawn, count)
 
 
-def test_hundreds_of_dialects_are_read_right_or_asked_about(tmp_path):
+def test_many_dialects_are_read_right_or_asked_about(tmp_path):
     generator = np.random.default_rng(16)
     seen = Counter()
     wrong = []
-    for number, ((form, step), numbers, layout, separator) in enumerate(draw_dialects(200)):
+    for number, ((form, step), numbers, layout, separator) in enumerate(draw_dialects(120)):
         start = pd.Timestamp(generator.choice(["1987-03-01", "2001-11-01", "2019-08-01", "2023-12-01"]))
         most = 40 if layout == "wide_rows" else 130
         index = pd.date_range(start, periods=int(generator.choice([14, 40, most])), freq=step)

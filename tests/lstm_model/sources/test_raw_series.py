@@ -415,7 +415,7 @@ def split_hours(stamp):
         (MONTHLY, lambda t: {"Year": t.year, "Month": t.month}),
         (MONTHLY, lambda t: {"year": t.year, "month": f"{t:%b}"}),
         (MONTHLY, lambda t: {"year": t.year, "period": f"M{t.month:02}"}),
-        (HOURLY[::24], lambda t: {"year": t.year, "doy": t.dayofyear}),
+        (HOURLY[::24], lambda t: {"year": t.year, "doy": t.day_of_year}),
     ],
 )
 def test_parts_of_timestamps_in_columns_of_their_own_are_joined(tmp_path, truth, split):
