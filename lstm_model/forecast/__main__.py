@@ -28,7 +28,7 @@ from lstm_model.contracts.bundle_card import (
     validate_part,
 )
 from lstm_model.contracts.findings import DataError, escape_unseen, listed
-from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
+from lstm_model.contracts.settings import OF_FILES, Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import check_columns, forecast
 from lstm_model.quality.doctor import examine
 from lstm_model.sources.dates import NOTHING_SET, read_dates
@@ -188,8 +188,8 @@ def _adapt_config(bundle: Path, file: Path | None) -> PipelineConfig:
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
     source = NOTHING_SET if file is None else Source(kind=SourceKind.files, path=str(file))
     if file is not None and config.source.kind is not SourceKind.synthetic:
-        layout = ["layout"] * (config.source.kind is SourceKind.files)
-        kept = ("columns", "timezone", "dayfirst", "date_format", "decimal", *layout)
+        of_files = ("layout", *OF_FILES) if config.source.kind is SourceKind.files else ()
+        kept = ("columns", "timezone", "dayfirst", "date_format", "decimal", *of_files)
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
         header = set(read_files(source)[0].frame.columns)
         if not {name for name in source.columns.model_dump().values() if name} <= header:
