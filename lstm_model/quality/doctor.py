@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
+from lstm_model.contracts.findings import DataError, ErrorCollector, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
 from lstm_model.quality.repair import (
@@ -53,19 +53,23 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     covariates = config.covariates
     table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
-    static = checks.collect_static(table, rows, order, covariates.static)
-
+    errors, static = ErrorCollector(), pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
+    with errors.collect():
+        static = checks.collect_static(table, rows, order, covariates.static)
     rows, infinite = checks.replace_infinite(rows)
-    rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
-    rows, trimmed = checks.trim(rows, covariates.future)
-    rows, short = checks.drop_short(rows, config.horizon)
-    checks.check_magnitudes(rows, static)
-    frequency, why = _choose_frequency(rows, config)
-    rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw))
-
-    history_N, _, _ = find_history(rows)
-    checks.check_future_covariates(rows, covariates.future, history_N)
-    rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
+    with errors.collect():
+        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+        rows, trimmed = checks.trim(rows, covariates.future)
+        rows, short = checks.drop_short(rows, config.horizon)
+        with errors.collect():
+            checks.check_magnitudes(rows, static)
+        frequency, why = _choose_frequency(rows, config)
+        rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw), errors)
+        history_N, _, _ = find_history(rows)
+        with errors.collect():
+            checks.check_future_covariates(rows, covariates.future, history_N)
+        rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
+    errors.raise_found()
     findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
@@ -104,7 +108,7 @@ def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
 
 
 def _make_regular(
-    rows: Rows, frequency: str, config: PipelineConfig, hint: str
+    rows: Rows, frequency: str, config: PipelineConfig, hint: str, errors: ErrorCollector
 ) -> tuple[Rows, np.ndarray, list[Finding]]:
     """Return all steps of every series with missing targets filled, a mask of observed rows, and findings."""
     grid, step_N, findings = checks.place_on_grid(rows, frequency, hint)
@@ -119,10 +123,8 @@ def _make_regular(
         f"most: {unique_id!r} with {missing_K.max():,}"
     )
     if config.missing == "error":
-        raise DataError(
-            f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
-            "seasonal or drop_series"
-        )
+        text = f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
+        errors.found.append(DataError(f"{text}seasonal or drop_series"))
     if config.missing == "drop_series":
         complete_K = missing_K == 0
         if not complete_K.any():
@@ -137,7 +139,8 @@ def _make_regular(
         grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
         full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid)
         return full, ~np.isnan(full.y_N), findings
-    checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    with errors.collect():
+        checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
     full = expand_to_grid(rows, step_N, grid)
     observed_N = ~np.isnan(full.y_N)
     full, how = _fill_missing(full, config.missing, config.season or Frequency(frequency).default_season)
@@ -149,7 +152,7 @@ def _make_regular(
 def _fill_missing(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
     history_N, _, _ = find_history(rows)
     missing = np.flatnonzero(history_N & np.isnan(rows.y_N))
-    if policy == "interpolate":
+    if policy != "seasonal":
         return replace(rows, y_N=interpolate(rows.y_N, missing)), "by interpolation"
     values, unfilled = fill_from_seasons(rows.y_N, missing, rows.series_N, season)
     rest = f"; {len(unfilled):,} without an earlier season by interpolation" if len(unfilled) else ""
