@@ -20,7 +20,6 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.compression import open_text
 from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate_files
 from lstm_model.sources.parquet import check_unique, open_parquet, read_series_range
-from lstm_model.storage.database import connected
 from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
@@ -74,6 +73,8 @@ def run_query(source: Source, password: str | None) -> RawTable:
         ConnectionError: the server cannot be reached or went away, which time may heal.
         DataError: no access, a failing query, or one without rows.
     """
+    from lstm_model.storage.database import connected  # SQLAlchemy takes a while to load, which files need not wait for
+
     assert source.url is not None and source.query is not None
     with connected(source.url, password, setting="source.url") as connection:
         result = connection.execution_options(no_parameters=True).exec_driver_sql(source.query)
