@@ -13,7 +13,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from flows.cli import explain
 from lstm_model.contracts.redaction import redact
 from lstm_model.contracts.settings import PipelineConfig, Schedule
-from lstm_model.contracts.settings_file import load_config
+from lstm_model.contracts.settings_file import CHECKSUM, load_config
 
 PIPELINES = Path(__file__).parent / "pipelines"
 TAG = "evergreen"
@@ -227,5 +227,7 @@ def _read_leading_comment(file: Path) -> str:
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
+        if line.startswith(CHECKSUM):
+            continue
         lines.append(line.lstrip("#").strip())
     return redact(" ".join(lines))

@@ -13,24 +13,26 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.runner import Runner
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.announce import ScheduleRow, announce
 from deployments.catalog import PIPELINES, CatalogError, Job, read_valid_pipelines
+from deployments.output import Output
 from deployments.recover import keep_newest_late_run
 from deployments.register import find_next_run, find_orphans, register
 from deployments.runs import find_descendants
-from deployments.server import LOOK_SECONDS, Server, ServerError, is_healthy, use_server
+from deployments.server import AWAY_SECONDS, LOOK_SECONDS, Server, ServerError, use_server
 from deployments.watch import RunWatcher
 from lstm_model.storage.backend import whole_root
+from tasks.runtime.logs import hide_lost_connections
 
 END_SECONDS = 23
 """A process that has not ended so long after its signal is killed: supervisors wait for 30 s and more."""
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("The other pipelines are served; mend these and start serve again", file=sys.stderr, flush=True)
         with use_server(options.port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
             jobs = [job for pipeline in pipelines for job in pipeline.jobs]
-            asyncio.run(_serve(server, jobs, store=whole_root(options.store)))
+            asyncio.run(_Service(server, jobs, whole_root(options.store)).run())
             _interrupt_on_signals()  # the loop had its own handlers, and took them away
             print("stopping ...", flush=True)
     except CatalogError as error:
@@ -99,107 +101,143 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-async def _serve(server: Server, jobs: Sequence[Job], *, store: str) -> None:
-    """Serve until a signal comes; begin again whenever the server had to be started again.
+class _Service:
+    """Runs what becomes due, and begins again whenever the server was away."""
 
-    Raises:
-        ServerError: the server that was started here ended too often.
-    """
-    stop = asyncio.Event()
+    def __init__(self, server: Server, jobs: Sequence[Job], store: str) -> None:
+        self.server, self.jobs, self.store = server, jobs, store
+        self.output = Output(Path(PREFECT_HOME.value()) / "outages.log")
+        self.was_away = self.announced = False
 
-    def ask_to_stop() -> None:
-        if not stop.is_set():
-            _end_for_certain(server)
-        stop.set()
+    async def run(self) -> None:
+        """Serve until a signal comes.
 
-    for number in _list_heeded_signals():
-        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
-    stopped = asyncio.create_task(stop.wait())
-    while not stop.is_set():
-        await _serve_until(stopped, ask_to_stop, server, jobs, store=store)
+        Raises:
+            ServerError: the server that was started here ended too often, or another one did not come back in time.
+        """
+        hide_lost_connections()
+        stop = asyncio.Event()
 
+        def ask_to_stop() -> None:
+            if not stop.is_set():
+                _end_for_certain(self.server, self.output)
+            stop.set()
 
-async def _serve_until(
-    stopped: asyncio.Task[Any], ask_to_stop: Callable[[], None], server: Server, jobs: Sequence[Job], *, store: str
-) -> None:
-    """Serve until a signal, or until the server was away; then stop the runs while it can be told how they ended.
+        for number in _list_heeded_signals():
+            asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            await self._serve_until(stopped, ask_to_stop)
 
-    After a restart of the server a runner would go on, but no longer hear that a run is to be cancelled.
-    """
-    runner, restarts = _Runner(ask_to_stop), len(server.process.restarts) if server.process else 0
-    async with get_client() as client:
-        watch = RunWatcher(client, (), all_here=server.is_local)
-        serving = asyncio.create_task(_register_and_run(server, jobs, runner, watch, store=store))
-        restarted = asyncio.create_task(_wait_for_restart(server, ask_to_stop))
-        await asyncio.wait([serving, stopped, restarted], return_when=asyncio.FIRST_COMPLETED)
-        began_again = restarted.done()
-        if serving.done() and server.process:  # did it fail for want of the server?
-            began_again = len(server.process.restarts) != restarts
-            while not (restarted.done() or stopped.done() or await asyncio.to_thread(is_healthy, server.api_url)):
-                began_again = True
-                await asyncio.sleep(LOOK_SECONDS)
-        restarted.cancel()
-        async with watch.expect_interruption():
-            try:
-                if runner.started:
-                    await runner.astop()
-                else:
-                    serving.cancel()
-                await serving
-            except asyncio.CancelledError:
-                pass
-            except Exception:
-                if not began_again and not stopped.done():
-                    raise
-        with suppress(asyncio.CancelledError):
-            await restarted
+    async def _serve_until(self, stopped: asyncio.Task[Any], ask_to_stop: Callable[[], None]) -> None:
+        """Serve until a signal, or until the server was away; then stop the runs while it can be told how they ended.
 
+        When the server is back, a runner might go on, but no longer hears that a run is to be cancelled.
+        """
+        runner = _Runner(ask_to_stop)
+        async with get_client() as client:
+            watch = RunWatcher(client, (), all_here=self.server.is_local)
+            serving = asyncio.create_task(self._register_and_run(runner, watch))
+            reason, lost = await self._wait_for_outage(serving, stopped), None
+            with ExitStack() as hidden:
+                if reason:
+                    self.was_away = True
+                    self._say_away(reason)
+                    hidden.enter_context(self.output.divert())
+                    lost = await self._wait_until_back(reason, stopped)
+                if lost:
+                    ask_to_stop()
+                async with watch.expect_interruption():
+                    await _end(runner, serving, is_expected=bool(reason) or stopped.done())
+                    hidden.close()
+            if lost:
+                raise lost
 
-async def _wait_for_restart(server: Server, ask_to_stop: Callable[[], None]) -> None:
-    """Return when the server was started again; never, if it is not ours to start."""
-    if server.process is None:
-        await asyncio.Event().wait()
-        return
-    try:
-        await server.process.wait_for_restart()
-    except ServerError:
-        ask_to_stop()
-        raise
+    async def _wait_for_outage(self, serving: asyncio.Task[None], stopped: asyncio.Task[Any]) -> str | None:
+        """Return why the server is away; None if a signal came, or if serving failed while the server was there."""
+        away, reason = asyncio.create_task(self.server.wait_until_away()), None
+        await asyncio.wait([serving, stopped, away], return_when=asyncio.FIRST_COMPLETED)
+        while serving.done() and not (stopped.done() or away.done() or await self.server.answers()):
+            reason = "did not answer for a moment"
+            await asyncio.wait([stopped, away], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        away.cancel()
+        if stopped.done():
+            return None
+        return away.result() if away.done() else reason
 
-
-async def _register_and_run(
-    server: Server, jobs: Sequence[Job], runner: Runner, watch: RunWatcher, *, store: str
-) -> None:
-    """Make the deployments, say what there is, and run what becomes due until the runner is stopped."""
-    client = watch.client
-    deployments = [await register(client, runner, job, store=store) for job in jobs]
-    watch.deployments = [deployment.id for deployment in deployments]
-    await watch.end_dead_runs(at_once=True)
-    for job, deployment in zip(jobs, deployments, strict=True):
-        if skipped := await keep_newest_late_run(client, deployment):
-            print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
-    for name in await find_orphans(client, jobs):
-        print(
-            f"note: deployment {name!r} has no valid file here; `prefect deployment delete {name}` removes it for good"
+    def _say_away(self, reason: str) -> None:
+        own = self.server.process
+        follows = f"started again. Its log: {own.log}" if own else f"waited for, up to {AWAY_SECONDS / 60:g} min"
+        self.output.say(
+            f"the Prefect server {reason}; it is {follows}. Until then Prefect and runs write to {self.output.log}"
         )
-    rows = [ScheduleRow(job, d, await find_next_run(client, d)) for job, d in zip(jobs, deployments, strict=True)]
-    announce(server, rows, store)
-    watching = asyncio.create_task(watch.run())
+
+    async def _wait_until_back(self, reason: str, stopped: asyncio.Task[Any]) -> ServerError | None:
+        """Return when the server answers again or a signal came; the error says that it is given up."""
+        back = asyncio.create_task(self.server.wait_until_back(reason))
+        await asyncio.wait([back, stopped], return_when=asyncio.FIRST_COMPLETED)
+        back.cancel()
+        try:
+            await back
+        except asyncio.CancelledError:
+            pass
+        except ServerError as error:
+            return error
+        return None
+
+    async def _register_and_run(self, runner: Runner, watch: RunWatcher) -> None:
+        """Make the deployments, say what there is, and run what becomes due until the runner is stopped."""
+        client = watch.client
+        deployments = [await register(client, runner, job, store=self.store) for job in self.jobs]
+        watch.deployments = [deployment.id for deployment in deployments]
+        await watch.end_dead_runs(at_once=True)
+        for job, deployment in zip(self.jobs, deployments, strict=True):
+            if skipped := await keep_newest_late_run(client, deployment):
+                print(f"{job.full_name}: {skipped} run(s) missed while nothing was serving are not made up for")
+        found = zip(self.jobs, deployments, strict=True)
+        rows = [ScheduleRow(job, deployment, await find_next_run(client, deployment)) for job, deployment in found]
+        if self.was_away:
+            self.output.say(f"the Prefect server answers again; schedules and runs go on. UI: {self.server.ui_url}")
+        if not self.announced:
+            await self._announce(client, rows)
+        watching = asyncio.create_task(watch.run())
+        try:
+            await runner.start()
+        finally:
+            watching.cancel()
+
+    async def _announce(self, client: PrefectClient, rows: Sequence[ScheduleRow]) -> None:
+        for name in await find_orphans(client, self.jobs):
+            way_out = f"`prefect deployment delete {name}` removes it for good"
+            print(f"note: deployment {name!r} has no valid file here; {way_out}")
+        announce(self.server, rows, self.store)
+        self.announced = True
+
+
+async def _end(runner: Runner, serving: asyncio.Task[None], *, is_expected: bool) -> None:
+    """Stop a runner and its runs; an error of its own is raised unless it was to be expected."""
     try:
-        await runner.start()
-    finally:
-        watching.cancel()
+        if runner.started:
+            await runner.astop()
+        else:
+            serving.cancel()
+        await serving
+    except asyncio.CancelledError:
+        pass
+    except Exception:
+        if not is_expected:
+            raise
 
 
-def _end_for_certain(server: Server) -> None:
+def _end_for_certain(server: Server, output: Output) -> None:
     """Have this process end within END_SECONDS, even if the server hangs and everybody waits for its answers."""
-    timer = threading.Timer(END_SECONDS, _kill_all, [server])
+    timer = threading.Timer(END_SECONDS, _kill_all, [server, output])
     timer.daemon = True  # an end that comes earlier does not wait for it
     timer.start()
 
 
-def _kill_all(server: Server) -> None:
-    print(f"not ended within {END_SECONDS} s: runs are killed; they go on at the next start", flush=True)
+def _kill_all(server: Server, output: Output) -> None:
+    output.say(f"not ended within {END_SECONDS} s: runs are killed; they go on at the next start")
     for pid in find_descendants(os.getpid()):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

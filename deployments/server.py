@@ -22,7 +22,7 @@ import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings
 
 from tasks.runtime.prefect_server import APP as GUARDED_APP
-from tasks.runtime.prefect_server import LOCALHOST
+from tasks.runtime.prefect_server import LOCALHOST, is_healthy
 
 DEFAULT_PORT = 4200
 STARTUP_SECONDS = 300
@@ -31,6 +31,10 @@ STOP_SECONDS = 10
 LOOK_SECONDS = 2
 HANG_SECONDS = 300
 """A server that has not answered for so long is ended and started again."""
+LOOK_TIMEOUT = 15
+"""Somebody else's server is away if it leaves two looks in a row without an answer, each for up to so many seconds."""
+AWAY_SECONDS = 3600
+"""Somebody else's server is waited for so long."""
 RESTARTS = 5
 RESTART_WINDOW = 600
 """A server that ends again after RESTARTS restarts within so many seconds is given up."""
@@ -71,6 +75,42 @@ class Server:
     def is_local(self) -> bool:
         """Return whether the server is on this machine, so that every run that it knows was started here."""
         return urlsplit(self.api_url).hostname in (LOCALHOST, "localhost", "::1")
+
+    async def answers(self) -> bool:
+        """Return whether it is there."""
+        return await asyncio.to_thread(is_healthy, self.api_url, timeout_seconds=LOOK_TIMEOUT)
+
+    async def wait_until_away(self) -> str:
+        """Return once the server has ended or does not answer; the text is the end of a sentence that says so."""
+        if self.process:
+            return await self.process.wait_for_end()
+        missed = 0
+        while missed < 2:
+            await asyncio.sleep(LOOK_SECONDS)
+            missed = 0 if await self.answers() else missed + 1
+        return f"at {self.api_url} does not answer"
+
+    async def wait_until_back(self, reason: str) -> None:
+        """Return once the server answers again; start it again if it is our own.
+
+        Args:
+            reason: why it is away, from `wait_until_away`.
+
+        Raises:
+            ServerError: it ended too often, or did not come back in time.
+        """
+        if await self.answers():
+            return
+        if self.process:
+            await self.process.restart(reason)
+            return
+        deadline = time.monotonic() + AWAY_SECONDS
+        while not await self.answers():
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"the Prefect server {reason}, and has not for {AWAY_SECONDS / 60:g} min. Start it, then `serve`"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class ServerProcess:
@@ -114,36 +154,42 @@ class ServerProcess:
                 raise ServerError(self._describe(reason))
             time.sleep(0.3)
 
-    async def wait_for_restart(self) -> None:
-        """Start the server again when it has ended or hangs, and return once the new one answers.
+    async def wait_for_end(self) -> str:
+        """Return once the server has ended or hangs; the text is the end of a sentence that says so."""
+        reason = None
+        while reason is None:
+            reason = await self._wait(HANG_SECONDS)
+        return reason
+
+    async def restart(self, reason: str) -> None:
+        """Start the server again, more than once if it must be, and return once it answers.
 
         Raises:
             ServerError: it ended too often.
         """
-        answered, restarted = time.monotonic(), False
+        again: str | None = reason
+        while again is not None:
+            self._start_again(again)
+            again = await self._wait(HANG_SECONDS)
+
+    async def _wait(self, patience: float) -> str | None:
+        """Return None once the server answers, or else why it does not: it has ended, or is silent for too long."""
+        deadline = time.monotonic() + patience
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            code = self._process.poll()
-            if code is not None:
-                self._restart(f"ended with exit code {code}")
-            elif await asyncio.to_thread(is_healthy, self.api_url):
-                if restarted:
-                    return
-                answered = time.monotonic()
-                continue
-            elif time.monotonic() - answered < HANG_SECONDS:
-                continue
-            else:
-                self._restart(f"did not answer for {HANG_SECONDS} s")
-            answered, restarted = time.monotonic(), True
+            if (code := self._process.poll()) is not None:
+                return f"ended with exit code {code}"
+            if await asyncio.to_thread(is_healthy, self.api_url):
+                return None
+            if time.monotonic() > deadline:
+                return f"did not answer for {patience} s"
 
-    def _restart(self, reason: str) -> None:
+    def _start_again(self, reason: str) -> None:
         self.kill()
         now = time.monotonic()
         if len(self.restarts) >= RESTARTS and now - self.restarts[-RESTARTS] < RESTART_WINDOW:
             often = f"after {RESTARTS} restarts within {RESTART_WINDOW} s; it is given up"
             raise ServerError(self._describe(f"{reason} {often}"))
-        print(f"the Prefect server {reason}; it is started again. Its log: {self.log}", flush=True)
         self._process = self._start()
         self.restarts.append(now)
 
@@ -197,15 +243,6 @@ def use_server(port: int | None) -> Iterator[Server]:
         yield Server(process.api_url, process)
     finally:
         process.stop()
-
-
-def is_healthy(api_url: str) -> bool:
-    """Return whether a Prefect API answers there."""
-    try:
-        answer = httpx.get(f"{api_url}/health", timeout=5, trust_env=False)
-        return answer.status_code == httpx.codes.OK and answer.json() is True
-    except (httpx.HTTPError, ValueError):
-        return False
 
 
 def is_taken(port: int) -> bool:

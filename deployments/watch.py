@@ -77,7 +77,8 @@ class RunWatcher:
             try:
                 await self.look()
             except Exception as error:  # after any error, later runs must still be watched
-                print(f"watch: looks again after {type(error).__name__}: {error}", flush=True)
+                if self.deployments is None or not isinstance(error, httpx.TransportError):  # `serve` says so itself
+                    print(f"watch: looks again after {type(error).__name__}: {error}", flush=True)
                 self.listening_since = datetime.now(UTC)
             await asyncio.sleep(PREFECT_RUNNER_POLL_FREQUENCY.value())
 

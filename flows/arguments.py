@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from lstm_model.contracts.redaction import redact
 from lstm_model.contracts.settings import USED_SETTINGS, PipelineConfig, SourceKind
 from lstm_model.contracts.settings_file import (
+    MOST_BYTES,
     SettingsError,
     anchor_path,
     derive_name,
     load_config,
     make_config,
+    parse_config,
     parse_yaml,
 )
 from lstm_model.storage.backend import is_url
@@ -117,7 +118,8 @@ def build_config(options: argparse.Namespace) -> PipelineConfig:
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals or not all(key.split(".")):
-            raise SettingsError(f"--set takes KEY=VALUE, received {redact(setting)[:100]!r}")
+            name = re.split(r"[^\w.]", setting, maxsplit=1)[0][:100]  # what follows may be a password
+            raise SettingsError(f"--set takes KEY=VALUE, received {name!r}")
         _set_key(document, key, _parse_value(f"--set {key[:100]}", value))
     return anchor_path(make_config(document), Path.cwd())
 
@@ -136,9 +138,7 @@ def _read_config(path: str, defaults: dict[str, Any]) -> PipelineConfig:
     from lstm_model.storage.bucket import Bucket
 
     url, _, name = path.rpartition("/")
-    with TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(Bucket(url).read(name))
-        return load_config(Path(folder) / name, **defaults)
+    return parse_config(Bucket(url).read(name, most_bytes=MOST_BYTES), path, Path.cwd(), **defaults)
 
 
 def _set_key(document: dict[str, Any], key: str, value: Any) -> None:

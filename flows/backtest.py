@@ -39,7 +39,7 @@ def backtest(
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
-    pin = recall(run) or keep(run, ingest_source(run, config))
+    pin = recall(run) or keep(run, ingest_source(run, config), if_damaged="leave")
     series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ import prefect
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_SERVER_ANALYTICS_ENABLED,
-    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
 from pydantic import ValidationError
@@ -95,8 +92,12 @@ def explain(error: BaseException) -> str:
         return "\n       ".join(list_problems(error))
     text = redact(str(error)) or type(error).__name__
     if "Failed to reach API" in text:
-        url = redact(str(PREFECT_API_URL.value()))
-        text += f"; PREFECT_API_URL is {url}: start that server, or unset it to run without one"
+        url = PREFECT_API_URL.value()
+        text += (
+            f"; PREFECT_API_URL is {redact(url)}: start that server, or unset it to run without one"
+            if url
+            else "; the temporary server of this run has ended: run again, the finished stages are kept"
+        )
     return text
 
 
@@ -112,28 +113,10 @@ def use_run_settings() -> Iterator[None]:
         with temporary_settings(no_heartbeats):
             yield
         return
-    settings = {
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-        # The first start creates the database, which takes a slow disk longer than the 20 s allowed by default.
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
-    }
-    with temporary_settings(settings | no_heartbeats):
-        start_temporary_server()
+    from tasks.runtime.temporary_server import use_temporary_server
+
+    with temporary_settings(no_heartbeats), use_temporary_server():
         yield
-
-
-def start_temporary_server() -> None:
-    """Start a server that ignores Ctrl-C, which a terminal sends to every process: the run still needs it.
-
-    A signal that is blocked when a process begins stays blocked in it. Prefect finds the server that runs.
-    """
-    from tasks.runtime.temporary_server import TemporaryServer
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        TemporaryServer().start(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def show_stage_logs_only() -> None:

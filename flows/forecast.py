@@ -31,7 +31,7 @@ def forecast(config: PipelineConfig, store: str = "store") -> Issued:
     pin = recall(run) or keep(run, ingest_source(run, config))
     champion = pin.champion or champion
     check_horizon(config.horizon, champion, run.store)
-    issued = issue(predict_next(run, pin.series, champion), champion, run.store)
+    issued = issue(predict_next(run, config, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
     return show(config.name, issued, delivered, pin.series, run.records, run.store)
 

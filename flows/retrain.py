@@ -6,6 +6,8 @@ python -m flows.retrain --config deployments/pipelines/tutorial.yaml
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect import flow
 
 from flows.hooks import ENDINGS
@@ -53,7 +55,8 @@ def retrain(
         reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
-    start = recall(run) or keep(run, ingest_source(run, config), can_replace=True)
+    on_damage: Literal["leave", "set aside"] = "leave" if promote == "never" else "set aside"
+    start = recall(run) or keep(run, ingest_source(run, config), if_damaged=on_damage, notify=config.notify)
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, start.series, run.store, refresh, drifted)
 
@@ -67,7 +70,8 @@ def retrain(
 
     # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
     plots = run(plot, about=challenger)
-    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=read_decision(bundled, run.store))
+    decision = read_decision(bundled, run.store)
+    page = run(report, about=challenger, bundle=bundled, resolved=resolved, plots=plots, decision=decision)
     settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
     pages = Pages(scores=challenger.scores, plots=plots, report=page)
     return publish(resolved, pages, settled, run.records, run.store)
@@ -103,6 +107,7 @@ def compare(
         scores=challenger.scores,
         rivalry=rival,
         champion_scores=champion_scores,
+        damaged=start.damaged,
         spec=plan.window,
         rules=config.promotion,
     )

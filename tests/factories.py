@@ -1,10 +1,30 @@
 """Build the values that tests of several rooms need, with a plain default for each field."""
 
+import os
+import socket
+from contextlib import chdir
+from pathlib import Path
+
 from lstm_model.contracts.bundle_card import FORMAT, BundleCard, BundleRecord, InputShape, ModelCard, Start
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.score_records import ScoreRecord
 from lstm_model.contracts.settings import ModelSpec, PipelineConfig
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
+
+
+def _bind_socket(path: Path) -> None:
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)  # a whole path may be longer than is allowed
+
+
+NO_FILES = {
+    "pipe": os.mkfifo,
+    "socket": _bind_socket,
+    "folder": Path.mkdir,
+    "link that leads nowhere": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+}
+"""Functions that put what is no file into the place of one, by its kind."""
 
 
 def problem(**settings) -> PipelineConfig:

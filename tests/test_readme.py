@@ -105,11 +105,11 @@ for command in dict.fromkeys(commands()):
         kinds.get(command.split()[2], OTHERS).append(command)
 
 
-def run(line, folder):
+def run(line, folder, prefect_home):
     """What a command prints, run with few steps on a store of its own."""
     words = [sys.executable, *shlex.split(line)[1:], "--store", str(folder / "store")]
     words += ["--set", "advanced.training.max_steps=20"]
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PREFECT_HOME": str(prefect_home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -125,10 +125,10 @@ def test_its_looks_print_what_it_shows(line, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RETRAIN)
-def test_its_trainings_run(line, tmp_path):
-    output = run(line, tmp_path)
+def test_its_trainings_run(line, tmp_path, prefect_home):
+    output = run(line, tmp_path, prefect_home)
     assert "report    " in output
     if "shop_sales.yaml" in line:
         assert [command.split()[2] for command in OTHERS] == ["flows.forecast", "flows.monitor", "flows.backtest"]
         for command in OTHERS:
-            assert "shop_sales" in run(command, tmp_path), command
+            assert "shop_sales" in run(command, tmp_path, prefect_home), command

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 
 HIDDEN = "***"
 STRONG_WORDS = frozenset((
-    "password", "passwd", "pwd", "passphrase", "secret", "token", "signature",
+    "password", "passwd", "pwd", "passphrase", "passcode", "passkey", "secret", "token", "signature",
     "credential", "credentials", "jwt", "bearer", "hmac", "webhook",
 ))  # fmt: skip
 """A parameter with one of these words in its name holds a secret."""
@@ -24,29 +24,40 @@ KEYS = frozenset((
     "master", "private", "secret", "shared", "signing", "subscription",
 ))  # fmt: skip
 """Before "key" they make a secret, unlike "partition" or "primary"."""
-JOINED = re.compile(r"(password|passwd|pwd|secret|token|signature|(access|account|api|private)key)$")
+JOINED = re.compile(
+    r"(password|passwd|pwd|passphrase|passcode|secret|token|signature|(access|account|api|private)key)$"
+)
 """The same where a name is written together, such as sslpassword."""
-BARE_USERS = frozenset(("http", "https", "ray", "ws", "wss", "s3", "s3a", "gs", "gcs", "git"))
+COLUMNS = frozenset(("key", "keys", "code"))
+"""Secrets as parameters of an address, but names of columns in a query."""
+BARE_USERS = frozenset(("http", "https", "ray", "ws", "wss", "s3", "s3a", "gs", "gcs", "git", "ftp", "ftps"))
 """A user without a password is a token in these schemes; in others, as in postgresql://reader@db, it is a name."""
+GUESTS = frozenset(("anonymous", "ftp"))
+"""Users whom a server of ftp lets in without a password."""
 WEBHOOK = re.compile(r"[^/?#]*\b(hooks|webhook)\.[^/?#]*/|([^/?#]*/)+?(bot(?=\d+:)|(web)?hooks/|webhook(b2)?/)")
 """Up to the part of a web address that lets anybody write to a channel."""
 TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(gh[pousr]_[A-Za-z0-9]{18,}|github_pat_\w{20,}|glpat-[\w-]{18,}|(xox[abeprs]|xapp)-[\w-]{20,}|"
     r"hf_[A-Za-z0-9]{30,}|AIza[\w-]{35}|(AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|ya29\.[\w-]{20,}|dapi[0-9a-f]{32}|"
-    r"eyJ[\w-]{10,}\.eyJ[\w-]{10,})"
+    r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}|[prs]k_(live|test)_[A-Za-z0-9]{12,}|whsec_[A-Za-z0-9]{24,}|sk-(proj|ant)-[\w-]{20,}|"
+    r"sk-[A-Za-z0-9]{32,}|npm_[A-Za-z0-9]{36}|pypi-Ag[\w-]{50,}|SG\.[\w-]{16,}\.[\w-]{16,}|pn[bu]_[A-Za-z0-9]{30,}|"
+    r"(?i:bearer|basic) [\w.~+/-]{16,}=*)|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----.*",
+    re.DOTALL,
 )
 """The access tokens of well-known services, in their own lengths and letters: names of files may begin like them."""
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://")
-PARAMETER = re.compile(r"(?P<name>[\w.%$\[\]-]{1,99})=(?P<value>\{[^}]*\}?|'[^']*'?|\"[^\"]*\"?|[^&;#]*)")
+PARAMETER = re.compile(r"(?P<name>[\w.%$\[\]-]{1,99})\s{0,9}=\s{0,9}(?P<value>\{[^}]*\}?|'[^']*'?|\"[^\"]*\"?|[^&;#]*)")
 TEXT_URL = re.compile(
     r"(?P<quote>['\"])(?P<quoted>[\w+.-]{1,40}://.{0,4000}?)(?P=quote)|(?P<bare>[\w+.-]{1,40}(://|::)[^\s'\"<>]*[^\s'\"<>:,.;)])"
 )
 """In quotes, or up to the next space."""
 TEXT_PARAMETER = re.compile(r"(?P<name>[\w.-]{1,99})=(?P<value>'[^']*'?|\"[^\"]*\"?|[^\s&;,'\"]*[^\s&;,'\":.)])")
 TEXT_PASSWORD = re.compile(
-    r"\b\w*(password|passwd|pwd)\s+=\s*(?P<value>[^\s&;,'\":]+|'[^']*'?|\"[^\"]*\"?)", re.IGNORECASE
+    r"((?<![\w.])\w*(password|passwd|pwd|passphrase|passcode|(api|access|secret|private)[_-]?key)\s{0,9}[=:]\s{1,9}"
+    r"(?!Extra inputs)|\b(password|identified\s{1,9}by)\s{1,9}(?='))(?P<value>[^\s&;,'\":]+|'[^']*'?|\"[^\"]*\"?)",
+    re.IGNORECASE,
 )
-"""As libpq reads it, with blanks."""
+"""With blanks, as libpq, a header or SQL has it; not the messages of pydantic about a setting."""
 DEEPEST = 4
 
 
@@ -86,6 +97,8 @@ def is_secret_name(name: str) -> bool:
         return False
     if words[-1] in ("key", "keys"):
         return len(words) == 1 or not KEYS.isdisjoint(words)
+    if words[-1] == "code":
+        return len(words) == 1 or words[-2] in ("auth", "authorization", "access")
     return not STRONG_WORDS.isdisjoint(words) or words[-1] in LAST_WORDS or bool(JOINED.search("".join(words)))
 
 
@@ -124,7 +137,7 @@ def _find_user(address: str, start: int, end: int, scheme: str) -> Secret | None
     if pair := re.compile(r"[^:/]*:(.+)@", re.DOTALL).match(address, start, end):
         return Secret(*pair.span(1), "a password (an @ that ends none is written %40)")
     user = re.compile(r"([^/?#]+)@").match(address, start, end) if scheme in BARE_USERS else None
-    return Secret(*user.span(1), "a token before the host") if user else None
+    return Secret(*user.span(1), "a token before the host") if user and user[1] not in GUESTS else None
 
 
 def _is_secret(name: str, value: str, depth: int) -> bool:
@@ -140,13 +153,20 @@ def _search_text(text: str) -> Iterator[Secret]:
         for secret in _search_address(text[start:end]):
             yield Secret(start + secret.start, start + secret.end, secret.what)
     for match in TEXT_PARAMETER.finditer(text):
-        if _is_partition(text, match):
+        if _is_partition(text, match) or _is_comparison(**match.groupdict()):
             continue
-        words = set(re.findall("[a-z]+", match["name"].lower()))
-        if not STRONG_WORDS.isdisjoint(words) and match["value"] != HIDDEN:
+        if _is_secret(match["name"], match["value"], DEEPEST - 1 if "%" in match["value"] else DEEPEST):
             yield Secret(*match.span("value"), f"the parameter {match['name']}")
-    yield from (Secret(*match.span("value"), "a password") for match in TEXT_PASSWORD.finditer(text))
+    found = (match for match in TEXT_PASSWORD.finditer(text) if match["value"] != HIDDEN)
+    yield from (Secret(*match.span("value"), "a password") for match in found)
     yield from (Secret(*match.span(), "an access token") for match in TOKEN.finditer(text))
+
+
+def _is_comparison(name: str, value: str) -> bool:
+    """Tell whether a query compares columns, as in a.client_key=b.client_key, or one with a number."""
+    column = name.rpartition(".")[2].lower()
+    numbered = column.endswith("key") and value.isdecimal()
+    return column in COLUMNS or column == value.rpartition(".")[2].lower() or numbered
 
 
 def _hide(text: str, secrets: Iterator[Secret]) -> str:

@@ -65,21 +65,19 @@ class ConfigModel(BaseModel):
     )
 
     has_addresses: ClassVar[bool] = True
-    """False: its texts are names of columns, which may look like anything."""
+    """False: its texts are names of columns, which may look like much: only a whole address in one is searched."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _check_plain(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a secret, which would be stored and logged with the config, and true for a number, where it is 1."""
         name = str(info.field_name)
-        if (
-            isinstance(value, str)
-            and cls.has_addresses
-            and (found := find_secret_in_text(value) if name == "query" else find_secret(value))
-        ):
-            raise ValueError(
-                f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
-            )
+        search = find_secret if cls.has_addresses and name != "query" else find_secret_in_text
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and (found := search(text)):
+                raise ValueError(
+                    f"contains {found}; it would be stored and logged. Remove it and {INSTEAD.get(name, ELSEWHERE)}"
+                )
         if isinstance(value, bool) and not any(kind is bool for kind in _list_types(cls.model_fields[name].annotation)):
             raise ValueError(f"{str(value).lower()} is no value for it; a text such as no needs quotes")
         return value
@@ -213,6 +211,7 @@ class Source(ConfigModel, title="Source"):
 class Covariates(ConfigModel, title="Covariates"):
     """Columns, by name, that the model may use beside the target."""
 
+    has_addresses = False
     static: tuple[str, ...] = ()
     """One value a series, such as a region; numbers or text."""
     past: tuple[str, ...] = ()
@@ -343,13 +342,13 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if a baseline beats it, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1, le=1e9)
-    """No series may have more than this many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and the best baseline."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
@@ -361,6 +360,8 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    integers: bool = False
+    """Issue whole numbers: the median rounded, bounds to the next outside. The mean stays, or totals would be wrong."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=PASSWORD_PLACE)

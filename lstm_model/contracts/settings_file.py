@@ -26,6 +26,8 @@ MOST_NODES = 5_000
 """Keys and values, those that aliases repeat counted each time."""
 LONGEST_NAME = 62
 MOST_PROBLEMS = 10
+CHECKSUM = "# sha256:"
+"""Begins the line by which damage is noticed in the lines below it; a file that a person wrote has none."""
 LONGEST_SHOWN = 100
 """Characters of a value, or of a key, that a message shows, once its secrets are hidden."""
 
@@ -72,18 +74,29 @@ def load_config(path: Path, **defaults: Any) -> PipelineConfig:
     Raises:
         SettingsError: it is no YAML mapping, or a value does not fit; the message names the file and what is wrong.
     """
+    if path.exists() and not path.is_file():
+        raise SettingsError(f"{path}: is no regular file; expected a YAML file")
+    with path.open("rb") as file:
+        return parse_config(file.read(MOST_BYTES + 1), str(path), path.parent, **defaults)
+
+
+def parse_config(content: bytes, place: str, folder: Path, **defaults: Any) -> PipelineConfig:
+    """Read the content of such a file, whose path or URL is `place`; relative paths are relative to `folder`.
+
+    `defaults` are settings for what it leaves out.
+
+    Raises:
+        SettingsError: see `load_config`; or the content has a checksum and is not what was written.
+    """
     try:
-        if path.exists() and not path.is_file():
-            raise SettingsError("is no regular file; expected a YAML file")
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        _check_lines(content)
         document = parse_yaml(content)
         if not isinstance(document, dict):
             shown = "an empty file" if document is None else _describe(document)
             raise SettingsError(f"expected a mapping of settings, such as horizon: 24, received {shown}")
-        return anchor_path(make_config({"name": derive_name(path.name), **defaults, **document}), path.parent)
+        return anchor_path(make_config({"name": derive_name(place), **defaults, **document}), folder)
     except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{place}: {error}") from None
 
 
 def make_config(document: Mapping[str, Any]) -> PipelineConfig:
@@ -144,7 +157,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     elif problem["type"] == "string_pattern_mismatch":
         message = EXPECTED.get(str(problem["loc"][-1]), message)
     own, hidden = problem["type"] == "value_error", any(map(is_secret_name, map(str, problem["loc"])))
-    whole = isinstance(received, Mapping) and problem["type"] != "extra_forbidden"
+    hidden |= problem["type"] == "extra_forbidden"  # it may be a misspelt "password"
+    whole = isinstance(received, Mapping)
     shown = "" if own or whole or hidden or problem["loc"][-1:] == ("notify",) else f" (received {_describe(received)})"
     return _cut(f"{'.'.join(place)}: ", 300) + redact(message) + shown
 
@@ -259,6 +273,23 @@ def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
 
 def dump_config(config: PipelineConfig) -> str:
-    """Return the config as YAML that `load_config` reads back, with every setting that has a value."""
+    """Return the config as YAML with a checksum that `load_config` reads back, with every setting that has a value."""
     document = config.model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    return f"{CHECKSUM}{_hash(text.encode())} of the lines below; to edit them, delete this line\n{text}"
+
+
+def _check_lines(content: bytes) -> None:
+    """Check the lines below a checksum, if there is one; an editor may have changed how lines end."""
+    content = content.replace(b"\r\n", b"\n")
+    found = re.search(rb"^(?:\xef\xbb\xbf)?" + CHECKSUM.encode() + rb"([^\n]*)\n?", content, re.MULTILINE)
+    if found is not None and not found[1].startswith(_hash(content[found.end() :]).encode()):
+        number = content.count(b"\n", 0, found.start()) + 1
+        raise SettingsError(
+            f"line {number} is a checksum that does not fit the lines below it. If you have edited them, delete line "
+            f"{number}; if not, the file is damaged: restore it, or run with the file that you wrote yourself"
+        )
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -7,11 +7,14 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pt
+from fsspec.implementations.local import LocalFileSystem
 
 from lstm_model.contracts.artifact import MANIFEST, VERSION_DIGITS
 from lstm_model.contracts.bundle_card import (
@@ -25,17 +28,34 @@ from lstm_model.contracts.bundle_card import (
     validate_part,
 )
 from lstm_model.contracts.findings import DataError, escape_unseen, listed
-from lstm_model.contracts.settings import Columns, FileLayout, PipelineConfig, Source, SourceKind
-from lstm_model.forecast.predict import forecast
+from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
+from lstm_model.forecast.predict import check_columns, forecast
 from lstm_model.quality.doctor import examine
-from lstm_model.sources.raw_series import read_source
+from lstm_model.sources.files import PARQUET_SUFFIXES
+from lstm_model.sources.parquet import open_parquet
+from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
+from lstm_model.timeline.timestamps import parse_timestamps
 
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
 """Sections of a bundle's config that reading needs: the others may be those of another version."""
-FORMULA = re.compile(r"(?:^|;)\s*[=+\-@＝＋－＠]|^[\t\r]")
-"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP; a semicolon begins a cell in some countries."""
+FORMULA = re.compile(r"(?:^|[;\t\r\n])[\s\ufeff\u200b]*[=+\-@＝＋－＠\u2212]|^[\t\r]")
+"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP.
+
+A semicolon or a tab begins a cell in some countries, and a line in a name begins one where quotes are not understood.
+Signs that nobody sees may stand before the formula, and U+2212 is a minus.
+"""
+SERIES_TYPES: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
+    "unique_id": ("text", lambda kind: pt.is_string(kind) or pt.is_large_string(kind)),
+    "ds": (
+        "timestamps without a zone, or whole numbers",
+        lambda kind: pt.is_integer(kind) or (pt.is_timestamp(kind) and kind.tz is None),
+    ),
+    "observed": ("true or false", pt.is_boolean),
+    "y": ("numbers", lambda kind: pt.is_integer(kind) or pt.is_floating(kind)),
+}
+"""The columns of a series table, and what they hold; past and future covariates are as y."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
     parser.add_argument("--output", type=Path, help="file to write, .csv or .parquet; without it a table is printed")
+    parser.add_argument("--integers", action="store_true", help="whole numbers; the mean stays as it is")
     options = parser.parse_args(arguments)
     try:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            result = forecast(options.bundle, _prepare_table(options.bundle, options.series, Path(folder)))
+            table = _prepare_table(options.bundle, options.series, Path(folder))
+            result = forecast(options.bundle, table, integers=options.integers)
         _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
     except (ValueError, OSError) as error:
         _print_note(f"error: {error}")
@@ -74,28 +96,97 @@ def compute_version(bundle: Path) -> str:
 
 
 def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
-    """Return the file as a series table: itself if it is one, else read and examined like a source."""
-    is_parquet = file.suffix == ".parquet" and file.is_file()  # a pipe would never end
-    if is_parquet and {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(file).names):
-        return file
-    config = _adapt_config(bundle, file)
-    raw = read_source(config.source, covariates=config.covariates)
+    """Return the file as a series table: read and examined like a source, also where it is a series table already."""
+    is_series_table = _is_series_table(file)
+    config = _adapt_config(bundle, None if is_series_table else file)
+    if is_series_table:
+        raw = RawSeries(_read_series_table(file, config.covariates), config.source)
+    else:
+        raw = read_source(config.source, covariates=config.covariates)
     examined = examine(raw, config)
     for finding in examined.findings:
         _print_note(f"{finding.severity}: {finding.message}")
-    table = folder / "series.parquet"
-    examined.table.to_parquet(table, index=False)
-    return table
+    table = examined.table
+    if is_series_table:
+        _mark_repaired(table, raw.table)
+    table.to_parquet(folder / "series.parquet", index=False)
+    return folder / "series.parquet"
 
 
-def _adapt_config(bundle: Path, file: Path) -> PipelineConfig:
-    """Return the bundle's config for this file; its column names count if the file has them."""
+def _mark_repaired(table: pd.DataFrame, given: pd.DataFrame) -> None:
+    """Mark the values that were repaired before: they are no observations now."""
+    repaired = given.loc[~given["observed"] & given["y"].notna(), ["unique_id", "ds"]].drop_duplicates()
+    if len(repaired):
+        found = table[["unique_id", "ds"]].merge(repaired, how="left", indicator="found")["found"]
+        table["observed"] &= found.eq("left_only").to_numpy()
+
+
+def _is_series_table(file: Path) -> bool:
+    """Tell whether a file has the columns of a series table."""
+    if not file.name.lower().endswith(PARQUET_SUFFIXES) or not file.is_file():  # a pipe would never end
+        return False
+    with open_parquet(LocalFileSystem(), str(file), file.name) as stream:
+        return {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(stream).names)
+
+
+def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
+    """Read a series table that anybody may have written, for the doctor to examine.
+
+    Raises:
+        DataError: a column is of another type than in the tables that ingest writes, or a row contradicts itself.
+    """
+    check_columns(file, covariates)
+    numbers = ["y", *covariates.past, *covariates.future]
+    with open_parquet(LocalFileSystem(), str(file), file.name) as stream:
+        table = pq.read_table(stream, columns=["unique_id", "ds", "observed", *numbers, *covariates.static])
+        for name in ("unique_id", "ds", "observed", *numbers):
+            expected, fits = SERIES_TYPES.get(name, SERIES_TYPES["y"])
+            if not fits(kind := table.schema.field(name).type):
+                raise _refuse(file, f"its column {name!r} is of type {kind}, expected {expected}")
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    if frame.empty:
+        raise DataError(f"{file} has no rows; expected the history of at least one series")
+    for name in ("unique_id", "ds", "observed"):
+        _refuse_rows(file, frame, frame[name].isna(), f"{name} is empty")
+    frame = frame.astype({"unique_id": "str", "observed": bool})
+    ids = frame["unique_id"].str
+    _refuse_rows(file, frame, ids.strip().eq("") | ids.contains("\0", regex=False), "unique_id is blank or has a NUL")
+    _refuse_rows(file, frame, frame["observed"] & frame["y"].isna(), "observed is true, but y is empty")
+    seen = frame["unique_id"].isin(frame.loc[frame["observed"], "unique_id"].unique())
+    _refuse_rows(file, frame, ~seen, "observed is false in all rows of this series")
+    frame["ds"], read = parse_timestamps(frame["ds"], Source(), lambda row: _name_row(file, frame, row))
+    if read:  # numbers that stand for dates
+        raise _refuse(file, f"its column ds holds no steps: {' '.join(read.values())}")
+    for name in numbers:
+        frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def _refuse_rows(file: Path, frame: pd.DataFrame, bad_N: pd.Series, what: str) -> None:
+    if bad_N.any():
+        raise _refuse(file, f"in {_name_row(file, frame, int(bad_N.to_numpy().argmax()))}, {what}")
+
+
+def _name_row(file: Path, frame: pd.DataFrame, row: int) -> str:
+    """Return the place of a row, counted from 1, for a message."""
+    return f"row {row + 1:,} of {file.name} (series {frame['unique_id'].iloc[row]}, ds {frame['ds'].iloc[row]})"
+
+
+def _refuse(file: Path, what: str) -> DataError:
+    return DataError(
+        f"{file} has the columns of a series table, but {what}. Bring it as the pipeline wrote it; or leave the column "
+        "observed out, and it is examined like any other file"
+    )
+
+
+def _adapt_config(bundle: Path, file: Path | None) -> PipelineConfig:
+    """Return the bundle's config, and for a file how to read it: the bundle's column names count if it has them."""
     card = read_model_card(bundle)
     made_with = card.config or {}
     sections = {name: made_with[name] for name in USED_SECTIONS if name in made_with}
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
-    source = Source(kind=SourceKind.files, path=str(file))
-    if config.source.kind is not SourceKind.synthetic:
+    source = Source() if file is None else Source(kind=SourceKind.files, path=str(file))
+    if file is not None and config.source.kind is not SourceKind.synthetic:
         kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
         header = set(read_files(source)[0].frame.columns)

@@ -20,27 +20,16 @@ def require_whole(champion: Artifact, store: Store) -> None:
     Raises:
         DamagedChampionError: they are not.
     """
+    if damage := find_damage(champion, store):
+        raise DamagedChampionError(f"{damage}. Restore it, or {_find_way_out(store)}")
+
+
+def find_damage(champion: Artifact, store: Store) -> str:
+    """Say which file of the champion is not what was written, "" if all are, and keep a clean-up from them."""
     try:
         _check(champion, store)
     except DamagedArtifactError as error:
-        raise DamagedChampionError(
-            f"the champion {version_of(champion)} is damaged: {error}. Restore it, or {_find_way_out(store)}"
-        ) from error
-
-
-def set_aside_if_damaged(champion: Artifact, store: Store) -> str:
-    """Take its name from a champion that is damaged; return what happened in words, "" if it is whole.
-
-    A retraining that finds it so goes on without a champion; `previous` and the history stay.
-    """
-    try:
-        _check(champion, store)
-    except DamagedArtifactError as error:
-        place = Registry(store).set_champion_aside(champion, why=str(error))
-        return (
-            f"the champion {version_of(champion)} is damaged: {error}. What is left of it is kept in {place}; "
-            "this run trains as if there were no champion"
-        )
+        return f"the champion {version_of(champion)} is damaged: {error}"
     return ""
 
 

@@ -96,7 +96,10 @@ def is_known(found: Monitored, store: Store) -> bool:
     """Return whether the last look found the same evidence for this champion; a record that is damaged found none."""
     try:
         record = read_note(store.backend, RECORD, dict[str, Any])
-    except (FileNotFoundError, DamagedFileError):
+    except FileNotFoundError:
+        return False
+    except DamagedFileError as error:
+        logger.warning("%s. It counts as if nothing had been found before", error)
         return False
     return (record.get("champion"), record.get("evidence")) == (found.champion, found.evidence)
 

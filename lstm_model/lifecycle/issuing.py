@@ -75,7 +75,9 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     """
     version, ledger = version_of(champion), Ledger(store)
     made = [one for one in forecasts if one.num_rows]
-    notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
+    about = [store.read_meta(one, ForecastsMeta) for one in forecasts]
+    notes = left_out_notes(one.left_out for one in about)
+    notes += dict.fromkeys(remark for one in about for remark in one.remarks)
     if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)

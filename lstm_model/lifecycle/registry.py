@@ -7,19 +7,19 @@ that it is still what was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact, version_of
-from lstm_model.storage.checksums import DamagedFileError, dump_json, load_json
+from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.drafts import flush
 from lstm_model.storage.manifest import DamagedArtifactError
-from lstm_model.storage.notes import MOST_BYTES
+from lstm_model.storage.notes import change_note, read_note
 from lstm_model.storage.store import Store
 
 Alias = Literal["champion", "challenger", "previous"]
@@ -71,10 +71,11 @@ class Registry:
         Raises:
             ValueError: the file is not what a registry writes.
         """
-        try:
-            return self._parsed(self._store.backend.read(FILE, most_bytes=MOST_BYTES))
-        except FileNotFoundError:
-            return RegistryState()
+        with self._telling_the_way_out():
+            try:
+                return read_note(self._store.backend, FILE, RegistryState)
+            except FileNotFoundError:
+                return RegistryState()
 
     def get(self, alias: Alias) -> Artifact | None:
         """The bundle of that name, if there is one."""
@@ -110,6 +111,12 @@ class Registry:
             with suppress(DamagedArtifactError):
                 found.append(self._named(sha256))
         return found
+
+    def find_set_aside(self) -> str:
+        """Return the version of a champion that was set aside, and that no other has followed; "" if there is none."""
+        state = self.state()
+        last = state.history[-1] if state.history else None
+        return last.before or "" if last is not None and last.champion is None and state.champion is None else ""
 
     def displaced_by_hand(self, bundle: Artifact) -> bool:
         """Whether a person was the last to decide about a bundle, and replaced it: nobody else brings it back."""
@@ -193,30 +200,25 @@ class Registry:
     def _change(self, change: Callable[[RegistryState], RegistryState]) -> bool:
         """Read, change and replace under a lock that dies with its holder; whether anything changed."""
 
-        def rewritten(text: bytes | None) -> bytes | None:
-            before = RegistryState() if text is None else self._parsed(text)
+        def rewrite(found: RegistryState | None) -> RegistryState | None:
+            before = found or RegistryState()
             after = change(before)
-            return dump_json(after) if after != before else None
+            return after if after != before else None
 
-        with self._store.lock("registry"):
-            return self._store.backend.change(FILE, rewritten)
+        with self._store.lock("registry"), self._telling_the_way_out():
+            return change_note(self._store.backend, FILE, RegistryState, rewrite)
 
-    def _parsed(self, text: bytes) -> RegistryState:
+    @contextmanager
+    def _telling_the_way_out(self) -> Iterator[None]:
         backend = self._store.backend
-        shown = backend.shown(FILE)
         try:
-            return RegistryState.model_validate(load_json(text, shown))
+            yield
         except DamagedFileError as error:
-            problem = str(error)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            problem = f"{shown} is the registry of another version: {key}: {first['msg']}"
-        raise ValueError(
-            f"{problem}. Nothing forecasts or is promoted until it can be believed: restore it, or move it away and "
-            f"promote the champion that its history names last: python -m flows.promote ID --name {backend.name} "
-            f"--store {backend.parent}"
-        )
+            raise ValueError(
+                f"{error}. Nothing forecasts or is promoted until it can be believed: restore it, or move it away and "
+                f"promote the champion that its history names last: python -m flows.promote ID --name {backend.name} "
+                f"--store {backend.parent}"
+            ) from None
 
     def _known(self) -> str:
         state = self.state()

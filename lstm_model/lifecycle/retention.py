@@ -116,7 +116,7 @@ def _noted(store: Store, runs: int) -> set[str]:
 def _pinned(store: Store) -> set[str]:
     """What runs that have not ended work on."""
     pins = [_read_pin(store, entry) for entry in store.backend.entries("pins")]
-    pinned = [artifact for pin in pins for artifact in pin.values() if artifact]
+    pinned = [value for pin in pins for value in pin.values() if isinstance(value, Artifact)]
     return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
 
 
@@ -128,8 +128,8 @@ def _shards(store: Store, artifact: Artifact) -> list[Artifact]:
         return []
 
 
-def _read_pin(store: Store, pin: Entry) -> dict[str, Artifact | None]:
-    return _read_note(store, pin, dict[str, Artifact | None]) or {}
+def _read_pin(store: Store, pin: Entry) -> dict[str, Artifact | str | None]:
+    return _read_note(store, pin, dict[str, Artifact | str | None]) or {}
 
 
 def _list_noted(store: Store, note: Entry) -> list[str]:

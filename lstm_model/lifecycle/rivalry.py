@@ -34,6 +34,8 @@ class Comparison(BaseModel):
     """Of the challenger's test."""
     rivalry: Rivalry
     """The champion, if there is one to compare with."""
+    damaged: str = ""
+    """Version of a champion that is not compared with, because its files are damaged."""
     champion_scores: Artifact | None
     """Of the champion, on the same targets."""
     spec: WindowSpec

@@ -50,7 +50,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
             f"the column {twice[0]} stands both in source.columns and in covariates; the target, the time and the "
             "names of the series are no covariates: remove it from one of them"
         )
-    kinds = {name: infer_kind(frame[name].iloc[:SAMPLE_ROWS]) for name in names}
+    kinds = {str(name): infer_kind(column) for name, column in frame.iloc[:SAMPLE_ROWS].items()}
     nested = [name for name, kind in kinds.items() if kind == "nested"]
     if wanted := [n for n in nested if n in declared + others or n.lower() in (*ID_NAMES, *TIME_NAMES, *TARGET_NAMES)]:
         raise DataError(f"column {wanted[0]!r} holds lists or structures, expected one value in each row")
@@ -71,11 +71,11 @@ def infer_kind(column: pd.Series) -> str:
         return "integer"
     if str(column.name).lower() in TIME_NAMES and is_decimal_year(column):
         return "time"
+    if column.dtype.kind in "fb":
+        return "empty" if np.isnan(column.to_numpy(np.float64, na_value=np.nan)).all() else "number"
     filled = column.dropna()
     if filled.empty:
         return "empty"
-    if column.dtype.kind in "fb":
-        return "number"
     if isinstance(filled.iloc[0], (datetime.date, pd.Period)):
         return "time"
     if isinstance(filled.iloc[0], (list, tuple, dict, np.ndarray)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ FIRST_BYTES = {
     b"PK\x03\x04": ".zip or .xlsx",
     b"PAR1": ".parquet",
 }
+LONGEST_LINE = 1 << 24
+"""Bytes without an end of line. More is no table, though a small compressed file may hold gigabytes of it."""
+READ_AHEAD = 1 << 18
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
@@ -38,20 +42,20 @@ def open_text(filesystem: Any, file: str, name: str) -> Iterator[Any]:
     """Open a file for reading its text as bytes, decompressed.
 
     Raises:
-        DataError: no permission, damaged, or of another kind than its name says.
+        DataError: no permission, damaged, of another kind than its name says, or without ends of lines.
     """
     suffix = PurePosixPath(file.lower()).suffix
     suffix = suffix if suffix in OPENERS else ""
     try:
         with filesystem.open(file, "rb") as stream:
             first = stream.read(6)
-        found = next((kind for begin, kind in FIRST_BYTES.items() if first.startswith(begin)), "")
-        if first and found != suffix:
-            say = f"its first bytes are those of {found}" if found else f"its first bytes are not those of {suffix}"
-            raise DataError(f"{name}: {say}, unlike its name; rename it, or write it again as CSV")
-        opener: Callable[[Any], Any] = OPENERS.get(suffix, _leave_open)
-        with filesystem.open(file, "rb") as stream, opener(stream) as text:
-            yield text
+            found = next((kind for begin, kind in FIRST_BYTES.items() if first.startswith(begin)), "")
+            if first and found != suffix:
+                say = f"its first bytes are those of {found}" if found else f"its first bytes are not those of {suffix}"
+                raise DataError(f"{name}: {say}, unlike its name; rename it, or write it again as CSV")
+            opener: Callable[[Any], Any] = OPENERS.get(suffix, _leave_open)
+            with _rewind(stream, filesystem, file) as whole, opener(whole) as content:
+                yield io.BufferedReader(_Lines(content, name), READ_AHEAD)
     except PermissionError as error:
         raise DataError(
             f"{name} cannot be opened: {error.strerror or error}; give this user the right to read"
@@ -70,3 +74,38 @@ def open_text(filesystem: Any, file: str, name: str) -> Iterator[Any]:
 @contextmanager
 def _leave_open(stream: Any) -> Iterator[Any]:
     yield stream
+
+
+@contextmanager
+def _rewind(stream: Any, filesystem: Any, file: str) -> Iterator[Any]:
+    """Yield the file from its beginning: a second request only where a server cannot give parts of it."""
+    try:
+        stream.seek(0)
+    except (OSError, ValueError):
+        with filesystem.open(file, "rb") as again:
+            yield again
+    else:
+        yield stream
+
+
+class _Lines(io.RawIOBase):
+    """Read bytes whose lines are bounded."""
+
+    def __init__(self, content: Any, name: str) -> None:
+        self.content, self.name, self.ended, self.begun = content, name, 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.content.read(len(buffer))
+        last = data.rfind(b"\n")
+        self.ended += data.count(b"\n")
+        self.begun = self.begun + len(data) if last < 0 else len(data) - last - 1
+        if self.begun > LONGEST_LINE:
+            raise DataError(
+                f"{self.name}, line {self.ended + 1}: longer than {LONGEST_LINE:,} bytes, which no row of a table is; "
+                "bring a CSV file with one row a line"
+            )
+        buffer[: len(data)] = data
+        return len(data)

@@ -83,6 +83,11 @@ def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: 
             "the same columns"
         )
     if roles.layout is FileLayout.wide_rows:
+        if (unnamed := part.frame[roles.unique_id].isna().to_numpy()).any():
+            raise DataError(
+                f"row {int(unnamed.argmax()) + 2} of {part.name}: the name of the series (column {roles.unique_id!r}) "
+                "is empty; give one, or drop the row"
+            )
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
@@ -105,15 +110,16 @@ def _find_file_id(part: RawTable, loaded: Sequence[RawTable]) -> str:
 def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
     """Turn one column a series into long rows: the series follow each other, each with all rows."""
     count, values = len(frame), list(roles.values)
-    long = pd.DataFrame(
-        {
-            "unique_id": pd.array(values, dtype="str").repeat(count),
-            "ds": pd.concat([frame[roles.ds]] * len(values), ignore_index=True),
-            "y": pd.concat([frame[name] for name in values], ignore_index=True),
-        }
+    block = frame[values]
+    is_plain = all(dtype.kind in "fiu" for dtype in set(block.dtypes))  # to join thousands of columns takes seconds
+    long = frame[[roles.ds, *extra]].iloc[np.tile(np.arange(count), len(values))].reset_index(drop=True)
+    long.columns = pd.Index(["ds", *extra])
+    long["unique_id"] = pd.array(values, dtype="str").repeat(count)
+    long["y"] = (
+        block.to_numpy(np.float64, na_value=np.nan).ravel(order="F")
+        if is_plain
+        else pd.concat([frame[name] for name in values], ignore_index=True)
     )
-    for name in extra:
-        long[name] = pd.concat([frame[name]] * len(values), ignore_index=True)
     return long
 
 
@@ -146,16 +152,22 @@ def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
         index = int(np.searchsorted(ends, position, side="right"))
         row = position - (int(ends[index - 1]) if index else 0)
         label = f"row {row + 2}" if "." in loaded[index].name else f"row {row + 1}"
-        return (
-            f"{label} of {loaded[index].name}, series {frame['unique_id'].iloc[position]!r}, timestamp "
-            f"{frame['ds'].iloc[position]}"
-        )
+        return f"{label} of {loaded[index].name}, {_name_cell(frame, position)}"
 
     return locate
 
 
 def _make_series_locator(frame: pd.DataFrame) -> Where:
-    return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+    return lambda position: _name_cell(frame, position)
+
+
+def _name_cell(frame: pd.DataFrame, position: int) -> str:
+    """Return the series, if it has a name, and the timestamp of a row."""
+    unique_id, ds = frame["unique_id"].iloc[position], frame["ds"].iloc[position]
+    plain = unique_id.item() if isinstance(unique_id, np.generic) else unique_id
+    return (
+        f"timestamp {ds}" if plain is None or plain != plain else f"series {plain!r}, timestamp {ds}"
+    )  # NaN is not itself
 
 
 def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:

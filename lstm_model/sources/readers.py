@@ -127,9 +127,11 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
     options: dict[str, Any] = {"sep": separator, "keep_default_na": False, "index_col": False}
     try:
         _check_width(lines, separator, name)
-        sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=str, **options)
-        numeric = [column for column in sample if kind_of_texts(list(sample[column].dropna())) in ("number", "empty")]
-        decimal, reason = _detect_decimal(sample, numeric, source)
+        sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=object, **options)
+        columns = zip(sample.columns, sample.to_numpy().T.tolist(), strict=True)  # pandas is slow at 2,000 columns
+        texts = {column: [text for text in values if isinstance(text, str)] for column, values in columns}
+        numeric = [column for column in sample if kind_of_texts(texts[column]) in ("number", "empty")]
+        decimal, reason = _detect_decimal(texts, numeric, source)
         with open_text(filesystem, file, name) as stream:
             frame = pd.read_csv(
                 stream,
@@ -198,7 +200,7 @@ def _check_width(lines: list[str], separator: str, name: str) -> None:
             )
 
 
-def _detect_decimal(sample: pd.DataFrame, columns: list[str], source: Source) -> tuple[str, str]:
+def _detect_decimal(sample: dict[Any, list[str]], columns: list[str], source: Source) -> tuple[str, str]:
     """Return the decimal mark, judged by the numbers with a comma in them, and the reason."""
     if source.decimal is not None:
         return source.decimal, "set"

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Backend(Protocol):
         """Return where a person finds it: a path or a URL."""
 
     def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
-        """Return the content; FileNotFoundError if there is none, ValueError if it is longer or no file."""
+        """Return the content; FileNotFoundError if there is none, DamagedFileError if it is longer or no file."""
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         """Write so that readers see the old content or the new one; `durable`: after a power cut too."""
@@ -114,6 +115,11 @@ class Backend(Protocol):
 def name_folder(artifact: Artifact | Kept) -> str:
     """Return the name of an artifact's folder."""
     return f"artifacts/{artifact.kind}/{artifact.sha256}"
+
+
+def is_artifact(kind: str, sha256: str) -> bool:
+    """Tell whether a folder of these names can be an artifact's; anything else in its place is a stranger's."""
+    return bool(re.fullmatch("[a-z_]+", kind) and re.fullmatch("[0-9a-f]{64}", sha256))
 
 
 def is_url(root: str) -> bool:

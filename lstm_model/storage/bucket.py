@@ -18,6 +18,7 @@ from typing import Any
 
 from lstm_model.storage.backend import Change, Entry
 from lstm_model.storage.bucket_errors import CONDITION_ERRORS, shorten_error, translate_error
+from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.drafts import write_draft
 
 TRIES = 60
@@ -92,7 +93,11 @@ class Bucket:
     def entries(self, folder: str) -> list[Entry]:
         with self._translate_errors(folder):
             found = [meta for page in self._store.list(folder) for meta in page]
-        listed = [Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "") for m in found]
+        listed = [
+            Entry(m["path"], m["last_modified"].timestamp(), m["size"], m["e_tag"] or "")
+            for m in found
+            if m["path"] != folder  # an object "folder/", by which consoles of the stores show an empty folder
+        ]
         return sorted(listed, key=lambda entry: entry.name)
 
     def remove(self, name: str) -> None:
@@ -121,8 +126,9 @@ class Bucket:
         """The content, and the condition that it is still that."""
         with self._translate_errors(name):
             found = self._store.get(name)
-            if most_bytes is not None and found.meta["size"] > most_bytes:
-                raise ValueError(f"{self.shown(name)} has {found.meta['size']} bytes, expected at most {most_bytes}")
+            size = found.meta["size"]
+            if most_bytes is not None and size > most_bytes:
+                raise DamagedFileError(f"{self.shown(name)} has {size} bytes, expected at most {most_bytes}")
             return bytes(found.bytes()), _as_it_is(found.meta)
 
     def _put(self, name: str, content: bytes, *, mode: Any = "overwrite") -> str:

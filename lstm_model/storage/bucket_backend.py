@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import ASIDE, Entry, Kept, name_folder
+from lstm_model.storage.backend import ASIDE, Entry, Kept, is_artifact, name_folder
 from lstm_model.storage.bucket import TIMEOUT_SECONDS, Bucket
-from lstm_model.storage.drafts import hold_lock, make_scratch
+from lstm_model.storage.drafts import hold_lock, make_scratch, remove_path
 from lstm_model.storage.folder_backend import FolderBackend
-from lstm_model.storage.manifest import DamagedArtifactError, Manifest, parse_manifest, verify_folder
+from lstm_model.storage.manifest import DamagedArtifactError, Manifest, parse_manifest, read_manifest, verify_folder
 
 GONE, DAMAGED = "gone.json", "damaged"
 
@@ -38,7 +38,7 @@ class BucketBackend(Bucket):
         return path
 
     def drop_copy(self, entry: Entry) -> None:
-        self._name_copy(entry).unlink(missing_ok=True)
+        remove_path(self._name_copy(entry))
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         self._upload(draft, artifact)
@@ -88,7 +88,7 @@ class BucketBackend(Bucket):
             try:
                 self._copies.verify(artifact)
             except DamagedArtifactError:
-                shutil.rmtree(copy, ignore_errors=True)
+                remove_path(copy)
                 has_copy = False
         found = self._list(artifact)
         if DAMAGED in found:
@@ -113,14 +113,15 @@ class BucketBackend(Bucket):
 
     def artifacts(self, kind: str = "*") -> list[Kept]:
         """List what has a manifest, and what was left without one; the age of the latter is its youngest file's."""
-        folders: dict[str, list[Entry]] = {}
+        folders: dict[tuple[str, str], list[Entry]] = {}
         for entry in self.entries("artifacts" if kind == "*" else f"artifacts/{kind}"):
-            folders.setdefault("/".join(entry.name.split("/")[:3]), []).append(entry)
+            _, *names = entry.name.split("/")
+            if len(names) > 2 and is_artifact(*names[:2]):  # not what somebody else put there
+                folders.setdefault((names[0], names[1]), []).append(entry)
         found = []
-        for name, entries in folders.items():
+        for (of_kind, sha256), entries in folders.items():
             ages = [entry.modified for entry in entries]
-            used = [entry.modified for entry in entries if entry.name == f"{name}/{MANIFEST}"]
-            _, of_kind, sha256 = name.split("/")
+            used = [e.modified for e in entries if e.name == f"artifacts/{of_kind}/{sha256}/{MANIFEST}"]
             found.append(Kept(of_kind, sha256, min(ages) if used else None, max(used or ages)))
         return found
 
@@ -176,9 +177,10 @@ class BucketBackend(Bucket):
         if MANIFEST not in entries:
             raise FileNotFoundError(f"{self.shown(name_folder(artifact))} does not exist")
         with make_scratch(self._copies.root, artifact.kind) as draft:
-            for file, entry in entries.items():
-                if file not in (GONE, DAMAGED):
-                    self.download(entry, draft / file)
+            self.download(entries[MANIFEST], draft / MANIFEST)
+            for file in read_manifest(draft, artifact).files:
+                if file in entries:
+                    self.download(entries[file], draft / file)
             verify_folder(draft, artifact)
             self._copies.publish(draft, artifact)
 

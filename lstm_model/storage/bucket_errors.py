@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lstm_model.contracts.findings import escape_unseen
 from lstm_model.contracts.redaction import redact
 
 CONDITION_ERRORS = ("AlreadyExistsError", "PreconditionError", "NotSupportedError")
@@ -28,6 +29,12 @@ TRANSLATIONS = (
         texts=("NoSuchBucket", "ContainerNotFound", "bucket does not exist"),
     ),
     Translation(FileNotFoundError, "{url}/{name} does not exist", classes=("FileNotFoundError",)),
+    Translation(
+        ValueError,
+        "the store {url} holds an object that no run has written, and whose name keeps {name} from being listed: "
+        "{said}. Remove that object, such as with: aws s3 rm",
+        classes=("InvalidPathError",),
+    ),
     Translation(
         PermissionError,
         "the store {url} denies access: {said}. Check the credentials in the environment (AWS_ACCESS_KEY_ID and "
@@ -69,4 +76,5 @@ def translate_error(error: Exception, *, url: str, name: str, timeout_seconds: f
 def shorten_error(error: Exception) -> str:
     """Return what obstore says, without the account of its own insides."""
     text = redact(str(error))  # the environment may hold a proxy or an endpoint with a password
-    return " ".join(text.partition("Debug source")[0].partition("<?xml")[0].split()).rstrip(": .")
+    text = escape_unseen(" ".join(text.partition("Debug source")[0].partition("<?xml")[0].split()))
+    return text.rstrip(": .")

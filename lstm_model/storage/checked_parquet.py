@@ -19,6 +19,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from lstm_model.storage.checksums import BLANK, CHECKSUM, DamagedFileError, add_checksum, check_content
+from lstm_model.storage.drafts import open_regular
 
 ROW_GROUP_ROWS = 1 << 17
 NAME = "name"
@@ -101,7 +102,7 @@ class CheckedParquet:
                         raise DamagedFileError(f"{self.shown} is not what was written: row group {number} is damaged")
 
     def _open(self) -> BinaryIO:
-        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else open_regular(self.source)
 
     def _for_arrow(self) -> Any:
         return pa.BufferReader(self.source) if isinstance(self.source, bytes) else pa.OSFile(str(self.source))

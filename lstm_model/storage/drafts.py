@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from io import BufferedReader
 from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
+
+from lstm_model.storage.checksums import DamagedFileError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,13 @@ SAFELY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 """How to open what may be a pipe: it would wait for a writer."""
 UNLED = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 """How to write what may be a pipe without a reader, or a link that leads out of the store."""
+NO_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link that leads to no file",
+}
+"""What may lie in a file's place, for a person."""
 HOLDER = ".txt"
 """Ending of the file that says who holds a lock."""
 HOLDER_BYTES = 100
@@ -59,12 +69,14 @@ def write_draft(path: Path) -> Iterator[Path]:
 
     The file is to be filled as it is, not replaced: a lock on it keeps `sweep` away.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     draft, lock = _begin_draft(lambda: path.with_name(f".{path.name}.{name_draft()}"), lambda file: file.touch())
     try:
         with name_full_disk(path):
             yield draft
             draft.replace(path)
+    except IsADirectoryError:
+        raise IsADirectoryError(f"{path} is a folder, expected a file; move it away and run again") from None
     finally:
         draft.unlink(missing_ok=True)
         _close(lock)
@@ -121,27 +133,63 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = False)
         flush(path.parent)
 
 
-def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """Read a file that somebody else may have put there: what is longer, or no file, must not hang or fill the memory.
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        NotADirectoryError: something else is in its place, such as a link to a disk that is not mounted.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f"{path} is no folder, or is in none; move away what is in its place") from None
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading that somebody else may have put there: a pipe would wait for a writer.
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: it is longer, or no regular file.
+        DamagedFileError: there is something, but no regular file.
     """
     try:
         descriptor = os.open(path, SAFELY)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise ValueError(f"{path} is not a regular file") from None
+        leads_nowhere = error.errno == errno.ENOENT and path.is_symlink()
+        if leads_nowhere or error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _describe_no_file(path) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{path} is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"{path} has more than {most_bytes} bytes")
+        raise _describe_no_file(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _describe_no_file(path: Path) -> DamagedFileError:
+    kind = NO_FILES.get(stat.S_IFMT(path.lstat().st_mode), "a device")
+    return DamagedFileError(f"{path} is {kind}, expected a regular file")
+
+
+def read_bounded(path: Path, most_bytes: int | None = None) -> bytes:
+    """Read a regular file that somebody else may have put there, and that must not fill the memory.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        DamagedFileError: it is longer, or no regular file.
+    """
+    with open_regular(path) as file:
+        content = file.read(-1 if most_bytes is None else most_bytes + 1)
+    if most_bytes is not None and len(content) > most_bytes:
+        raise DamagedFileError(f"{path} has more than {most_bytes} bytes")
     return content
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, or what is in its place, if it is there; of a link only itself."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:
@@ -173,9 +221,7 @@ def name_full_disk(path: Path) -> Iterator[None]:
 def make_scratch(root: Path, what: str) -> Iterator[Path]:
     """Make a folder on a store's disk that goes at the end, or in a later `sweep` if this process is killed."""
     with name_full_disk(root / "tmp" / what):
-        folder, lock = _begin_draft(
-            lambda: root / "tmp" / f"{what}-{name_draft()}", lambda folder: folder.mkdir(parents=True)
-        )
+        folder, lock = _begin_draft(lambda: root / "tmp" / f"{what}-{name_draft()}", lambda folder: make_folder(folder))
         try:
             yield folder
         finally:
@@ -230,7 +276,7 @@ def hold_lock(
         TimeoutError: another process has held it all the time; the message says which.
     """
     folder = root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     file = folder / f"{sha256(name.encode()).hexdigest()[:32]}.lock"
     lock = FileLock(file)
     began, (pause, again) = time.monotonic(), TELL_SECONDS

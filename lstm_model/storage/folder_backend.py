@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -10,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.backend import ASIDE, Change, Entry, Kept, name_folder
-from lstm_model.storage.drafts import hold_lock, name_draft, read_bounded, write_atomically
-from lstm_model.storage.manifest import DamagedArtifactError, Manifest, read_manifest, verify_folder
+from lstm_model.storage.backend import ASIDE, Change, Entry, Kept, is_artifact, name_folder
+from lstm_model.storage.drafts import hold_lock, make_folder, name_draft, read_bounded, remove_path, write_atomically
+from lstm_model.storage.manifest import DAMAGE, DamagedArtifactError, Manifest, read_manifest, verify_folder
 
 
 class FolderBackend:
@@ -28,8 +29,7 @@ class FolderBackend:
         return str(self.root / name)
 
     def read(self, name: str, *, most_bytes: int | None = None) -> bytes:
-        path = self.root / name
-        return path.read_bytes() if most_bytes is None else read_bounded(path, most_bytes)
+        return read_bounded(self.root / name, most_bytes)
 
     def write(self, name: str, content: str | bytes, *, durable: bool = False) -> None:
         write_atomically(self.root / name, content, durable=durable)
@@ -49,19 +49,21 @@ class FolderBackend:
         return after is not None
 
     def entries(self, folder: str) -> list[Entry]:
-        files = sorted(f for f in (self.root / folder).rglob("*") if not f.name.startswith(".") and f.is_file())
+        """List pipes, links that lead nowhere and the like too: whoever reads them says so, and none is absent."""
+        files = []
+        for place, folders, names in os.walk(self.root / folder, onerror=_refuse_unless_absent):
+            # No folder of a store has a suffix: one that has lies where a file belongs.
+            names += [name for name in folders if Path(name).suffix or Path(place, name).is_symlink()]
+            folders[:] = [name for name in folders if not name.startswith(".") and name not in names]
+            files += [Path(place, name) for name in names if not name.startswith(".")]
         found = []
-        for file in files:
+        for file in sorted(files):
             with suppress(FileNotFoundError):
                 found.append(self._describe(file))
         return found
 
     def remove(self, name: str) -> None:
-        path = self.root / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_path(self.root / name)
 
     def local(self, entry: Entry) -> Path:
         return self.root / entry.name
@@ -71,13 +73,13 @@ class FolderBackend:
 
     def publish(self, draft: Path, artifact: Artifact) -> None:
         target = self.fetch(artifact)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with hold_lock(self.root, f"publish {artifact.sha256}"):
             try:
                 self.touch(artifact)
                 self.verify(artifact)
             except DamagedArtifactError:  # or not there
-                shutil.rmtree(target, ignore_errors=True)
+                remove_path(target)
                 draft.replace(target)
 
     def fetch(self, artifact: Artifact) -> Path:
@@ -90,12 +92,17 @@ class FolderBackend:
         verify_folder(self.fetch(artifact), artifact)
 
     def touch(self, artifact: Artifact) -> None:
-        with suppress(FileNotFoundError):
+        try:
             os.utime(self.fetch(artifact))
+        except OSError as error:
+            if error.errno not in DAMAGE:
+                raise
 
     def artifacts(self, kind: str = "*") -> list[Kept]:
         found = []
         for folder in (self.root / "artifacts").glob(f"{kind}/*"):
+            if not is_artifact(folder.parent.name, folder.name) or not folder.is_dir():
+                continue  # what somebody else put there
             with suppress(FileNotFoundError):
                 manifest = folder / MANIFEST
                 made = manifest.stat().st_mtime if manifest.is_file() else None
@@ -128,5 +135,16 @@ class FolderBackend:
         return False
 
     def _describe(self, file: Path) -> Entry:
-        facts = file.stat()
+        try:
+            facts = file.stat()
+        except OSError:
+            facts = file.lstat()  # a link that leads nowhere
         return Entry(file.relative_to(self.root).as_posix(), facts.st_mtime, facts.st_size)
+
+
+def _refuse_unless_absent(error: OSError) -> None:
+    """Raise what keeps a folder from being listed: it must not count as empty. One that is not there is."""
+    if error.errno != errno.ENOENT or Path(error.filename).is_symlink():
+        raise OSError(
+            f"{error.filename}, a folder of the store, cannot be listed: {error.strerror}. Restore it, or move it away"
+        ) from None

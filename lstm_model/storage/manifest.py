@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import MANIFEST, Artifact
-from lstm_model.storage.drafts import read_bounded
+from lstm_model.storage.checksums import DamagedFileError
+from lstm_model.storage.drafts import open_regular, read_bounded
 
 MOST_BYTES = 1 << 30
 """Of a manifest."""
-DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, getattr(errno, "EUCLEAN", errno.EIO))
+DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, getattr(errno, "EUCLEAN", errno.EIO))
 """Errors of the system that say that a file is lost; any other, such as of a network's folder, may pass."""
 
 
@@ -61,7 +64,7 @@ def read_manifest(folder: Path, artifact: Artifact) -> Manifest:
     """
     try:
         text = read_bounded(folder / MANIFEST, MOST_BYTES)
-    except ValueError as error:
+    except DamagedFileError as error:
         raise DamagedArtifactError(str(error)) from None
     except OSError as error:
         if error.errno not in DAMAGE:
@@ -86,9 +89,12 @@ def verify_folder(folder: Path, artifact: Artifact) -> None:
     for name, expected in read_manifest(folder, artifact).files.items():
         file = folder / name
         try:
-            whole = file.stat().st_size == expected.bytes and hash_file(file) == expected.sha256
+            with open_regular(file) as content:
+                whole = os.fstat(content.fileno()).st_size == expected.bytes and _hash(content) == expected.sha256
         except FileNotFoundError:
             raise DamagedArtifactError(f"{file} is missing") from None
+        except DamagedFileError as error:
+            raise DamagedArtifactError(str(error)) from None
         except OSError as error:
             if error.errno not in DAMAGE:
                 raise
@@ -100,4 +106,8 @@ def verify_folder(folder: Path, artifact: Artifact) -> None:
 def hash_file(path: Path) -> str:
     """Return the hex sha256 of a file's bytes, read in blocks."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _hash(file)
+
+
+def _hash(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -157,7 +157,7 @@ def kind_of_texts(texts: Sequence[str]) -> str:
 
 def is_whole(values: pd.Series) -> bool:
     """Whether integers became floats on their way, as 1990.0."""
-    return values.dtype.kind == "f" and bool((values % 1 == 0).all())
+    return values.dtype.kind == "f" and bool((values.to_numpy(np.float64, na_value=np.nan) % 1 == 0).all())
 
 
 def is_decimal_year(values: pd.Series) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lstm_model.compute.device import DeviceChoice
-from lstm_model.storage.drafts import write_atomically
+from lstm_model.storage.drafts import open_regular, remove_path, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Checkpoint:
         self._rested_at = 0.0
         self.is_written = True
         """Whether the last write has succeeded; where another process writes, that is its matter."""
-        if path.is_file():
+        if os.path.lexists(path):
             self._read()
 
     def as_chosen(self, device: DeviceChoice) -> DeviceChoice:
@@ -105,7 +106,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file: the training is over, and its result is kept elsewhere."""
-        self.path.unlink(missing_ok=True)
+        remove_path(self.path)
 
     def _write(self) -> None:
         if not self._writes:
@@ -126,6 +127,7 @@ class Checkpoint:
     def _read(self) -> None:
         """Take over the file's state; a file that is not whole, or not this training's, is left alone."""
         try:
+            open_regular(self.path).close()
             with safe_open(self.path, "pt") as file:
                 header: dict[str, str] = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -145,7 +147,7 @@ def open_checkpoint(folder: Path, key: str, *, should_stop: Callable[[], bool]) 
     for file in folder.glob(f"*{SUFFIX}*"):
         with suppress(FileNotFoundError):  # another run sweeps too
             if file.stat().st_mtime < youngest:
-                file.unlink()
+                remove_path(file)
     return Checkpoint(folder / f"{key}{SUFFIX}", key, should_stop=should_stop)
 
 

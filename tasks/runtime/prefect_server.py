@@ -7,8 +7,10 @@ foreign Host: a page sends one if the name of its own site was made to point to 
 
 from __future__ import annotations
 
+from functools import cache
 from urllib.parse import urlsplit
 
+import httpx
 from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -20,11 +22,35 @@ APP = "tasks.runtime.prefect_server:create_guarded_app"
 """What uvicorn starts."""
 
 
+@cache
+def _make_client() -> httpx.Client:
+    """Return a client that keeps no connections; to make one costs a hundred times what a request does."""
+    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def is_healthy(api_url: str, *, timeout_seconds: float = 5) -> bool:
+    """Return whether a Prefect API answers there."""
+    try:
+        answer = _make_client().get(f"{api_url}/health", timeout=timeout_seconds)
+        return answer.status_code == httpx.codes.OK and answer.json() is True
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
 def create_guarded_app() -> ASGIApp:
     """Return Prefect's app, open to the origins that PREFECT_SERVER_CORS_ALLOWED_ORIGINS lists and to local clients."""
+    return _guard()
+
+
+def create_temporary_app() -> ASGIApp:
+    """Return Prefect's app for one run: without the UI and what looks after deployments; guarded as the other."""
+    return _guard(ephemeral=True)
+
+
+def _guard(*, ephemeral: bool = False) -> ASGIApp:
     from prefect.server.api.server import create_app  # takes seconds, and only the server's own process needs it
 
-    app = create_app(final=True)
+    app = create_app(ephemeral=ephemeral, final=True)
     origins = [origin for origin in PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",") if origin]
     app.add_middleware(OriginGuard, origins=origins)
     return app

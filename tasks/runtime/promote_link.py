@@ -18,7 +18,7 @@ def promote_link(name: str, bundle: str, reason: str = "") -> str | None:
         bundle: version that the form proposes.
         reason: that the form proposes.
     """
-    if not PREFECT_API_URL.value():
+    if not PREFECT_API_URL.value() or not PREFECT_UI_URL.value():
         return None
     with get_client(sync_client=True) as client:
         try:

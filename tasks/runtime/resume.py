@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from lstm_model.contracts.artifact import Artifact
-from lstm_model.lifecycle.champion import require_whole, set_aside_if_damaged
+from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.lifecycle.champion import find_damage, require_whole
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
+from tasks.runtime.notify import tell
 from tasks.runtime.records import StageRecord
 from tasks.runtime.runner import StageRunner
 
@@ -29,6 +31,8 @@ class Pin(BaseModel):
 
     series: Artifact
     champion: Artifact | None
+    damaged: str = ""
+    """Version of a champion that is damaged: this run goes on as if there were none."""
 
 
 class Choice(BaseModel):
@@ -55,13 +59,21 @@ def recall(run: StageRunner) -> Pin | None:
     return pin
 
 
-def keep(run: StageRunner, series: Artifact, *, can_replace: bool = False) -> Pin:
+def keep(
+    run: StageRunner,
+    series: Artifact,
+    *,
+    if_damaged: Literal["refuse", "leave", "set aside"] = "refuse",
+    notify: str | None = None,
+) -> Pin:
     """Note what this run works on, until `drop`.
 
     Args:
         run: of the flow.
         series: the data.
-        can_replace: this run trains: a champion that is damaged is set aside, and it goes on as if there were none.
+        if_damaged: a run that needs the champion refuses one that is damaged; any other goes on as if there were none,
+            and leaves it as it is or, if it may put another in its place, sets it aside.
+        notify: block that is told of a champion that is set aside.
 
     Raises:
         DamagedChampionError: the champion's files are damaged, and this run needs them.
@@ -75,14 +87,29 @@ def keep(run: StageRunner, series: Artifact, *, can_replace: bool = False) -> Pi
             "champion without a comparison. Restore it, or name the champion: python -m flows.promote ID --name "
             f"{backend.name} --store {backend.parent}; to begin anew on purpose, move {backend.shown('ledger')} away"
         )
-    if champion is not None and not can_replace:
+    damaged = registry.find_set_aside()
+    if champion is not None and if_damaged == "refuse":
         require_whole(champion, run.store)
-    elif champion is not None and (damage := set_aside_if_damaged(champion, run.store)):
-        get_run_logger().warning("%s", damage)
-        champion = None
-    pin = Pin(series=series, champion=champion)
+    elif champion is not None and (damage := find_damage(champion, run.store)):
+        if if_damaged == "set aside":
+            _set_aside(champion, damage, notify, run.store)
+        else:
+            get_run_logger().warning("%s. It stays as it is; this run goes on as if there were no champion", damage)
+        damaged, champion = version_of(champion), None
+    pin = Pin(series=series, champion=champion, damaged=damaged)
     _write(run.store, pin)
     return pin
+
+
+def _set_aside(champion: Artifact, damage: str, notify: str | None, store: Store) -> None:
+    """Take its name from a damaged champion, and tell; `previous` and the history stay."""
+    place = Registry(store).set_champion_aside(champion, why=damage)
+    text = (
+        f"{damage}. What is left of it is kept in {place}. This run trains another as if there were no champion; until "
+        "one is promoted, nothing forecasts"
+    )
+    get_run_logger().warning("%s", text)
+    tell(notify, f"{store.backend.name}: the champion {version_of(champion)} is damaged", text)
 
 
 def choose_once(store: Store, choose: Callable[[], Artifact]) -> Artifact:

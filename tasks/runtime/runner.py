@@ -21,6 +21,7 @@ from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import Inputs, Stage
 from tasks.runtime.executors import submitting
+from tasks.runtime.logs import hide_lost_connections
 from tasks.runtime.records import CacheOutcome, StageRecord
 from tasks.runtime.stage_call import StageCall
 from tasks.runtime.worker_processes import end_workers, one_server
@@ -34,6 +35,9 @@ class StageRunner:
     scaling: Scaling = field(default_factory=Scaling)
     refresh: bool = False
     records: list[StageRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        hide_lost_connections()
 
     def __call__(self, stage: Stage, **inputs: Any) -> Artifact:
         """Return the stage's artifact, whole on disk: from the cache if the key is known, else computed."""

@@ -18,9 +18,8 @@ from prefect.client.schemas import State
 from prefect.states import Completed
 
 from lstm_model.contracts.artifact import Artifact
-from lstm_model.storage.checksums import dump_json
 from lstm_model.storage.manifest import DamagedArtifactError
-from lstm_model.storage.notes import read_note
+from lstm_model.storage.notes import add_note, read_note, write_note
 from lstm_model.storage.store import Store
 from tasks.runtime.cache_key import Inputs, Stage, stage_key
 from tasks.runtime.logs import find_logger
@@ -40,13 +39,13 @@ class StageCall:
         return stage_key(self.stage, self.inputs)
 
     def find_record(self) -> Artifact | None:
-        """Return the artifact that the record names; a record that names none is removed, and counts as missing."""
+        """Return the artifact that the record names for this key; one that names none is removed, as if missing."""
         try:
             return read_note(self.store.backend, self._name, Artifact)
         except FileNotFoundError:
             return None
         except ValueError as error:
-            find_logger().warning("a record that names no artifact is removed: %s", error)
+            find_logger().warning("a record that names no artifact for its stage is removed: %s", error)
             self.store.backend.remove(self._name)
             return None
 
@@ -75,9 +74,9 @@ class StageCall:
         return task
 
     def _record(self, artifact: Artifact, *, replace: bool) -> Artifact:
-        backend, content = self.store.backend, dump_json(artifact)
+        backend = self.store.backend
         if backend.is_shared and not replace:
-            if backend.add(self._name, content) is not None:
+            if add_note(backend, self._name, artifact):
                 return artifact
             faster = self.find_record()
             with suppress(DamagedArtifactError):
@@ -85,7 +84,7 @@ class StageCall:
                     self.store.touch(faster)
                     self.store.verify(faster)
                     return faster
-        backend.write(self._name, content)
+        write_note(backend, self._name, artifact)
         return artifact
 
     @property

@@ -1,24 +1,84 @@
-"""Start the server that lasts as long as one run of the command line, closed to every web page."""
+"""Run a Prefect server that lasts as long as one run of the command line, closed to every web page.
+
+Prefect would start such a server itself, but open to every page, and it would be imported by the run's process too,
+which takes seconds.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
+import socket
 import subprocess
 import sys
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
-from tasks.runtime.prefect_server import APP, LOCALHOST
+from tasks.runtime.prefect_server import LOCALHOST, is_healthy
+
+APP = "tasks.runtime.prefect_server:create_temporary_app"
+STARTUP_SECONDS = 300
+"""The first start creates the database, which takes a slow disk long."""
+STOP_SECONDS = 5
+ATTEMPTS = 3
+"""Another program may take the port before the server does."""
+SERVER_SETTINGS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ""}
 
 
-class TemporaryServer(SubprocessASGIServer):
-    """Prefect's temporary server, which has no UI, and refuses what any page sends; Prefect finds it by its base."""
+@contextmanager
+def use_temporary_server() -> Iterator[None]:
+    """Start a server for the runs inside; it ends with this process, after what Prefect's threads still send.
 
-    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        where = ["--host", LOCALHOST, "--port", str(self.port), "--log-level", "error", "--lifespan", "on"]
-        own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ""}
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        command = [sys.executable, "-m", "uvicorn", "--factory", APP, *where]
-        return subprocess.Popen(command, env={**os.environ, **settings, **own})
+    Its pages have no address, because it has none: links to them are left out.
+
+    Raises:
+        RuntimeError: it does not come up.
+    """
+    api_url = _start()
+    with temporary_settings({PREFECT_API_URL: api_url, PREFECT_UI_URL: ""}):
+        yield
+
+
+def _start() -> str:
+    for _ in range(ATTEMPTS):
+        with socket.create_server((LOCALHOST, 0)) as probe:
+            port = probe.getsockname()[1]
+        process, api_url = _start_process(port), f"http://{LOCALHOST}:{port}/api"
+        atexit.register(_stop, process)
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if is_healthy(api_url):
+                return api_url
+            time.sleep(0.1)
+    ended = f"ended with exit code {process.poll()}" if process.poll() else f"did not answer within {STARTUP_SECONDS} s"
+    raise RuntimeError(
+        f"Prefect's temporary server {ended}. Look at its messages above; its database is in PREFECT_HOME, or "
+        "start a server (`make serve`) and set PREFECT_API_URL to its address"
+    )
+
+
+def _start_process(port: int) -> subprocess.Popen[bytes]:
+    """Start it so that it ignores Ctrl-C, which a terminal sends to every process: the run still needs it.
+
+    A signal that is blocked when a process begins stays blocked in it.
+    """
+    command = [sys.executable, "-m", "uvicorn", "--factory", APP, "--host", LOCALHOST, "--port", str(port)]
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen([*command, "--log-level", "error"], env={**os.environ, **settings, **SERVER_SETTINGS})
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

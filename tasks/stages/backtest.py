@@ -59,6 +59,6 @@ def summarise(name: str, folds: Folds, series: Artifact, scores: list[Artifact],
         (draft.folder / "backtest.md").write_text(render_markdown(content), encoding="utf-8")
         (draft.folder / FOLDS).write_text(json.dumps(rows, indent=1))
         kept = BacktestEnvelope(plan=folds.plan.model_dump(mode="json"), envelope=usual, series_sha256=series.sha256)
-        (draft.folder / ENVELOPE).write_bytes(dump_json(kept))
+        (draft.folder / ENVELOPE).write_bytes(dump_json(kept, ENVELOPE))
         draft.num_rows, draft.meta = len(everything), BacktestMeta(verdict=found.headline.verdict).to_json()
     return draft.artifact

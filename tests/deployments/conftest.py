@@ -45,14 +45,17 @@ def write_pipelines(folder, **pipelines):
     return folder
 
 
-def wait_for(what, check, *, seconds=120):
-    """The first truthy value of `check`."""
+def wait_for(what, check, *, process=None, log=None, seconds=600):
+    """The first truthy value of `check`; an error at once if the process that it waits for has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        ended = process is not None and process.poll() is not None
         if found := check():
             return found
-        time.sleep(0.5)
-    raise AssertionError(f"waited {seconds} s for {what}")
+        assert not ended, f"waited for {what}, but exit code {process.returncode}:\n{Path(log).read_text()}"
+        time.sleep(0.2)
+    output = f":\n{Path(log).read_text()}" if log else ""
+    raise AssertionError(f"waited {seconds} s for {what}{output}")
 
 
 def hear_ctrl_c():
@@ -83,12 +86,12 @@ class Serving:
             )
 
     def wait_until_ready(self):
-        def ready():
-            assert self.process.poll() is None, self.output()
-            return READY in self.output()
-
-        wait_for(f"serve\n{self.output()}", ready, seconds=300)
+        self.wait_for("serve", lambda: READY in self.output())
         return self
+
+    def wait_for(self, what, check):
+        """The first truthy value of `check`, as long as this process lives."""
+        return wait_for(what, check, process=self.process, log=self.log)
 
     def output(self):
         return self.log.read_text()

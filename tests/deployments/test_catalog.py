@@ -10,6 +10,7 @@ import pytest
 from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, read_pipeline, read_valid_pipelines
 from deployments.register import import_flow
 from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.settings_file import dump_config
 
 MADE = "source: {kind: synthetic}\n"
 
@@ -33,6 +34,14 @@ def test_the_committed_pipelines():
     for pipeline in catalog.values():
         assert pipeline.file.stem == pipeline.name
         assert pipeline.description.endswith(".") and "#" not in pipeline.description
+
+
+def test_the_checksum_of_a_file_that_a_run_wrote_is_no_description(tmp_path):
+    written = dump_config(PipelineConfig(name="shop"))
+    assert read_pipeline(write(tmp_path, "a.yaml", written)).description == ""
+    assert read_pipeline(write(tmp_path, "b.yaml", f"# Sales.\n{written}")).description == "Sales."
+    with pytest.raises(CatalogError, match=r"a\.yaml: line 1 is a checksum that does not fit .* delete line 1"):
+        read_pipeline(write(tmp_path, "a.yaml", written + "horizon: 48\n"))
 
 
 JOBS = [job for pipeline in read_catalog() for job in pipeline.jobs]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from deployments.server import is_healthy
+from tasks.runtime.prefect_server import is_healthy
 
 pytestmark = pytest.mark.slow
 

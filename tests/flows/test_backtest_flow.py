@@ -29,7 +29,7 @@ def test_a_backtest_trains_folds_apart_and_shares_the_latest_with_a_retraining(c
     cli.environment["PREFECT__RUNTIME__FLOW_RUN__ID"] = "0c5b2f4e-0000-4000-8000-000000000001"
     series = next(record["artifact"] for record in outcome["stages"] if record["stage"] == "ingest")
     pin = pins / "0c5b2f4e-0000-4000-8000-000000000001.json"
-    pin.write_bytes(dump_json(Pin(series=series, champion=None)))
+    pin.write_bytes(dump_json(Pin(series=series, champion=None), f"pins/{pin.name}"))
     old = cli("--config", tiny, "--set", "source.num_steps=324", "--folds", 2, "--no-refit", flow="backtest")
     assert not pin.exists(), "noted until its end"
     assert helpers.stages(old)["train"] == helpers.stages(old)["window"] == "cached"

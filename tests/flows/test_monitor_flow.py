@@ -20,7 +20,7 @@ from lstm_model.lifecycle.envelope import envelope
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.networks.models import build_network
-from lstm_model.storage.checksums import dump_json
+from lstm_model.storage.notes import write_note
 from lstm_model.storage.store import Store
 from tests.factories import bundle_card, envelope_of
 
@@ -222,8 +222,8 @@ def test_a_backtest_of_the_same_plan_says_better_what_is_normal(here, tmp_path):
     ]
     longer = own | {"num_periods": 32, "log_error": own["log_error"] * 4, "miss": own["miss"] * 4}
     kept = {"plan": PLAN.model_dump(mode="json"), "envelope": longer, "series_sha256": "0" * 64}
-    (problem.store.root / "envelope.json").write_bytes(dump_json(BacktestEnvelope.model_validate(kept)))
+    write_note(problem.store.backend, "envelope.json", BacktestEnvelope.model_validate(kept))
     assert problem.monitor().compared_with == "the backtest, 32 periods of 24 steps"
     kept["plan"]["model"]["hidden_dim"] = 8
-    (problem.store.root / "envelope.json").write_bytes(dump_json(BacktestEnvelope.model_validate(kept)))
+    write_note(problem.store.backend, "envelope.json", BacktestEnvelope.model_validate(kept))
     assert problem.monitor().compared_with.startswith("the champion's own test")

@@ -9,6 +9,8 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from lstm_model.lifecycle.registry import Registry
+from lstm_model.storage.store import Store
 from tasks.runtime.notify import tell
 
 SECRET = "T0PS3CRET"
@@ -84,6 +86,29 @@ def test_a_rejection_and_a_rollback_are_told_once_each(cli, tiny, save, receiver
     cli("previous", "--name", "tiny", "--notify", notify, flow="promote")
     _, (_, message) = receiver.received
     assert message["subject"] == "tiny: rolled back" and f"→ {first['bundle']}" in message["body"]
+
+
+@pytest.mark.slow
+def test_a_damaged_champion_is_left_by_an_experiment_and_otherwise_set_aside_told_and_in_the_report(
+    cli, tiny, trained, save, receiver
+):
+    store = Store(cli.folder / "store" / "tiny")
+    names, champion = store.backend.read("registry.json"), Registry(store).get("champion")
+    (store.path(champion) / "model.safetensors").write_bytes(b"")
+    told = ("--config", tiny, "--set", f"notify={save('damage')}")
+    says = f"WARNING: the champion {trained['bundle']} is damaged; this model is judged as if it were the first."
+    experiment = cli(*told, "--promote", "never")
+    assert experiment["status"] == "kept back" and experiment["decision"]["summary"].startswith(says)
+    assert store.backend.read("registry.json") == names and not store.backend.entries("damaged")
+    assert cli(*told, "--folds", 1, flow="backtest")["folds"], "a backtest needs no champion"
+
+    retrained = cli(*told)
+    assert retrained["status"] == "promoted" and retrained["decision"]["summary"].startswith(says)
+    assert says in (store.root / "report.html").read_text()
+    ((_, message),) = receiver.received
+    assert message["subject"] == f"tiny: the champion {trained['bundle']} is damaged"
+    assert "model.safetensors is not what was written" in message["body"]
+    assert str(store.root / "damaged") in message["body"]
 
 
 def test_a_broken_block_is_a_warning_without_its_secrets(save, receiver, caplog):

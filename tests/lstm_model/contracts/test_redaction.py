@@ -36,6 +36,17 @@ SECRETS = [
     f"https://host/x.csv?apiKey={S}",
     f"https://host/x.csv?x-api-key={S}",
     f"https://host/x.csv?key={S}",
+    f"https://host/x.csv?code={S}",
+    f"https://host/x.csv?auth_code={S}",
+    f"https://host/x.csv?passcode={S}",
+    f"https://host/x.csv?userpasscode={S}",
+    f"https://host/x.csv?code%20=%20{S}",
+    f"mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BPWD%20%3D%20{S}",
+    f"mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BPWD+%3D+{S}",
+    f"Driver=ODBC;Server=db;PWD = {S}",
+    f"ftp://{S}@host/x.csv",
+    f"https://host/sk_live_{S}0000000000/x.csv",
+    f"https://host/sk-proj-{S}0000000000000000/x.csv",
     f"https://host/x.csv?access_key={S}",
     f"https://host/x.csv?AccountKey={S}",
     f"https://host/x.csv?auth={S}",
@@ -75,6 +86,10 @@ PLAIN = [
     "abfss://container@account.dfs.core.windows.net/x.csv",
     "zip://*.csv::abfs://container@account.dfs.core.windows.net/x.zip",
     "sftp://reader@host/x.csv",
+    "ftp://anonymous@host/x.csv",
+    "https://host/x.csv?country_code=DE&zipcode=10115",
+    "data/sk-sales-2024-by-country-and-region.csv",
+    "data/sk_live_load_2024.csv",
     "s3://my-webhook.data/hooks/x.csv",
     "ray://head:10001",
     "auto",
@@ -121,6 +136,31 @@ def test_two_addresses_in_one_text():
     assert redact(text) == "tried https://me:***@a/x?sig=*** then 'postgresql://b:***@b/c', password=***"
 
 
+NAMES = ["password", "PWD", "passcode", "passphrase", "api_key", "apikey", "access_key", "AccountKey", "auth", "sig",
+         "client_secret", "access_token", "sas", "pass", "pw", "auth_code", "jwt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", ["{}={}", "it failed; {}={}.", "select * from f('a=b;{}={};c')", "x ('{}={}')"])
+def test_free_text_knows_the_names_that_an_address_knows(name, text):
+    assert find_secret(f"https://host/x.csv?{name}={S}")
+    assert find_secret_in_text(text.format(name, S)) and redact(text.format(name, S)) == text.format(name, "***")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"password = {S}", f"password: {S}", f"PASSWD : '{S}'", f"api-key: {S}", f"secret_key = \"{S}\"",
+        f"create user me password '{S}'", f"alter user me identified by '{S}'", f"odbc_connect=PWD%20%3D%20{S}",
+        f"Authorization: Bearer {S}0000000000", f"Authorization: Basic {S}0000000000==", f"pk_live_{S}0000000000",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{S}\n-----END",
+    ],
+)  # fmt: skip
+def test_free_text_has_forms_of_its_own(text):
+    assert find_secret_in_text(text) and S not in redact(text)
+    assert redact(redact(text)) == redact(text)
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -128,6 +168,12 @@ def test_two_addresses_in_one_text():
         (f"select * from read_parquet('https://host/x.parquet?sig={S}')", True),
         (f"select * from dblink('host=db password={S}', 'select 1')", True),
         (f"select * from dblink('host=db password = {S}', 'select 1')", True),
+        ("select * from a join b on a.client_key=b.client_key and a.account_key = b.account_key", False),
+        (
+            "select * from a where product_key=5 and client_key=7 and t.key='a' and code='DE' and country_code='DE'",
+            False,
+        ),
+        ("select * from a where token = 'BTC' and auth = 'x' and is_secret = true", False),
         ("select at, hf_sensor_readings_all from ASIA_electricity_load where kind = 'a'", False),
     ],
 )

@@ -52,12 +52,13 @@ def tabulate(error):
     return table.assign(ds=table["cutoff"] + table["step"], y=0.0, lstm=lstm, **bounds, seasonal_naive=naive)
 
 
-def decide(store, scores, *, rivalry=None, champion_scores=None, **model):
+def decide(store, scores, *, rivalry=None, champion_scores=None, damaged="", **model):
     match = Comparison(
         model=keep_model(store, **model),
         scores=scores,
         rivalry=rivalry or Rivalry(),
         champion_scores=champion_scores,
+        damaged=damaged,
         spec=SPEC,
         rules=Promotion(),
     )
@@ -91,6 +92,15 @@ def test_a_champion_that_cannot_be_compared_leaves_the_decision_to_a_person(stor
     decision = decide(store, keep_scores(store, error=1.0), rivalry=rivalry)
     assert decision.verdict == "defer"
     assert decision.summary.startswith("Waits for a person, the champion stays: champion abc cannot be compared")
+
+
+@pytest.mark.parametrize("error", [1.0, None])
+def test_a_champion_that_is_damaged_is_the_first_that_the_decision_says(store, error):
+    plain, decision = (decide(store, keep_scores(store, error=error), damaged=damaged) for damaged in ("", "abc"))
+    assert decision.summary == (
+        f"WARNING: the champion abc is damaged; this model is judged as if it were the first. {plain.summary}"
+    )
+    assert decision.verdict == plain.verdict == "promote" and decision.warnings == (decision.summary,)
 
 
 def test_a_first_model_without_a_test_is_promoted_with_a_warning(store):

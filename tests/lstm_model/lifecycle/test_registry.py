@@ -37,7 +37,7 @@ def promote(registry, artifact, instead_of="any"):
 
 
 def test_a_new_registry_has_no_names(registry):
-    assert registry.state() == RegistryState()
+    assert registry.state() == RegistryState() and registry.find_set_aside() == ""
     with pytest.raises(ValueError, match="no champion yet; no bundle was made yet: run retrain first"):
         registry.find("champion")
 
@@ -117,7 +117,7 @@ def test_a_registry_that_cannot_be_believed_says_what_to_do(store, registry):
         (text.replace('"champion"', '"chbmpion"', 1), "is not what was written: its checksum does not fit"),
         (text[: len(text) // 2], "has no checksum: it is damaged, or was written by hand or an earlier version"),
         (first.model_dump_json(), "has no checksum"),
-        (with_checksum(text.replace('"champion"', '"chbmpion"', 1)), "of another version: chbmpion: Extra inputs"),
+        (with_checksum(text.replace('"champion"', '"chbmpion"', 1)), "is of another version: chbmpion: Extra inputs"),
     ):
         file.write_text(damaged)
         for use in (registry.state, lambda: promote(registry, second), lambda: registry.propose(second)):
@@ -148,6 +148,7 @@ def test_a_champion_that_was_set_aside_leaves_the_way_back_and_the_history(store
     place = Path(registry.set_champion_aside(second, why="a test"))
     assert (place / "model.safetensors").read_text() == "second" and not store.path(second).exists()
     assert (registry.get("champion"), registry.get("previous")) == (None, first)
+    assert registry.find_set_aside() == version_of(second)
     registry.set_champion_aside(second, why="another run found the same")
     assert [(c.champion, c.before, c.by) for c in registry.history()[1:]] == [
         (version_of(second), version_of(first), "test"),
@@ -155,6 +156,7 @@ def test_a_champion_that_was_set_aside_leaves_the_way_back_and_the_history(store
     ]
     promote(registry, third, instead_of=None)
     assert (registry.get("champion"), registry.get("previous")) == (third, first)
+    assert registry.find_set_aside() == ""
 
 
 def test_the_way_back_from_a_champion_that_was_set_aside_leads_nowhere_twice(store, registry):

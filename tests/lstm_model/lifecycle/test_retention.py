@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.lifecycle.ledger import Ledger
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.retention import KEEP_RUNS, forget, remember
-from lstm_model.storage.checksums import dump_json
+from lstm_model.storage.notes import write_note
 from lstm_model.storage.store import Store
 
 
@@ -20,14 +21,13 @@ class Pin(BaseModel):
 
     series: Artifact
     champion: Artifact | None = None
+    damaged: str = ""
 
 
 def write(store, text):
     with store.create("note") as draft:
         (draft.folder / "a.txt").write_text(text)
-    record = store.root / "results" / f"key-{text}"
-    record.parent.mkdir(exist_ok=True)
-    record.write_bytes(dump_json(draft.artifact))
+    write_note(store.backend, f"results/key-{text}", draft.artifact)
     os.utime(store.path(draft.artifact), (0, 0))
     return draft.artifact
 
@@ -60,7 +60,7 @@ def test_shards_stay_as_long_as_what_was_gathered_from_them(tmp_path):
         if by == "note":
             remember(store, [draft.artifact], flow="retrain")
         else:
-            store.backend.write("pins/a.json", dump_json(Pin(series=draft.artifact)))
+            write_note(store.backend, "pins/a.json", Pin(series=draft.artifact, damaged="abc"))
     write(store, "unused")
     assert forget(store) == 1
     assert {shard.sha256 for shard in shards} <= kept(store)[0]
@@ -105,6 +105,17 @@ def test_malformed_notes_pins_and_records_stop_no_clean_up(tmp_path, text):
     remember(store, [kept_one], flow="retrain")
     for file in ("runs/retrain/1-1.json", "runs/1-1.json", "pins/a.json", "results/malformed"):
         store.backend.write(file, text)
+    assert forget(store) == 1
+    assert kept(store) == ({kept_one.sha256}, {"key-a"})
+
+
+def test_a_note_that_was_copied_to_another_name_counts_as_none(tmp_path):
+    store = Store(tmp_path)
+    kept_one, gone = write(store, "a"), write(store, "gone")
+    write_note(store.backend, "pins/b.json", Pin(series=kept_one))
+    write_note(store.backend, "elsewhere", Pin(series=gone))
+    shutil.copy(tmp_path / "elsewhere", tmp_path / "pins" / "c.json")
+    shutil.copy(tmp_path / "results" / "key-a", tmp_path / "results" / "another")
     assert forget(store) == 1
     assert kept(store) == ({kept_one.sha256}, {"key-a"})
 
@@ -161,8 +172,7 @@ def test_fifty_retrainings_stay_under_the_quota_and_keep_what_is_reachable(tmp_p
     registry, ledger = Registry(store), Ledger(store)
     champions, killed = [], make(store, "series", "what a killed run works on", 100_000)
     pin = tmp_path / "pins" / "run.json"
-    pin.parent.mkdir()
-    pin.write_bytes(dump_json(Pin(series=killed)))
+    write_note(store.backend, "pins/run.json", Pin(series=killed))
     sizes = []
     for day in range(50):
         used = [make(store, kind, f"{kind} {day}", 300_000) for kind in ("series", "windows")]

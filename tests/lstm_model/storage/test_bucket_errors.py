@@ -7,6 +7,10 @@ class UnauthenticatedError(Exception):
     """As obstore calls it."""
 
 
+class InvalidPathError(Exception):
+    """As obstore calls it."""
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
@@ -14,6 +18,8 @@ class UnauthenticatedError(Exception):
         (FileNotFoundError("no such key"), FileNotFoundError, "s3://b/x/a.json does not exist"),
         (UnauthenticatedError("timed out"), PermissionError, "denies access: timed out. Check the credentials"),
         (Exception("http://169.254.169.254/latest timed out"), PermissionError, "denies access"),
+        (InvalidPathError("Path a//\x01 Debug source: x"), ValueError, "holds an object that no run has written, and"),
+        (InvalidPathError("Path a//\x01 Debug source: x"), ValueError, r"listed: Path a//\x01. Remove that object"),
         (Exception("kind: Timeout"), TimeoutError, "does not answer within 2.5 s: kind: Timeout"),
         (Exception("status code: 409 <?xml ?>"), ValueError, "the store s3://b/x refuses: status code: 409"),
         (Exception("status code: 503"), ConnectionError, "cannot be reached: status code: 503. Check the network"),

@@ -22,16 +22,21 @@ def flip(content, at, bit):
 
 
 def test_every_flipped_bit_of_a_json_file_is_told():
-    whole = dump_json(Note(name="ä"))
-    assert load_json(whole, "note") == {"name": "ä", "value": None}
+    whole = dump_json(Note(name="ä"), "notes/a")
+    assert load_json(whole, "notes/a", "note") == {"name": "ä", "value": None}
     for at in range(len(whole)):
         for bit in range(8):
             with pytest.raises(DamagedFileError, match=r"note (is not what was written|has no checksum)"):
-                load_json(flip(whole, at, bit), "note")
+                load_json(flip(whole, at, bit), "notes/a", "note")
 
 
 def test_content_that_looks_like_a_checksum_is_content():
-    assert load_json(dump_json(Note(name=BLANK)), "note")["name"] == BLANK
+    assert load_json(dump_json(Note(name=BLANK), "a"), "a", "note")["name"] == BLANK
+
+
+def test_a_file_that_was_written_under_another_name_is_told():
+    with pytest.raises(DamagedFileError, match="store/b was written as 'notes/a': it was renamed or copied"):
+        load_json(dump_json(Note(name=""), "notes/a"), "notes/b", "store/b")
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """A store in a bucket, on a real S3 server of this machine (moto's), through a line that can be made to fail."""
 
 import json
+import os
 import shutil
 import socket
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -193,9 +195,44 @@ def test_what_is_unused_goes_in_two_steps_and_comes_back_when_it_is_touched_betw
     assert {folder.name for folder in (store.root / "artifacts" / "note").iterdir()} <= left, "copies go too"
 
 
+def put_object(bucket, name):
+    """Write an object with a name that this project would not give."""
+    endpoint, bucket = os.environ["AWS_ENDPOINT_URL"], bucket.removeprefix("s3://")
+    request = urllib.request.Request(f"{endpoint}/{bucket}/sales/{name}", data=b"", method="PUT")
+    urllib.request.urlopen(request).close()
+
+
+def test_what_others_put_into_the_bucket_stops_nothing_and_stays(bucket_store, bucket):
+    """Files, and the empty objects by which a console of the store shows folders."""
+    store = bucket_store()
+    artifact = write(store, kind="bundle")
+    folder = f"artifacts/bundle/{artifact.sha256}"
+    names = ("artifacts/", "artifacts/x.txt", "artifacts/bundle/", "artifacts/bundle/notes/manifest.json", "runs/")
+    names += ("pins/", "ledger/", "results/", f"{folder}/", f"{folder}/sub/", f"{folder}/more.txt")
+    for name in names:
+        put_object(bucket, name)
+    for kind in ("*", "bundle"):
+        assert [(kept.kind, kept.sha256) for kept in store.backend.artifacts(kind)] == [("bundle", artifact.sha256)]
+    assert Registry(store).bundles() == [artifact] and not store.backend.entries("ledger")
+    bucket_store().verify(artifact)
+    assert sorted(file.name for file in bucket_store().path(artifact).rglob("*")) == ["a.txt", "manifest.json", "sub"]
+    remember(store, [artifact], flow="retrain")
+    time.sleep(1.1)
+    assert forget(store, grace_seconds=0) == 0
+    assert {"artifacts/x.txt", "artifacts/bundle/notes/manifest.json"} <= {e.name for e in store.backend.entries("")}
+
+
+@pytest.mark.parametrize("name", ["bundle//x", "bundle/../../x", "bundle/./x", "bundle/%01x"])
+def test_an_object_whose_name_cannot_be_read_is_named_with_the_way_out(bucket_store, bucket, name):
+    store = bucket_store()
+    put_object(bucket, f"artifacts/{name}")
+    with pytest.raises(ValueError, match=r"keeps artifacts from being listed.*sales/artifacts/bundle.*Remove that obj"):
+        store.backend.artifacts()
+
+
 def test_a_run_that_died_in_mid_upload_is_cleaned_up_after_the_grace(bucket_store):
     store = bucket_store()
-    store.backend.write("artifacts/note/abc/half.txt", "ha")
+    store.backend.write(f"artifacts/note/{'a' * 64}/half.txt", "ha")
     assert forget(store) == 0 and store.backend.entries("artifacts")
     time.sleep(1.1)
     forget(store, grace_seconds=0)

@@ -1,16 +1,18 @@
 """A run that is executed again goes on with what it began with; the run's id stands in for that run here."""
 
+import logging
 from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
 
-from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.lifecycle.champion import DamagedChampionError
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.store import Store
-from tasks.runtime.resume import choose_once, drop, keep, recall
+from tasks.runtime import resume
+from tasks.runtime.resume import Pin, choose_once, drop, keep, recall
 from tasks.runtime.runner import StageRunner
 
 
@@ -67,27 +69,44 @@ def test_a_retraining_goes_on_without_a_damaged_champion_and_a_forecast_says_the
     run, series = StageRunner(store), Artifact(kind="series", sha256="0" * 64, num_rows=1)
     champion = bundle(store, "the first")
     Registry(store).promote(champion, by="gate", why="", instead_of=None)
-    assert keep(run, series, can_replace=True).champion == champion
+    assert keep(run, series, if_damaged="set aside").champion == champion
     flip(store.path(champion) / "model.safetensors")
     with pytest.raises(DamagedChampionError, match=r"model.safetensors is not what was written.*flows\.retrain"):
         keep(run, series)
     with disable_run_logger():
-        assert keep(run, series, can_replace=True).champion is None
+        pin = keep(run, series, if_damaged="set aside")
+        assert (pin.champion, pin.damaged) == (None, version_of(champion))
+        assert keep(run, series, if_damaged="set aside") == pin, "the next run says it too, until another follows"
     line = Registry(store).history()[-1]
     assert (line.by, line.champion) == ("damage", None) and "model.safetensors is not what was written" in line.why
     [kept] = (store.root / "damaged").iterdir()
     assert kept.name.startswith(f"bundle-{champion.sha256}") and (kept / "model.safetensors").exists()
-    assert Registry(store).promote(bundle(store, "another"), by="gate", why="", instead_of=None)
+    another = bundle(store, "another")
+    assert Registry(store).promote(another, by="gate", why="", instead_of=None)
+    assert keep(run, series, if_damaged="set aside") == Pin(series=series, champion=another)
+
+
+def test_an_experiment_leaves_a_damaged_champion_as_it_is_and_says_so(store, monkeypatch, caplog):
+    run, series = StageRunner(store), Artifact(kind="series", sha256="0" * 64, num_rows=1)
+    champion = bundle(store, "the first")
+    Registry(store).promote(champion, by="gate", why="", instead_of=None)
+    flip(store.path(champion) / "model.safetensors")
+    before = list_contents(store)
+    monkeypatch.setattr(resume, "get_run_logger", lambda: logging.getLogger("run"))
+    pin = keep(run, series, if_damaged="leave")
+    assert (pin.champion, pin.damaged) == (None, version_of(champion))
+    assert f"the champion {version_of(champion)} is damaged" in caplog.text and "It stays as it is" in caplog.text
+    assert list_contents(store) == before, "nothing about it changed"
 
 
 def test_a_registry_that_is_gone_is_told_before_a_model_takes_over_unseen(store):
     run, series = StageRunner(store), Artifact(kind="series", sha256="0" * 64, num_rows=1)
     Registry(store).promote(bundle(store, "the first"), by="gate", why="", instead_of=None)
     store.backend.write("ledger/00000000-00000000.parquet", b"any")
-    assert keep(run, series, can_replace=True).champion is not None
+    assert keep(run, series, if_damaged="set aside").champion is not None
     (store.root / "registry.json").unlink()
     with pytest.raises(ValueError, match=r"registry\.json is gone.* python -m flows\.promote ID --name"):
-        keep(run, series, can_replace=True)
+        keep(run, series, if_damaged="set aside")
 
 
 def test_a_run_whose_pin_is_damaged_begins_anew(store):
@@ -101,6 +120,12 @@ def test_a_run_whose_pin_is_damaged_begins_anew(store):
         file = next((store.root / "pins").iterdir())
         file.write_bytes(file.read_bytes().replace(b'"num_rows": 12', b'"num_rows": 13'))
         assert recall(run) is None
+
+
+def list_contents(store):
+    """All that a store holds of its champion."""
+    files = [store.root / "registry.json", *(store.root / "artifacts").rglob("*"), *store.root.glob("damaged/*")]
+    return {file: file.read_bytes() for file in files if file.is_file()}
 
 
 def flip(file: Path):

@@ -110,6 +110,7 @@ HOSTILE = {
     "a number": lambda whole: add_checksum(b"1" + BLANK.encode()),
     "another record": lambda whole: add_checksum(b'{"a": 1, "checksum": "%s"}' % BLANK.encode()),
     "no count": lambda whole: seal(whole, num_rows=-1),
+    "the record of another stage": lambda whole: seal(whole, file=f"results/ingest-{'0' * 64}"),
 }
 
 
@@ -124,6 +125,19 @@ def test_a_record_that_names_no_artifact_counts_as_none_and_goes(store, caplog, 
     assert call.find_record() is None
     assert store.backend.shown(name) in caplog.text
     assert store.backend.entries("results") == []
+
+
+def test_the_record_of_another_key_counts_as_none_and_goes(run_stage, store, caplog):
+    """It names an artifact that is whole, of another stage or of other inputs."""
+    with store.create("generated") as draft:
+        draft.num_rows = 1
+    write_note(store.backend, "results/ingest-0", draft.artifact)
+    name = f"results/{StageCall(generate, INPUTS, store).key}"
+    store.backend.write(name, store.backend.read("results/ingest-0"))
+    outcome, artifact = run_stage()
+    assert outcome == "computed" and artifact != draft.artifact
+    assert f"{store.backend.shown(name)} was written as 'results/ingest-0'" in caplog.text
+    assert run_stage() == ("cached", artifact)
 
 
 @pytest.mark.parametrize(
