@@ -46,30 +46,40 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     """Check a raw table and put it on a regular grid, missing values filled by `config.missing`.
 
     Raises:
-        DataError: naming the series, the timestamp, what was received, what was expected and the fix.
+        DataError: naming the series, the timestamp, what was received, what was expected and the fix; of several
+            things that are wrong, all but those that follow from another.
     """
+    errors = ErrorCollector()
+    with errors.collect():
+        examined = _examine(raw, config, errors)
+    errors.raise_found()
+    return examined
+
+
+def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> Examination:
+    """Examine the data; errors after which the rest can be examined too are only collected."""
     if raw.table.empty:
         raise DataError("the source has no rows; expected at least horizon + 2 observations of one series")
     covariates = config.covariates
     table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
-    errors, static = ErrorCollector(), pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
+    static = pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
     with errors.collect():
         static = checks.collect_static(table, rows, order, covariates.static)
+
     rows, infinite = checks.replace_infinite(rows)
+    rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+    rows, trimmed = checks.trim(rows, covariates.future)
+    rows, short = checks.drop_short(rows, config.horizon)
     with errors.collect():
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
-        rows, trimmed = checks.trim(rows, covariates.future)
-        rows, short = checks.drop_short(rows, config.horizon)
-        with errors.collect():
-            checks.check_magnitudes(rows, static)
-        frequency, why = _choose_frequency(rows, config)
-        rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw), errors)
-        history_N, _, _ = find_history(rows)
-        with errors.collect():
-            checks.check_future_covariates(rows, covariates.future, history_N)
-        rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
-    errors.raise_found()
+        checks.check_magnitudes(rows, static)
+    frequency, why = _choose_frequency(rows, config)
+    rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw), errors)
+
+    history_N, _, _ = find_history(rows)
+    with errors.collect():
+        checks.check_future_covariates(rows, covariates.future, history_N)
+    rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
     findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
@@ -123,8 +133,11 @@ def _make_regular(
         f"most: {unique_id!r} with {missing_K.max():,}"
     )
     if config.missing == "error":
-        text = f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
-        errors.found.append(DataError(f"{text}seasonal or drop_series"))
+        refused = DataError(
+            f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
+            "seasonal or drop_series"
+        )
+        errors.found.append(refused)
     if config.missing == "drop_series":
         complete_K = missing_K == 0
         if not complete_K.any():
@@ -139,8 +152,7 @@ def _make_regular(
         grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
         full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid)
         return full, ~np.isnan(full.y_N), findings
-    with errors.collect():
-        checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
     full = expand_to_grid(rows, step_N, grid)
     observed_N = ~np.isnan(full.y_N)
     full, how = _fill_missing(full, config.missing, config.season or Frequency(frequency).default_season)
