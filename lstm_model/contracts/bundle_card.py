@@ -35,7 +35,7 @@ from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import Covariates, ModelSpec, Plan
+from lstm_model.contracts.settings import MOST_ALIAS, Covariates, ModelSpec, Plan
 from lstm_model.contracts.windows_meta import EncodedCovariates, Scaler, Split
 
 RECORD, FORMAT = "bundle.json", 1
@@ -158,7 +158,7 @@ class ModelCard(SeenRecord):
 
     windows_sha256: Sha256
     cutoffs: dict[Split, ShortText]
-    frequency: ShortText
+    frequency: Annotated[str, Field(max_length=MOST_ALIAS)]
     covariates: EncodedCovariates
     best_step: Annotated[int, Field(ge=0, le=10**12)]
     notes: list[str]

@@ -35,7 +35,7 @@ from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.frequency import Frequency, drop_holidays
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import cut_upcoming
@@ -101,13 +101,16 @@ class _Upcoming:
     """Whether the series never had a negative value."""
 
 
-def forecast(bundle: Path, table: Path, *, frame: Frame | None = None, integers: bool = False) -> Forecasts:
+def forecast(
+    bundle: Path, table: Path, *, frame: Frame | None = None, frequency: str | None = None, integers: bool = False
+) -> Forecasts:
     """Forecast the steps after each series' last observation.
 
     Args:
         bundle: the folder of a bundle, see `lstm_model.forecast.bundle`.
         table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
         frame: of the whole panel, if the table is a shard of it.
+        frequency: of the table; its closed dates count, where only they differ from the bundle's.
         integers: round to whole numbers, bounds outwards; the mean stays as it is, or totals would be wrong.
 
     Raises:
@@ -125,7 +128,9 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None, integers:
             f"{WAY_OUT}"
         )
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
-    task = _Task(forecaster, covariates, card.frequency, encoded.rows, end, integers)
+    same = frequency is not None and drop_holidays(frequency) == drop_holidays(card.frequency)
+    steps = frequency if same and frequency else card.frequency
+    task = _Task(forecaster, covariates, steps, encoded.rows, end, integers)
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     left_out = dict[str, list[str]]()

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.stage_meta import ForecastsMeta
-from lstm_model.lifecycle.stage_outputs import FORECASTS, TABLE
+from lstm_model.lifecycle.stage_outputs import FORECASTS, TABLE, read_profile
 from lstm_model.storage.store import Store
 
 
@@ -19,7 +19,8 @@ def predict(
     """The next horizon of every series. `frame`: of the panel that `series` is a shard of."""
     from lstm_model.forecast.predict import forecast
 
-    found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame, integers=integers)
+    path, frequency = store.path(series) / TABLE, frame.frequency if frame else read_profile(series, store).frequency
+    found = forecast(store.path(champion), path, frame=frame, frequency=frequency, integers=integers)
     with store.create("forecasts") as draft:
         found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
         draft.num_rows = len(found.table)

@@ -274,6 +274,24 @@ def test_the_tutorials_network_knows_the_median_alone(table, tmp_path):
     assert [one.get_title(loc="left") for one in plot_upcoming(result, frame).axes] == ["sine"]
 
 
+def test_closed_times_are_not_forecast_even_where_the_bundle_does_not_know_them_yet(table, tmp_path):
+    closed = pd.offsets.CustomBusinessDay(holidays=["2024-11-28", "2024-12-25", "2025-01-01"])
+    days = pd.date_range(end="2024-12-23", periods=30, freq=closed, unit="us")
+    frame = table(pd.DataFrame({"unique_id": "shop", "ds": days, "y": np.arange(30.0), "observed": True}))
+    spec = ModelSpec(kind="mixture", hidden_dim=4, layer_dim=1, segment=1, normalisation="last", levels=(0.8,))
+    shape = InputShape(8, 8, 5)
+    forecaster = Forecaster(build_network(spec, shape), spec, shape)
+    save_bundle(tmp_path / "bundle", forecaster, model_card(windows_meta(frequency="B", horizon=8)))
+    known = "B closed 01-01 12-25 4thu11"
+    ahead = forecast(tmp_path / "bundle", frame, frequency=known).table
+    assert ahead["ds"].tolist() == pd.date_range("2024-12-24", periods=8, freq=closed).tolist()
+    days = days.append(pd.DatetimeIndex(["2024-12-24", "2024-12-26"]))[2:]
+    frame = table(pd.DataFrame({"unique_id": "shop", "ds": days, "y": np.arange(30.0), "observed": True}))
+    with pytest.raises(DataError, match="the bundle forecasts steps of frequency 'B'; series 'shop' has 7 other steps"):
+        forecast(tmp_path / "bundle", frame, frequency="D")
+    assert len(forecast(tmp_path / "bundle", frame, frequency=known).table) == 8
+
+
 BLOCKED = """
 import sys
 

@@ -276,7 +276,7 @@ def test_a_date_that_contradicts_the_others_is_named(tmp_path):
         ("start,end,y\n2024-01-01,2024-01-02,1\n2024-01-02,2024-01-03,1\n", ["start, end", "--time-column"]),
         ("name,y\nx,1\ny,2\n", ["no column of timestamps", "name (text), y (integer)", "--time-column"]),
         ("ds,name\n2024-01-01,x\n2024-01-02,x\n", ["no column of numbers", "--target"]),
-        ("2024-01-01,5.5\n2024-01-02,6.5\n", ["first line", "looks like data", "column names"]),
+        ("1,5.5\n2,6.5\n", ["line 1", "looks like data", "names of the columns", "source.header_line"]),
         ("ds,y\n2024-01-01,1,5\n2024-01-02,2,5\n", ["line 2", "3 fields", "2 columns", "decimal comma"]),
         ("date,time,y\n2024-01-01,12:00,1\n2024-01-02,12:00,2\n", ["'time' holds times of day", "join"]),
         ("ds,y\n2024-01-01,yes\n2024-01-02,no\n", ["y (text)", "--target"]),
@@ -320,7 +320,7 @@ def test_places_that_hold_nothing_say_what_exists(tmp_path):
         with pytest.raises(DataError, match=rf"is a folder.*\*\.{ending}"):
             read(tmp_path / name)
     with pytest.raises(DataError, match=r"kind of file.*\.csv.*\.parquet"):
-        read(write(tmp_path / "a.xlsx", "x"))
+        read(write(tmp_path / "a.docx", "x"))
     with pytest.raises(DataError, match=r"cannot be read as Parquet"):
         read(write(tmp_path / "a.parquet", "no parquet"))
     with pytest.raises(DataError, match="cannot be opened"):
