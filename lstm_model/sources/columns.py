@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, listed, unknown_columns
+from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
 from lstm_model.sources.date_forms import MONTHS
 from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
@@ -177,11 +177,18 @@ def _check_values(values: Sequence[str], first: str, layout: str) -> None:
 
 
 def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
-    ds, why_ds = _find_time(kinds, source)
-    rest = {name: kind for name, kind in kinds.items() if name != ds}
-    unique_id, why_id = _find_id(frame, rest, source, ds)
+    errors, ds, unique_id, y = ErrorCollector(), "", None, ""
+    with errors.collect():
+        ds, why_ds = _find_time(kinds, source)
+    rest = {name: kind for name, kind in kinds.items() if name != ds and (ds or kind != "time")}
+    with errors.collect():
+        if ds:
+            unique_id, why_id = _find_id(frame, rest, source, ds)
     rest = {name: kind for name, kind in rest.items() if name != unique_id}
-    y, why_y = _find_target(rest, source)
+    with errors.collect():
+        if ds or len(rest) < len(kinds):  # without any time, the columns that could be it would be told as targets
+            y, why_y = _find_target(rest, source)
+    errors.raise_found()
     reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
     return Roles(
         FileLayout.long, unique_id, ds, y, (), reasons | _explain_ignored([name for name in rest if name != y])
