@@ -17,6 +17,8 @@ INTEGER = "1"
 DAY_US = 86_400_000_000
 LONGEST_DAYS = 36_525
 """Most days, about a hundred years, in one step; beyond it timestamps soon leave the calendar."""
+WEEKS_BEFORE = 4
+"""Weeks before each test window that baselines may see."""
 LONGEST_WEEK = 2016
 """Most steps of a week that windows reach back to: five minutes each."""
 _DAYS = {"B": 1.4, "W": 7, "M": 30, "Q": 91, "Y": 365}
