@@ -25,6 +25,8 @@ INTEGER = "1"
 """The frequency of a series whose `ds` counts steps."""
 LONGEST_DAYS = 36_525
 """Most days, about a hundred years, in one step; beyond it timestamps soon leave the calendar."""
+WEEKS_BEFORE = 4
+"""Weeks before each test window that baselines may see."""
 LONGEST_WEEK = 2016
 """Most steps of a week that windows reach back to: five minutes each."""
 _DAYS = {"B": 1.4, "W": 7, "S": 15, "M": 30, "Q": 91, "Y": 365}
