@@ -5,7 +5,9 @@ Shape suffixes: N rows of all series, K series.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -82,10 +84,11 @@ def _explain_size(rows: Rows, name: str, values: np.ndarray, bad_N: np.ndarray, 
     )
 
 
-def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
+def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str) -> Checked:
     """Drop rows that repeat another; refuse two values for one timestamp.
 
     Args:
+        find_apart: returns the columns that tell such rows apart, for the message.
         unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
@@ -96,18 +99,19 @@ def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
             differs |= pair & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
     if unzoned and len(rows.ds_N):
         _check_clock(rows, differs)
-    if differs.any():
-        row = int(differs.argmax())
-        raise DataError(
-            f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
-            "timestamp, expected one row "
-            f"({number(int(differs.sum()), 'such pair')} in all). Remove the duplicates; where the "
-            "rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); where "
-            "they are different series, name the columns that tell them apart with --id-column "
-            "(source.columns.unique_id)"
-        )
     if not again.any():
         return rows, []
+    apart = find_apart()
+    if differs.any() or apart:  # rows of equal values may still be of two series
+        bad = differs if differs.any() else again
+        row, given = int(bad.argmax()), f"{apart} " if apart else ""
+        raise DataError(
+            f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
+            f"timestamp, expected one row ({number(int(bad.sum()), 'such pair')} in all). Remove the duplicates; where "
+            "the rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); "
+            f"where they are different series, name the columns that tell them apart with --id-column {given}"
+            "(source.columns.unique_id)"
+        )
     unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = f"{number(total, 'duplicate row')} dropped in {number(touched, 'series', 'series')}; worst: {unique_id!r}"
     kept = rows.take(np.append(True, ~again))
@@ -286,6 +290,24 @@ def find_constant(rows: Rows) -> list[Finding]:
                 Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
             )
     return findings
+
+
+def find_similar_names(ids: np.ndarray) -> list[Finding]:
+    """Warn of names of series that differ in case, blanks or Unicode forms only: they stay series of their own."""
+    forms = Counter(map(_fold, ids))
+    alike = [name for name in ids if forms[_fold(name)] > 1] if len(forms) < len(ids) else []
+    if not alike:
+        return []
+    pair = [name for name in alike if _fold(name) == _fold(alike[0])][:2]
+    text = (
+        f"{number(len(alike), 'series', 'series')} have names that differ from another in case, blanks or Unicode form "
+        f"only, such as {pair[0]!a} and {pair[1]!a}; they are kept apart. Mend the source if they are one"
+    )
+    return [Finding(code="similar_names", severity="warning", message=text, unique_id=str(pair[0]), count=len(alike))]
+
+
+def _fold(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:

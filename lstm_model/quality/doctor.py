@@ -64,7 +64,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     if config.aggregate:
         rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
     else:
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart)
     zeroed: list[Finding] = []
     if config.missing == "zero":
         frequency, why = _choose_frequency(rows, config)
@@ -80,6 +80,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
     findings += [*infinite, *duplicates, *zeroed, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    findings += checks.find_similar_names(rows.ids)
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
         frequency=frequency,

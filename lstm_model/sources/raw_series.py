@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,9 +14,9 @@ from lstm_model.contracts.findings import DataError, Where
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
-from lstm_model.sources.columns import Roles, infer_roles
-from lstm_model.sources.parquet import convert_ids
+from lstm_model.sources.columns import Roles, find_rows_apart, infer_roles
 from lstm_model.sources.readers import RawTable
+from lstm_model.sources.series_names import convert_ids, split_names, take_ids
 from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
 
 __all__ = ["DataError", "RawSeries", "read_source"]
@@ -33,6 +34,8 @@ class RawSeries:
     """The source with the inferred settings filled in: layout, columns, dayfirst, decimal."""
     reasons: dict[str, str] = field(default_factory=dict)
     """How each was inferred, by the name of the setting below `source`."""
+    find_rows_apart: Callable[[], str] = str
+    """Return the columns that tell two rows of one series and time apart, as --id-column takes them; "" if none do."""
 
 
 def read_source(
@@ -56,13 +59,15 @@ def read_source(
         if roles.layout is FileLayout.long and only is None
         else _make_series_locator(frame)
     )
-    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+    raw = _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles))
 
 
 def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
     """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
-    needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
+    ids = split_names(roles.unique_id or "", [str(name) for name in part.frame.columns])
+    needed = [name for name in (*ids, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
     if missing:
         raise DataError(
@@ -73,8 +78,8 @@ def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: 
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
-    ids = part.frame[roles.unique_id] if roles.unique_id else _find_file_id(part, loaded)
-    data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
+    names = take_ids(part.frame, roles.unique_id) if roles.unique_id else _find_file_id(part, loaded)
+    data = {"unique_id": names, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
     return pd.DataFrame(data | {name: part.frame[name] for name in extra})
 
 
@@ -116,7 +121,7 @@ def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataF
     kept = (np.arange(len(values)) < length_K[:, None]).ravel()
     long = pd.DataFrame(
         {
-            "unique_id": frame[roles.unique_id].repeat(len(values)).to_numpy()[kept],
+            "unique_id": take_ids(frame, str(roles.unique_id)).repeat(len(values)).to_numpy()[kept],
             "ds": pd.concat([steps] * count, ignore_index=True)[kept].reset_index(drop=True),
             "y": block.to_numpy().ravel()[kept],
         }
@@ -182,7 +187,8 @@ def _convert_types(
         table[name] = parse_numbers(frame[name], where, decimal=decimal)
     for name in covariates.static:
         table[name] = frame[name].array
-    columns = Columns(unique_id=roles.unique_id, ds=roles.ds, y=roles.y)
+    given = roles.unique_id if roles.unique_id or source.columns.unique_id is None else ""
+    columns = Columns(unique_id=given, ds=roles.ds, y=roles.y)
     dayfirst = (
         more["dayfirst"].startswith("the day") if source.dayfirst is None and "dayfirst" in more else source.dayfirst
     )

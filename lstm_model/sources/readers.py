@@ -20,6 +20,7 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.compression import open_text
 from lstm_model.sources.files import CSV_SUFFIXES, PARQUET_SUFFIXES, locate_files
 from lstm_model.sources.parquet import check_unique, open_parquet, read_series_range
+from lstm_model.sources.series_names import is_name_column
 from lstm_model.storage.database import connected
 from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, kind_of_texts
 
@@ -129,7 +130,8 @@ def _read_csv(filesystem: Any, file: str, name: str, source: Source) -> RawTable
         sample = pd.read_csv(io.StringIO("\n".join(lines)), dtype=object, **options)
         columns = zip(sample.columns, sample.to_numpy().T.tolist(), strict=True)  # pandas is slow at 2,000 columns
         texts = {column: [text for text in values if isinstance(text, str)] for column, values in columns}
-        numeric = [column for column in sample if kind_of_texts(texts[column]) in ("number", "empty")]
+        names = [column for column in sample if is_name_column(column, source)]  # 1.10 and 1E5 stay what they are
+        numeric = [c for c in sample if c not in names and kind_of_texts(texts[c]) in ("number", "empty")]
         decimal, reason = _detect_decimal(texts, numeric, source)
         with open_text(filesystem, file, name) as stream:
             frame = pd.read_csv(
