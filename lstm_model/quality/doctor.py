@@ -70,6 +70,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
         frequency, why = _choose_frequency(rows, config)
         rows, zeroed = fill_zeros(rows, frequency, _suggest_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
+    rows, holes = checks.trim_leading_holes(rows, [*covariates.past, *covariates.future])
     rows, short = checks.drop_short(rows, config.horizon)
     checks.check_magnitudes(rows, static)
     if config.missing != "zero":
@@ -79,7 +80,7 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     history_N, _, _ = find_history(rows)
     checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
-    findings += [*infinite, *duplicates, *zeroed, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    findings += [*infinite, *duplicates, *zeroed, *trimmed, *holes, *short, *filled, *checks.find_constant(rows), *past]
     findings += checks.find_similar_names(rows.ids)
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),

@@ -15,6 +15,7 @@ from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Sourc
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, find_rows_apart, infer_roles
+from lstm_model.sources.flags import read_flags
 from lstm_model.sources.readers import RawTable
 from lstm_model.sources.series_names import convert_ids, split_names, take_ids
 from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
@@ -53,6 +54,7 @@ def read_source(
     roles = infer_roles(loaded[0].frame, source, covariates)
     parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    frame = frame.assign(**{name: read_flags(frame[name]) for name in (*covariates.past, *covariates.future)})
     reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
     where = (
         _make_row_locator(loaded, frame)

@@ -117,7 +117,7 @@ def test_steps_that_do_not_all_count_on_are_not_cut_to_those_that_do(tmp_path):
 def test_equal_values_of_two_series_are_no_duplicates(tmp_path):
     stores().assign(sales=5).to_csv(tmp_path / "d.csv", index=False)
     raw = read(tmp_path / "d.csv", y="sales")
-    with pytest.raises(DataError, match="values 5 and 5 for one timestamp.*--id-column store,item"):
+    with pytest.raises(DataError, match=r"values 5 and 5 for one timestamp.*--id-column store,item"):
         examine(raw, PipelineConfig(source=raw.source))
 
 
