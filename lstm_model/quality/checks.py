@@ -131,7 +131,7 @@ def _keep_known(rows: Rows, again: np.ndarray) -> Rows:
         kept = values[first]
         known = np.flatnonzero(~np.isnan(values))
         kept[order[known]] = values[known]
-        return kept
+        return np.asarray(kept)
 
     columns = {name: take_known(values) for name, values in rows.covariates.items()}
     return replace(rows.take(first), y_N=take_known(rows.y_N), covariates=columns)
