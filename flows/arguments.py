@@ -35,6 +35,7 @@ FLAGS = {
     "timezone": ("source.timezone", "zone of local timestamps, such as Europe/Berlin"),
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
+    "sheet": ("source.sheet", "sheet or cells of a spreadsheet, such as Load or Load!B4:D900"),
 }
 FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {
@@ -99,8 +100,10 @@ def add_common(parser: argparse.ArgumentParser, *, json_file: bool = False) -> N
 
 def build_config(options: argparse.Namespace) -> PipelineConfig:
     """Build the config from the YAML, then --data, then the flags, then --set: later ones win."""
-    config = _read_config(options.config) if options.config else PipelineConfig()
-    document = config.model_dump(mode="json", exclude_defaults=True)
+    document: dict[str, Any] = {}
+    if options.config:
+        defaults = {"source": {"path": options.data}} if options.data else {}
+        document = _read_config(options.config, defaults).model_dump(mode="json", exclude_unset=True)
     if options.data:
         of_files = USED_SETTINGS[SourceKind.files]
         document["source"] = {k: value for k, value in document.get("source", {}).items() if k in of_files}
@@ -130,14 +133,14 @@ def _parse_value(option: str, value: str) -> Any:
         raise SettingsError(f"{option}: {error}") from None
 
 
-def _read_config(path: str) -> PipelineConfig:
+def _read_config(path: str, defaults: dict[str, Any]) -> PipelineConfig:
     """Read a config from a file, or from an object store, where each run leaves its pipeline.yaml."""
     if not is_url(path):
-        return load_config(Path(path))
+        return load_config(Path(path), **defaults)
     from lstm_model.storage.bucket import Bucket
 
     url, _, name = path.rpartition("/")
-    return parse_config(Bucket(url).read(name, most_bytes=MOST_BYTES), path, Path.cwd())
+    return parse_config(Bucket(url).read(name, most_bytes=MOST_BYTES), path, Path.cwd(), **defaults)
 
 
 def _set_key(document: dict[str, Any], key: str, value: Any) -> None:

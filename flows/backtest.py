@@ -20,12 +20,10 @@ from tasks.runtime.worker_processes import side_by_side
 from tasks.stages.backtest import summarise
 from tasks.stages.train import train
 
-DEFAULT = PipelineConfig()
-
 
 @flow(name="backtest", task_runner=side_by_side(), **ENDINGS)
 def backtest(
-    config: PipelineConfig = DEFAULT,
+    config: PipelineConfig,
     store: str = "store",
     folds: int = 4,
     refit: bool = True,

@@ -16,11 +16,9 @@ from tasks.actions.publish import open_store
 from tasks.runtime.executors import threads
 from tasks.runtime.runner import StageRunner
 
-DEFAULT = PipelineConfig()
-
 
 @flow(name="monitor", task_runner=threads(), **ENDINGS)
-def monitor(config: PipelineConfig = DEFAULT, store: str = "store") -> Monitored:
+def monitor(config: PipelineConfig, store: str = "store") -> Monitored:
     """Compare the forecasts of the champion with the newest data, and retrain when their errors are no longer normal.
 
     Args:

@@ -31,7 +31,6 @@ from tasks.stages.report import report
 from tasks.stages.train import train
 from tasks.stages.window import window
 
-DEFAULT = PipelineConfig()
 DRIFT = "drift"
 """A reason that begins so comes from the monitor."""
 champion_window = window.with_options(name="window of champion", task_run_name="window of champion")
@@ -40,7 +39,7 @@ champion_evaluate = evaluate.with_options(name="evaluate champion", task_run_nam
 
 @flow(name="retrain", task_runner=threads(), **ENDINGS)
 def retrain(
-    config: PipelineConfig = DEFAULT,
+    config: PipelineConfig,
     store: str = "store",
     refresh: bool = False,
     promote: Mode = "auto",
@@ -71,10 +70,11 @@ def retrain(
 
     # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
     plots = run(plot, about=challenger)
-    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=read_decision(bundled, run.store))
+    decision = read_decision(bundled, run.store)
+    page = run(report, about=challenger, bundle=bundled, resolved=resolved, plots=plots, decision=decision)
     settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
     pages = Pages(scores=challenger.scores, plots=plots, report=page)
-    return publish(resolved.config, pages, settled, run.records, run.store)
+    return publish(resolved, pages, settled, run.records, run.store)
 
 
 def build(run: StageRunner, config: PipelineConfig, start: Pin, plan: Plan) -> Subject:

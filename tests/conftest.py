@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+from tests.waiting import wait_for
 
 # Processes that test side by side would wait for each other's threads, each time they compute.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -81,12 +84,34 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def api_url(tmp_path_factory):
+def migrated_home(tmp_path_factory):
+    """A Prefect home whose database is empty and up to date, made once for all processes that test: migrations take
+    longer than all else that a server does to start.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "migrated-home"
+    with FileLock(f"{home}.lock"):
+        if not home.exists():
+            draft = tmp_path_factory.mktemp("migrating")
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            subprocess.run(command, env={**os.environ, "PREFECT_HOME": str(draft)}, capture_output=True, check=True)
+            draft.rename(home)
+    return home
+
+
+@pytest.fixture
+def prefect_home(migrated_home, tmp_path):
+    """A Prefect home of this test's own."""
+    return shutil.copytree(migrated_home, tmp_path / "prefect-home")
+
+
+@pytest.fixture(scope="session")
+def api_url(migrated_home, tmp_path_factory):
     """A real server with a database of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
+    home = shutil.copytree(migrated_home, tmp_path_factory.mktemp("prefect") / "home")
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),
@@ -99,24 +124,17 @@ def api_url(tmp_path_factory):
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
+        health = f"http://127.0.0.1:{port}/api/health"
+        wait_for("the Prefect server", lambda: _answers(health), process=server, log=home / "server.log")
         yield f"http://127.0.0.1:{port}/api"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
-def _wait_until_healthy(url, server, log, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"no Prefect server after {seconds} s:\n{log.read_text()}")
+def _answers(url):
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return answer.status == 200
 
 
 @pytest.fixture(scope="session")
@@ -131,14 +149,7 @@ def s3_server():
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert server.poll() is None and time.monotonic() < deadline, "no S3 server"
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=2):
-                    break
-            except OSError:
-                time.sleep(0.1)
+        wait_for("the S3 server", lambda: _answers(f"http://127.0.0.1:{port}/moto-api/"), process=server)
         yield port
     finally:
         server.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 from lstm_model.contracts.bundle_card import FORMAT, BundleCard, BundleRecord, InputShape, ModelCard, Start
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import ModelSpec
+from lstm_model.contracts.settings import ModelSpec, PipelineConfig
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 
 
@@ -25,6 +25,11 @@ NO_FILES = {
     "link to itself": lambda path: path.symlink_to(path.name),
 }
 """Functions that put what is no file into the place of one, by its kind."""
+
+
+def problem(**settings) -> PipelineConfig:
+    """Build the config of a problem whose series are made here."""
+    return PipelineConfig(**{"source": {"kind": "synthetic"}, **settings})
 
 
 def windows_meta(**changes) -> WindowsMeta:

@@ -98,28 +98,37 @@ def what_make_runs(target):
     return dry.stdout.splitlines()[-1]
 
 
-RETRAIN, OTHERS = [what_make_runs("tutorial")], []
+RETRAIN, OTHERS, LOOKS = [what_make_runs("tutorial")], [], []
 for command in dict.fromkeys(commands()):
     if command.startswith(".venv/bin/python -m flows."):
-        (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
+        kinds = {"flows.retrain": RETRAIN, "flows.check": LOOKS}
+        kinds.get(command.split()[2], OTHERS).append(command)
 
 
-def run(line, folder):
+def run(line, folder, prefect_home):
     """What a command prints, run with few steps on a store of its own."""
     words = [sys.executable, *shlex.split(line)[1:], "--store", str(folder / "store")]
     words += ["--set", "advanced.training.max_steps=20"]
-    environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PREFECT_HOME": str(prefect_home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.parametrize("line", LOOKS)
+def test_its_looks_print_what_it_shows(line, tmp_path):
+    output = run(line, tmp_path)
+    shown = re.search(rf"{re.escape(line)}.*?```\n(columns\n.*?)\n\.\.\.\n(.*?)```", README, re.DOTALL)
+    assert shown and shown[1] in output
+    assert "retrain      will work" in output and "forecast     will work" in output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RETRAIN)
-def test_its_trainings_run(line, tmp_path):
-    output = run(line, tmp_path)
+def test_its_trainings_run(line, tmp_path, prefect_home):
+    output = run(line, tmp_path, prefect_home)
     assert "report    " in output
     if "shop_sales.yaml" in line:
         assert [command.split()[2] for command in OTHERS] == ["flows.forecast", "flows.monitor", "flows.backtest"]
         for command in OTHERS:
-            assert "shop_sales" in run(command, tmp_path), command
+            assert "shop_sales" in run(command, tmp_path, prefect_home), command

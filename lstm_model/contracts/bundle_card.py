@@ -100,6 +100,8 @@ class BundleRecord(BaseModel):
     scaler: Annotated[Scaler, AfterValidator(_check_scaler)]
     widths: Annotated[dict[str, float], BeforeValidator(_check_widths)]
     """How wide the intervals of a series are, see `forecast.calibrate.Calibration`."""
+    mean_share: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How far the mean goes beyond the median, see `forecast.mean`; early bundles issue the median."""
     weights_sha256: Sha256
     card: JsonObject
     """A `ModelCard` or a `BundleCard` as JSON: a network still loads where the card is that of another version."""

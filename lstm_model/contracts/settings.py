@@ -38,6 +38,11 @@ YEAR_SECONDS = 366 * 86_400
 MOST = 1_000_000_000
 """Of whatever is counted: more is a slip of the finger, and would overflow somewhere."""
 
+SOURCES = (
+    "say where the series come from: a path (files), a url and a query (a database), or kind: synthetic (made here). "
+    "On a command line, --data FILE or --config FILE"
+)
+
 MOST_ALIAS = 1000
 """Characters of a frequency with its open hours and closed dates."""
 
@@ -128,9 +133,10 @@ class FileLayout(TitledEnum):
 
 
 READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+OF_FILES = ("encoding", "separator", "header_line", "footer_lines", "sheet", "files_are")
 USED_SETTINGS = {
     SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
-    SourceKind.files: ("path", *READING),
+    SourceKind.files: ("path", *READING, *OF_FILES),
     SourceKind.sql: ("url", "query", "password_from", *READING),
 }
 """By kind of source; the others would be ignored in silence."""
@@ -159,10 +165,12 @@ class Columns(ConfigModel, title="Columns"):
 class Source(ConfigModel, title="Source"):
     """Where the series come from."""
 
-    kind: SourceKind = SourceKind.synthetic
-    """synthetic: generated. files: CSV or Parquet. sql: a database query."""
+    kind: SourceKind = SourceKind.files
+    """files: tables. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
     path: str | None = None
-    """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
+    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
+    path: str | None = None
+    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     layout: FileLayout = FileLayout.auto
     """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
     columns: Columns = Columns()
@@ -173,6 +181,18 @@ class Source(ConfigModel, title="Source"):
     """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
     decimal: Literal[".", ","] | None = None
     """CSV: the decimal mark. Empty: inferred."""
+    encoding: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{2,30}$")
+    """CSV: the encoding, such as utf-8 or cp1252. Empty: inferred."""
+    separator: str | None = Field(None, min_length=1, max_length=3)
+    """CSV: the mark between two fields; \\s+ for runs of spaces. Empty: inferred."""
+    header_line: int | None = Field(None, ge=0, le=10_000)
+    """CSV and sheets: the line with the names of the columns, counted from 1; 0: there is none. Empty: inferred."""
+    footer_lines: int | None = Field(None, ge=0, le=10_000)
+    """CSV and sheets: the rows at the end that are no data, such as totals and notes. Empty: inferred."""
+    sheet: str | None = Field(None, min_length=1, max_length=200)
+    """Spreadsheets: a sheet, a range of cells, or both: Load, B4:D900 or Load!B4:D900. Empty: the only filled sheet."""
+    files_are: Literal["series", "parts"] | None = None
+    """Files without a column of names: series, one in each file, or parts of one that continue it. Empty: inferred."""
     url: str | None = None
     """sql: an SQLAlchemy URL without its password."""
     query: str | None = None
@@ -188,8 +208,18 @@ class Source(ConfigModel, title="Source"):
     seed: int = Field(0, ge=0, lt=2**32)
     """synthetic: random seed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, given: Any) -> Any:
+        """Take a query for SQL where no kind is given; a path is for files, as the default says."""
+        if isinstance(given, dict) and "kind" not in given and not given.get("path"):
+            return {**given, "kind": SourceKind.sql} if given.get("query") or given.get("url") else given
+        return given
+
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
+        if not self.path and "kind" not in self.model_fields_set:
+            raise ValueError(f"it has neither a path nor a query; {SOURCES}")
         if self.kind is SourceKind.files and not self.path:
             raise ValueError("source.kind is 'files', but source.path is empty; give a path, a glob or a URL")
         if self.kind is SourceKind.sql and not (self.url and self.query):
@@ -338,13 +368,13 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if a baseline beats it, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1, le=1e9)
-    """No series may have more than this many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and the best baseline."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
@@ -356,6 +386,8 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    integers: bool = False
+    """Issue whole numbers: the median rounded, bounds to the next outside. The mean stays, or totals would be wrong."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=PASSWORD_PLACE)
@@ -422,7 +454,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
 
     name: ProblemName = "panel"
     """Names the problem, its store and its deployment: small letters, digits, - and _."""
-    source: Source = Source()
+    source: Source
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
@@ -457,7 +489,7 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
 
     def select_modelling_settings(self) -> PipelineConfig:
         """Return this config with defaults for all that does not shape the model: name, schedules, monitoring."""
-        default = PipelineConfig(name="any")
+        default = PipelineConfig(name="any", source=self.source)
         beside = ("name", "schedule", "forecasting", "monitoring", "promotion", "scaling", "notify")
         means = {"workers": 1, "memory_mib": None}
         training = self.advanced.training.model_copy(update=means)

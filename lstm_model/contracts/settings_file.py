@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import yaml
 from pydantic import ValidationError
 
 from lstm_model.contracts.redaction import is_secret_name, redact, redact_address
-from lstm_model.contracts.settings import PipelineConfig
+from lstm_model.contracts.settings import SOURCES, PipelineConfig
 
 MOST_BYTES = 1 << 18
 DEEPEST = 12
 """Sections within sections; the settings have four."""
 MOST_NODES = 5_000
 """Keys and values, those that aliases repeat counted each time."""
+LONGEST_NAME = 62
 MOST_PROBLEMS = 10
 CHECKSUM = "# sha256:"
 """Begins the line by which damage is noticed in the lines below it; a file that a person wrote has none."""
@@ -62,8 +64,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_config(path: Path) -> PipelineConfig:
+def load_config(path: Path, **defaults: Any) -> PipelineConfig:
     """Read one pipeline's YAML; relative paths are relative to its folder, and its own name is the default.
+
+    Args:
+        path: of the file.
+        defaults: settings for what the file leaves out.
 
     Raises:
         SettingsError: it is no YAML mapping, or a value does not fit; the message names the file and what is wrong.
@@ -71,11 +77,13 @@ def load_config(path: Path) -> PipelineConfig:
     if path.exists() and not path.is_file():
         raise SettingsError(f"{path}: is no regular file; expected a YAML file")
     with path.open("rb") as file:
-        return parse_config(file.read(MOST_BYTES + 1), str(path), path.parent)
+        return parse_config(file.read(MOST_BYTES + 1), str(path), path.parent, **defaults)
 
 
-def parse_config(content: bytes, place: str, folder: Path) -> PipelineConfig:
+def parse_config(content: bytes, place: str, folder: Path, **defaults: Any) -> PipelineConfig:
     """Read the content of such a file, whose path or URL is `place`; relative paths are relative to `folder`.
+
+    `defaults` are settings for what it leaves out.
 
     Raises:
         SettingsError: see `load_config`; or the content has a checksum and is not what was written.
@@ -86,7 +94,7 @@ def parse_config(content: bytes, place: str, folder: Path) -> PipelineConfig:
         if not isinstance(document, dict):
             shown = "an empty file" if document is None else _describe(document)
             raise SettingsError(f"expected a mapping of settings, such as horizon: 24, received {shown}")
-        return anchor_path(make_config({"name": derive_name(place), **document}), folder)
+        return anchor_path(make_config({"name": derive_name(place), **defaults, **document}), folder)
     except SettingsError as error:
         raise SettingsError(f"{place}: {error}") from None
 
@@ -144,7 +152,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     """Return a problem of one field; our own messages say themselves what may be shown."""
     place, received = [_cut(redact_address(str(part))) for part in problem["loc"]], problem["input"]
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "string_pattern_mismatch":
+    if problem["type"] == "missing" and place == ["source"]:
+        message = f"is missing; {SOURCES}"
+    elif problem["type"] == "string_pattern_mismatch":
         message = EXPECTED.get(str(problem["loc"][-1]), message)
     own, hidden = problem["type"] == "value_error", any(map(is_secret_name, map(str, problem["loc"])))
     hidden |= problem["type"] == "extra_forbidden"  # it may be a misspelt "password"
@@ -237,9 +247,20 @@ def _check_keys(node: yaml.Node) -> None:
 
 
 def derive_name(path: str) -> str:
-    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
-    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
-    return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
+    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024.
+
+    A name in another script, or one that is too long, ends with a part of its hash, so that no two become one; a glob
+    without letters is named by its folder.
+    """
+    folder, _, file = path.rstrip("/").rpartition("/")
+    stem = unicodedata.normalize("NFC", file.split(".")[0].lower())
+    if folder and not any(map(str.isalnum, stem)):
+        return derive_name(folder)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub("[^a-z0-9]", "_", plain).strip("_")
+    if stem.isascii() and len(name) <= LONGEST_NAME:
+        return name or "data"
+    return f"{name[: LONGEST_NAME - 9].strip('_') or 'data'}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
 
 
 def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:

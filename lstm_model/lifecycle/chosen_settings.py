@@ -8,7 +8,7 @@ import logging
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
-from lstm_model.contracts.settings import PipelineConfig, Source
+from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profile
 from lstm_model.storage.checksums import DamagedFileError
@@ -62,7 +62,7 @@ def _choose_or_read(
 
     source = read_inferred_source(series, store)
     filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
-    reasons = [*_explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
+    reasons = [*infer.explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
     write_note(store.backend, pinned, resolved)
     for name, value, reason in reasons:
@@ -124,12 +124,6 @@ def _read_kept(store: Store, name: str) -> Resolved | None:
     except DamagedFileError as error:
         logger.warning("%s. Choosing the settings again", error)
         return None
-
-
-def _explain_source(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Say how the source was read: (setting, value, reason), the value "" for remarks that belong to no setting."""
-    values = {**source.model_dump(mode="json"), **{f"columns.{k}": v for k, v in source.columns.model_dump().items()}}
-    return [(name, str(values.get(name) or ""), reason) for name, reason in reasons.items() if name != "frequency"]
 
 
 def _digest(config: PipelineConfig) -> str:

@@ -18,6 +18,7 @@ from lstm_model.contracts.settings import (
     ModelSpec,
     PipelineConfig,
     Plan,
+    Source,
     TrainingChoices,
     TrainingSpec,
     WindowSpec,
@@ -86,6 +87,12 @@ def infer_plan(config: PipelineConfig, profile: Profile) -> tuple[PipelineConfig
     training = _resolve_training(config, window, model, profile, choices)
     plan = Plan(window=window, model=model, training=training)
     return _fill_config(config, plan), plan, choices.reasons
+
+
+def explain_source(source: Source, reasons: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Say how the source was read: (setting, value, reason), the value "" for remarks that belong to no setting."""
+    values = {**source.model_dump(mode="json"), **{f"columns.{k}": v for k, v in source.columns.model_dump().items()}}
+    return [(name, str(values.get(name) or ""), reason) for name, reason in reasons.items() if name != "frequency"]
 
 
 def _resolve_window(config: PipelineConfig, profile: Profile, choices: Choices) -> WindowSpec:

@@ -25,6 +25,8 @@ INTEGER = "1"
 """The frequency of a series whose `ds` counts steps."""
 LONGEST_DAYS = 36_525
 """Most days, about a hundred years, in one step; beyond it timestamps soon leave the calendar."""
+LONGEST_WEEK = 2016
+"""Most steps of a week that windows reach back to: five minutes each."""
 _DAYS = {"B": 1.4, "W": 7, "S": 15, "M": 30, "Q": 91, "Y": 365}
 _SEASONS = {"min": 1440, "h": 24, "D": 7, "B": 5, "W": 52, "SMS": 24, "SME": 24, "MS": 12, "ME": 12, "BMS": 12}
 _SEASONS |= {"BME": 12, "WOM": 12, "LWOM": 12, "QS": 4, "QE": 4, "BQS": 4, "BQE": 4, "YS": 1, "YE": 1}
@@ -171,6 +173,19 @@ class Frequency:
             unit, steps = "W", steps // 7
         season = _SEASONS.get(unit, 1)
         return max(1, season // steps) if season % steps == 0 else 1
+
+    def count_week_steps(self, season: int) -> int:
+        """Return the steps in a week; 0 if there are fewer than 2, no whole number, or more than `LONGEST_WEEK`.
+
+        Args:
+            season: of steps without a calendar, which are hours or their parts where it is a day of them.
+        """
+        if self.is_integer:
+            return 7 * season if season in (24, 48, 96) else season * (season == 7)
+        if self.offset.rule_code == "B":
+            return 5 // self.offset.n if 5 % self.offset.n == 0 and self.offset.n < 5 else 0
+        steps, rest = divmod(7 * DAY_US, self.step or 8 * DAY_US)
+        return steps if 1 < steps <= LONGEST_WEEK and not rest else 0
 
     def parse_ds(self, text: str) -> Any:
         """Return a `ds` that was written as text as a series table has it."""

@@ -13,8 +13,10 @@ from deployments.catalog import read_catalog
 
 @pytest.fixture
 def rows(tmp_path):
-    (tmp_path / "a.yaml").write_text('schedule: {cron: "15 3 * * *", timezone: Europe/Berlin}')
-    (tmp_path / "b.yaml").write_text("monitoring: {schedule: {interval_seconds: 3600}}")
+    (tmp_path / "a.yaml").write_text(
+        'source: {kind: synthetic}\nschedule: {cron: "15 3 * * *", timezone: Europe/Berlin}'
+    )
+    (tmp_path / "b.yaml").write_text("source: {kind: synthetic}\nmonitoring: {schedule: {interval_seconds: 3600}}")
     start = datetime(2024, 1, 8, 2, 15, tzinfo=UTC)
     paused = SimpleNamespace(paused=True, schedules=[])  # all of a deployment that the table looks at
     jobs = [job for pipeline in read_catalog(tmp_path) for job in pipeline.jobs]

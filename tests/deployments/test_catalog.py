@@ -12,6 +12,8 @@ from deployments.register import import_flow
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
 
+MADE = "source: {kind: synthetic}\n"
+
 
 def write(folder, name, text):
     file = folder / name
@@ -60,6 +62,7 @@ def test_the_parameters_are_those_of_the_flow_without_schedules(job):
 
 def test_each_flow_has_its_own_schedule(tmp_path):
     text = """
+        source: {kind: synthetic}
         name: a
         schedule: {cron: "15 3 * * 1"}
         forecasting: {schedule: {cron: "0 6 * * *", timezone: Europe/Berlin}, table: daily}
@@ -74,7 +77,12 @@ def test_each_flow_has_its_own_schedule(tmp_path):
         "promote": "by hand",
     }
     config = jobs["monitor"].parameters["config"]
-    assert config == {"name": "a", "forecasting": {"table": "daily"}, "monitoring": {"retrain": False}}
+    assert config == {
+        "name": "a",
+        "source": {"kind": "synthetic"},
+        "forecasting": {"table": "daily"},
+        "monitoring": {"retrain": False},
+    }
 
 
 def test_the_sample_file_is_found_from_anywhere(tmp_path, monkeypatch):
@@ -85,15 +93,15 @@ def test_the_sample_file_is_found_from_anywhere(tmp_path, monkeypatch):
 
 
 def test_an_interval_counts_from_a_fixed_date(tmp_path):
-    file = write(tmp_path, "a.yaml", "name: a\nschedule: {interval_seconds: 90}")
+    file = write(tmp_path, "a.yaml", MADE + "name: a\nschedule: {interval_seconds: 90}")
     job = jobs_of(read_pipeline(file))["retrain"]
     assert (job.schedule.interval, job.schedule.anchor_date) == (timedelta(seconds=90), ANCHOR)
     assert job.schedule_text == "every 90 s"
 
 
 def test_one_name_in_two_files_names_both(tmp_path):
-    write(tmp_path, "a.yaml", "name: sales")
-    write(tmp_path, "b.yml", "name: sales")
+    write(tmp_path, "a.yaml", MADE + "name: sales")
+    write(tmp_path, "b.yml", MADE + "name: sales")
     with pytest.raises(CatalogError, match=r"a\.yaml and .*b\.yml have the name 'sales'"):
         read_catalog(tmp_path)
 
@@ -101,17 +109,20 @@ def test_one_name_in_two_files_names_both(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nhorizn: 3", r"horizn: Extra inputs"),
-        ("name: a\nhorizon: -3", r"horizon: .* \(received -3\)"),
-        ("name: a\nadvanced: {model: {hidden_dim: wide}}", r"advanced\.model\.hidden_dim"),
+        (MADE + "name: a\nhorizn: 3", r"horizn: Extra inputs"),
+        (MADE + "name: a\nhorizon: -3", r"horizon: .* \(received -3\)"),
+        (MADE + "name: a\nadvanced: {model: {hidden_dim: wide}}", r"advanced\.model\.hidden_dim"),
         ("name: a\nsource: {kind: files}", r"source\.path is empty"),
-        ("name: a\nschedule: {cron: '15 3 * *'}", r"cron"),
-        ("name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}", r"the schedule of retrain: timezone"),
-        ("name: a\nforecasting: {schedule: {cron: '61 3 * * *'}}", r"the schedule of forecast: cron"),
+        (MADE + "name: a\nschedule: {cron: '15 3 * *'}", r"cron"),
+        (
+            MADE + "name: a\nschedule: {cron: '15 3 * * *', timezone: Europe/Berlyn}",
+            r"the schedule of retrain: timezone",
+        ),
+        (MADE + "name: a\nforecasting: {schedule: {cron: '61 3 * * *'}}", r"the schedule of forecast: cron"),
         ("- a\n- b", r"expected a mapping"),
         ("name: [", r"is not YAML"),
         ("a: " + "[" * 10_000, r"nest"),
-        ("name: a\nschedule: {interval_seconds: 1.0e+300}", r"schedule"),
+        (MADE + "name: a\nschedule: {interval_seconds: 1.0e+300}", r"schedule"),
     ],
 )
 def test_a_wrong_file_names_itself_and_the_field(tmp_path, text, message):
@@ -128,10 +139,10 @@ def test_an_empty_folder_is_an_error(tmp_path):
 
 def test_broken_files_are_named_and_the_others_are_read(tmp_path):
     write(tmp_path, "broken.yaml", "name: [")
-    write(tmp_path, "good.yaml", "horizon: 3")
-    write(tmp_path, "typo.yaml", "horizn: 3")
-    write(tmp_path, "twin.yaml", "name: one")
-    write(tmp_path, "one.yml", "name: one")
+    write(tmp_path, "good.yaml", MADE + "horizon: 3")
+    write(tmp_path, "typo.yaml", MADE + "horizn: 3")
+    write(tmp_path, "twin.yaml", MADE + "name: one")
+    write(tmp_path, "one.yml", MADE + "name: one")
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "latin.yaml").write_bytes("# Stra\xdfe".encode("latin-1"))
     (tmp_path / "lost.yaml").symlink_to(tmp_path / "nowhere")
@@ -149,7 +160,7 @@ def test_broken_files_are_named_and_the_others_are_read(tmp_path):
 
 
 def test_only_broken_files_are_an_error_that_names_all(tmp_path):
-    write(tmp_path, "a.yaml", "horizn: 3")
+    write(tmp_path, "a.yaml", MADE + "horizn: 3")
     write(tmp_path, "b.yaml", "name: [")
     with pytest.raises(CatalogError, match=r"a\.yaml: horizn(.|\n)*b\.yaml: it is not YAML"):
         read_valid_pipelines(tmp_path)

@@ -2,13 +2,14 @@
 
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 ALL = ["generate", "ingest", "window", "train", "evaluate", "gate", "bundle", "plot", "report"]
@@ -149,27 +150,19 @@ def test_a_run_that_waits_for_a_killed_one_takes_over(cli, tiny, helpers):
         "advanced.training.patience=1000",
     ]
     killed = cli.start(*slow)
-    train_lock = wait_for_draft(cli.folder / "store" / "tiny", stage="windows")
-    waiting = cli.start(*slow)
-    time.sleep(8)
+    store, log = cli.folder / "store" / "tiny", cli.folder / "log"
+    wait_for("windows", lambda: list(store.glob("artifacts/windows/*/manifest.json")), process=killed)
+    with log.open("w") as errors:
+        waiting = cli.start(*slow, stderr=errors)
+    wait_for(
+        "the other run to wait", lambda: "train: another run computes the same" in log.read_text(), process=waiting
+    )
     assert killed.poll() is None, "it must still be training"
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     outcome = helpers.finished(waiting)
-    assert train_lock.exists()
     assert helpers.stages(outcome)["train"] == "computed"
     assert not list((cli.folder / "store" / "tiny" / "tmp").iterdir())
-
-
-def wait_for_draft(store, *, stage, seconds=120):
-    """The folder of the first finished artifact of a kind: the next stage has begun."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = [p for p in (store / "artifacts" / stage).glob("*") if (p / "manifest.json").exists()]
-        if found:
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(f"no {stage} after {seconds} s")
 
 
 @pytest.mark.slow

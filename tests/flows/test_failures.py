@@ -15,7 +15,8 @@ from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli import main
+from flows.cli import explain, main
+from tests.waiting import wait_for
 
 CONFIGS = [
     (["--horizon", "x"], "horizon: Input should be a valid integer"),
@@ -64,6 +65,16 @@ def test_a_wrong_setting_is_named_before_anything_starts(arguments, message, cap
     assert "secret" not in errors.replace("secret:NAME", "")
     assert len(errors) < 1000 and "Traceback" not in errors
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "way_out"),
+    [("http://127.0.0.1:9/api", "PREFECT_API_URL is http://127.0.0.1:9/api: start that"), (None, "run again, the fin")],
+)
+def test_a_server_that_cannot_be_reached_is_told_with_the_way_out(url, way_out):
+    with temporary_settings({PREFECT_API_URL: url}):
+        said = explain(RuntimeError("Failed to reach API at http://127.0.0.1:9/api/"))
+    assert way_out in said and "None" not in said
 
 
 def leftovers(store):
@@ -151,7 +162,7 @@ def test_a_stopped_run_leaves_finished_stages_and_nothing_else(cli, tiny, helper
         "--config", tiny, "--set", "advanced.training.max_steps=100000", "--set", "advanced.training.patience=100000",
     ]  # fmt: skip
     process = cli.start(*long)
-    wait_until_training(cli.folder / "store" / "tiny")
+    wait_until_training(process, cli.folder / "store" / "tiny")
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode
@@ -160,20 +171,17 @@ def test_a_stopped_run_leaves_finished_stages_and_nothing_else(cli, tiny, helper
     assert not leftovers(cli.folder / "store")
 
 
-def wait_until_training(store, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not list((store / "checkpoints").glob("*")):
-        assert time.monotonic() < deadline, "no checkpoint yet"
-        time.sleep(0.1)
+def wait_until_training(process, store):
+    wait_for("a checkpoint", lambda: list((store / "checkpoints").glob("*")), process=process)
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny):
+def test_ctrl_c_in_a_terminal_ends_a_run_without_a_server_soon(cli, tiny, prefect_home):
     """A terminal sends it to the temporary server too."""
     cli.environment["PREFECT_API_URL"] = ""
-    cli.environment["PREFECT_HOME"] = str(cli.folder / "prefect")
+    cli.environment["PREFECT_HOME"] = str(prefect_home)
     process = cli.start("--config", tiny, "--set", "advanced.training.max_steps=100000", start_new_session=True)
-    wait_until_training(cli.folder / "store" / "tiny")
+    wait_until_training(process, cli.folder / "store" / "tiny")
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=120)

@@ -3,24 +3,22 @@
 import json
 import re
 import signal
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
+from tests.waiting import wait_for
+
 SETTINGS = ("max_steps=1000", "patience=99", "learning_rate=0.0005", "precision=fp32")
 """Some seconds long, looked at every 40 steps, and better at each look, so that the refit is long too."""
 SLOW_TRAINING = [word for setting in SETTINGS for word in ("--set", f"advanced.training.{setting}")]
 
 
-def wait_for_checkpoint(process, store, stage, *, seconds=240):
+def wait_for_checkpoint(process, store, stage):
     """Until the training has kept how far this stage is."""
-    deadline = time.monotonic() + seconds
-    while stage not in running(store):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    wait_for(f"a checkpoint of {stage}", lambda: stage in running(store), process=process)
 
 
 def running(store):

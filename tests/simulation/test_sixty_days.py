@@ -1,10 +1,11 @@
 """Sixty days of production in accelerated time, through the real deployments of a real server.
 
-Every three days data arrive, the champion forecasts, the monitor looks; now and then the model is retrained. In
+Every four days data arrive, the champion forecasts, the monitor looks; now and then the model is retrained. In
 between: a bad delivery, a training and a promotion that are killed, a server that is killed, and a drift.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,9 +31,9 @@ from lstm_model.lifecycle.registry import Registry
 from lstm_model.storage.store import Store
 from tests.deployments.conftest import Serving, free_port, wait_for
 
-HISTORY_DAYS, DAYS, EVERY_DAYS = 80, 60, 3
-RETRAIN_AT = (9, 18, 48)
-BAD_DELIVERY, KILLED_TRAINING, DRIFT, KILLED_PROMOTION, SERVER_KILLED = 12, 18, 27, 48, 54
+HISTORY_DAYS, DAYS, EVERY_DAYS = 80, 60, 4
+RETRAIN_AT = (8, 20, 48)
+BAD_DELIVERY, KILLED_TRAINING, DRIFT, KILLED_PROMOTION, SERVER_KILLED = 12, 20, 28, 48, 52
 IDS = ("north", "south", "east", "west")
 START = pd.Timestamp("2024-01-01")
 SECONDS = 300
@@ -189,7 +190,8 @@ def processes():
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, migrated_home):
+    shutil.copytree(migrated_home, tmp_path / "home")
     world = World(tmp_path)
     world.start_server()
     arguments = ["--pipelines", tmp_path / "pipelines", "--store", tmp_path / "store"]

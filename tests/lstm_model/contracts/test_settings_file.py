@@ -9,6 +9,7 @@ import pytest
 
 from lstm_model.contracts.settings_file import (
     SettingsError,
+    derive_name,
     dump_config,
     load_config,
     make_config,
@@ -69,7 +70,10 @@ def write(folder, content):
         ("source: {kind: sql, query: select 1, url: 'postgresql://db:54x2/shop'}", "source: after the host's colon"),
         ("schedule: {interval_seconds: 1e300}", "schedule.interval_seconds: Input should be less than or equal to"),
         ("frequency: " + "9" * 50 + "D", "frequency: String should have at most 40 characters"),
-        ("source: {layout: long, decimal: ','}", "source kind synthetic makes its own series: remove decimal, layout"),
+        (
+            "source: {kind: synthetic, layout: long, decimal: ','}",
+            "source kind synthetic makes its own series: remove decimal, layout",
+        ),
         ("source: {kind: files, path: a.csv, url: 'sqlite://'}", "source kind files reads files: remove url"),
         ("notify: https://hooks.slack.com/services/T0/B0/hunter2", "notify: contains the address of a webhook"),
         ("forecasting: {password_from: hunter2}", "forecasting.password_from: expected env:NAME"),
@@ -80,7 +84,7 @@ def write(folder, content):
         ("covariates: {past: [wind, 'postgresql://me:hunter2@db']}", "covariates.past: contains a password"),
         ("covariates: {static: [ghp_" + "hunter2" * 4 + "]}", "covariates.static: contains an access token"),
         ("source: {columns: {y: 'https://me:hunter2@db'}}", "source.columns.y: contains a password"),
-        ("{" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}", "and 1990 more problems"),
+        ("{" + ", ".join(f"k{i}: 1" for i in range(2000)) + "}", "and 1991 more problems"),
         ("? " + "k" * 100_000 + "\n: 1", "Extra inputs are not permitted"),
     ],
 )
@@ -119,15 +123,16 @@ def test_every_number_has_limits(value):
         for name in reversed(place):
             document = {name: document}
         with pytest.raises(SettingsError, match=place[-1]):
-            make_config(document)
+            make_config({"source": {"kind": "synthetic"}} | document)
 
 
 def test_good_files_are_read_as_before(tmp_path):
+    made = "source: {kind: synthetic}\n"
     shared = "schedule: &daily {interval_seconds: 86400}\nforecasting: {schedule: *daily}\n"
-    config = load_config(write(tmp_path, b"\xef\xbb\xbf" + shared.encode()))
+    config = load_config(write(tmp_path, b"\xef\xbb\xbf" + (made + shared).encode()))
     assert config.name == "sales" and config.forecasting.schedule.interval_seconds == 86400
     merged = "advanced: {training: {<<: {seed: 3}, patience: 2}}\nfrequency: 1\nhorizon: 010\n"
-    config = load_config(write(tmp_path, merged))
+    config = load_config(write(tmp_path, made + merged))
     assert (config.advanced.training.seed, config.frequency, config.horizon) == (3, "1", 10)
     for file in PIPELINES:
         config = load_config(file)
@@ -184,7 +189,7 @@ def test_every_flipped_bit_of_a_file_that_a_run_wrote_is_told_or_changes_nothing
 
 
 def test_a_person_edits_a_file_that_a_run_wrote_by_deleting_its_first_line(tmp_path):
-    whole = dump_config(make_config({"name": "shop", "horizon": 24}))
+    whole = dump_config(make_config({"name": "shop", "horizon": 24, "source": {"path": "/sales.csv"}}))
     first, _, settings = whole.partition("\n")
     assert first.endswith("of the lines below; to edit them, delete this line")
     edited = settings.replace("horizon: 24", "horizon: 48")
@@ -194,3 +199,49 @@ def test_a_person_edits_a_file_that_a_run_wrote_by_deleting_its_first_line(tmp_p
     assert load_config(write(tmp_path, edited.encode())).horizon == 48
     for unchanged in (f"# Sales of the shop\n{whole}", f"\ufeff{whole}", whole.replace("\n", "\r\n")):
         assert load_config(write(tmp_path, unchanged.encode())).horizon == 24
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ({"path": "sales.csv"}, "files"),
+        ({"url": "sqlite:///shop.db", "query": "select 1"}, "sql"),
+        ({"kind": "synthetic"}, "synthetic"),
+    ],
+)
+def test_a_plain_source_needs_no_kind(source, kind):
+    config = make_config({"source": source})
+    assert config.source.kind == kind
+    assert make_config(config.model_dump(mode="json", exclude_defaults=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "source: is missing; say where the series come from: a path"),
+        ({"name": "sales", "horizon": 14}, "source: is missing"),
+        ({"source": {}}, "source: it has neither a path nor a query; say where"),
+        ({"source": {"columns": {"y": "sold"}, "dataset": "sine"}}, "source: it has neither a path nor a query"),
+        ({"source": None}, "source: Input should be"),
+        ({"source": {"url": "sqlite:///shop.db"}}, "source.url or source.query is empty"),
+        ({"source": {"path": "a.csv", "query": "select 1"}}, "reads files: remove query"),
+    ],
+)
+def test_settings_without_a_source_are_never_the_built_in_panel(document, message):
+    with pytest.raises(SettingsError, match=message):
+        make_config(document)
+
+
+def test_the_name_of_a_file_names_the_problem():
+    assert derive_name("data/Sales 2024.csv") == "sales_2024"
+    assert derive_name("s3://bucket/load.parquet") == "load"
+    assert derive_name("meters/*.csv") == "meters"
+    assert derive_name("*.csv") == "data"
+
+
+def test_names_in_any_script_make_names_of_their_own():
+    names = ["продажи", "расходы", "売上", "需要", "مبيعات", "Müller", "Muller", "Mäller", "ß", "é", "a" * 70, "a" * 80]
+    made = [derive_name(f"/data/{name}.csv") for name in names]
+    assert len(set(made)) == len(names)
+    assert all(make_config({"source": {"path": "x.csv"}, "name": name}).name == name for name in made)
+    assert derive_name("Mu\u0308ller.csv") == derive_name("M\u00fcller.csv") != "muller", "two spellings of one name"

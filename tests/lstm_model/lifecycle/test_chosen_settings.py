@@ -4,11 +4,11 @@ import pytest
 
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
-from lstm_model.contracts.settings import PipelineConfig, Source
 from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.chosen_settings import check_transform, choose_settings
 from lstm_model.series import infer
 from lstm_model.storage.store import Store
+from tests.factories import problem
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def chosen():
         frequency="D", num_series=1, num_observed=900, length_min=900, length_median=900, length_max=900,
         start="2024-01-01", end="2026-06-18", median_lag=0, lowest=0.5, found_season=None,
     )  # fmt: skip
-    config, plan, reasons = infer.infer_plan(PipelineConfig(), facts)
+    config, plan, reasons = infer.infer_plan(problem(), facts)
     assert plan.model.transform == "log"
     return facts, Resolved(config=config, plan=plan, reasons=reasons)
 
@@ -51,6 +51,6 @@ def test_a_holiday_more_keeps_the_choices_and_another_step_is_refused(chosen, tm
 
 def choose(store, facts):
     with store.create("series") as draft:
-        meta = SeriesMeta(profile=facts, findings=[], reasons={}, source=Source(), repaired=0)
+        meta = SeriesMeta(profile=facts, findings=[], reasons={}, source=problem().source, repaired=0)
         draft.num_rows, draft.meta = 1, meta.to_json()
-    return choose_settings(PipelineConfig(), draft.artifact, store, refresh=False, drifted=False)
+    return choose_settings(problem(), draft.artifact, store, refresh=False, drifted=False)

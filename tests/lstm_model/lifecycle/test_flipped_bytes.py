@@ -20,7 +20,6 @@ from lstm_model.contracts.envelope import BacktestEnvelope
 from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
-from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.champion import require_whole
 from lstm_model.lifecycle.chosen_settings import _read_kept
 from lstm_model.lifecycle.drift import RECORD, _find_backtest, is_known
@@ -33,7 +32,7 @@ from lstm_model.storage.checked_parquet import CheckedParquet, dump_table
 from lstm_model.storage.notes import write_note
 from lstm_model.storage.store import Store
 from lstm_model.training.checkpoint import Checkpoint
-from tests.factories import NO_FILES, envelope_of
+from tests.factories import NO_FILES, envelope_of, problem
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1" / "bundle"
 SEEN = Monitored(name="a", status="drift", finding="It drifts.", champion="c", evidence="2024-01-01")
@@ -69,7 +68,7 @@ def whole(tmp_path_factory):
         frequency="D", num_series=1, num_observed=900, length_min=900, length_median=900, length_max=900,
         start="2024-01-01", end="2026-06-18", median_lag=0, lowest=0.5, found_season=None,
     )  # fmt: skip
-    config, plan, reasons = infer.infer_plan(PipelineConfig(), facts)
+    config, plan, reasons = infer.infer_plan(problem(), facts)
     kept = read_bundle_card(store.path(draft.artifact)).plan
     measured = BacktestEnvelope(plan=kept, envelope=envelope_of(), series_sha256="0" * 64)
     store.backend.write(FORECASTS, dump_table(Ledger(store).read_parts(Ledger(store).parts(), None)))

@@ -10,6 +10,7 @@ from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
 from lstm_model.series.infer import infer_plan
 from lstm_model.series.profiling import measure_profile
+from tests.factories import problem
 
 
 def facts(**changes):
@@ -22,7 +23,7 @@ def facts(**changes):
 
 
 def test_every_open_setting_is_chosen_with_a_reason():
-    filled, plan, reasons = infer_plan(PipelineConfig(), facts())
+    filled, plan, reasons = infer_plan(problem(), facts())
     assert (plan.window.season, plan.window.horizon, plan.window.context) == (24, 24, 336)
     assert (plan.window.test_steps, plan.window.validation_steps) == (192, 192)
     names = {name for name, _, _ in reasons}
@@ -34,7 +35,7 @@ def test_every_open_setting_is_chosen_with_a_reason():
 
 
 def test_what_is_written_out_resolves_to_the_same_plan():
-    filled, plan, _ = infer_plan(PipelineConfig(name="x", horizon=12), facts())
+    filled, plan, _ = infer_plan(problem(name="x", horizon=12), facts())
     again = PipelineConfig.model_validate(yaml.safe_load(dump_config(filled)))
     assert infer_plan(again, facts(num_observed=999_999, length_median=50_000))[1] == plan
 
@@ -47,7 +48,7 @@ def test_what_is_written_out_resolves_to_the_same_plan():
 )  # fmt: skip
 def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, length, season, horizon):
     lengths = {"length_median": length, "length_max": length, "num_observed": 10 * length}
-    _, plan, _ = infer_plan(PipelineConfig(), facts(frequency=frequency, **lengths))
+    _, plan, _ = infer_plan(problem(), facts(frequency=frequency, **lengths))
     window = plan.window
     assert (window.season, window.horizon) == (season, horizon)
     train = length - window.test_steps - window.validation_steps
@@ -59,7 +60,7 @@ def test_each_frequency_gets_a_context_that_its_history_can_fill(frequency, leng
 
 def test_a_long_season_is_read_in_parts_and_a_short_context_step_by_step():
     def segment(**changes):
-        return infer_plan(PipelineConfig(), facts(**changes))[1].model.segment
+        return infer_plan(problem(), facts(**changes))[1].model.segment
 
     assert segment() == 24
     assert segment(frequency="15min", length_median=20_000, length_max=20_000) == 48
@@ -70,7 +71,7 @@ def test_a_long_season_is_read_in_parts_and_a_short_context_step_by_step():
 
 def test_positive_values_are_modelled_as_logarithms():
     def transform(**changes):
-        return infer_plan(PipelineConfig.model_validate(changes.pop("config", {})), facts(**changes))[1].model.transform
+        return infer_plan(problem(**changes.pop("config", {})), facts(**changes))[1].model.transform
 
     assert transform() == "log"
     assert transform(lowest=0.0) == transform(lowest=-2.0) == transform(lowest=1e-5) == "none"
@@ -79,36 +80,36 @@ def test_positive_values_are_modelled_as_logarithms():
 
 
 def test_cycles_have_a_level_and_slow_series_a_trend():
-    hours = infer_plan(PipelineConfig(), facts(num_observed=5_000_000))[1]
-    months = infer_plan(PipelineConfig(), facts(frequency="MS", num_observed=5_000_000, length_median=120))[1]
+    hours = infer_plan(problem(), facts(num_observed=5_000_000))[1]
+    months = infer_plan(problem(), facts(frequency="MS", num_observed=5_000_000, length_median=120))[1]
     assert (hours.model.normalisation, months.model.normalisation) == ("mean_std", "last")
     assert (hours.model.linear_skip, months.model.linear_skip) == (True, False)
-    assert not infer_plan(PipelineConfig(), facts(num_series=414))[1].model.linear_skip, "many series share no one map"
-    weeks = [infer_plan(PipelineConfig(), facts(frequency="W-MON", length_median=n))[1] for n in (169, 1355)]
+    assert not infer_plan(problem(), facts(num_series=414))[1].model.linear_skip, "many series share no one map"
+    weeks = [infer_plan(problem(), facts(frequency="W-MON", length_median=n))[1] for n in (169, 1355)]
     assert [plan.model.linear_skip for plan in weeks] == [False, True], "a long history teaches one"
     assert hours.training.max_steps > months.training.max_steps, "most of a short series is noise"
-    few = infer_plan(PipelineConfig(), facts(frequency="MS", length_median=120))[1]
+    few = infer_plan(problem(), facts(frequency="MS", length_median=120))[1]
     assert [plan.training.batch_size for plan in (hours, months, few)] == [64, 256, 64], "many series average it out"
 
 
 def test_steps_without_a_calendar_are_treated_as_what_their_cycle_says():
-    by_hour = infer_plan(PipelineConfig(horizon=48), facts(length_median=700))[1].window
-    by_step = infer_plan(PipelineConfig(horizon=48), facts(frequency="1", found_season=24, length_median=700))[1].window
+    by_hour = infer_plan(problem(horizon=48), facts(length_median=700))[1].window
+    by_step = infer_plan(problem(horizon=48), facts(frequency="1", found_season=24, length_median=700))[1].window
     assert (by_step.season, by_step.context) == (by_hour.season, by_hour.context)
 
 
 def test_weeks_that_begin_on_different_days_are_weeks():
-    window = infer_plan(PipelineConfig(), facts(frequency="7D", length_median=260))[1].window
+    window = infer_plan(problem(), facts(frequency="7D", length_median=260))[1].window
     assert (window.season, window.horizon, window.context) == (52, 8, 104)
 
 
 def test_a_season_of_the_users_own_leaves_the_span_a_day():
-    window = infer_plan(PipelineConfig(season=672), facts(frequency="15min", length_median=20_000))[1].window
+    window = infer_plan(problem(season=672), facts(frequency="15min", length_median=20_000))[1].window
     assert (window.season, window.horizon) == (672, 96)
 
 
 def test_an_inferred_horizon_fits_the_history():
-    window = infer_plan(PipelineConfig(), facts(frequency="D", length_median=14))[1].window
+    window = infer_plan(problem(), facts(frequency="D", length_median=14))[1].window
     assert window.horizon == 4 and window.test_steps == 4
 
 
@@ -120,7 +121,7 @@ def test_rows_of_numbered_steps_are_tested_at_their_own_ends():
 
 
 def test_series_that_ended_long_ago_are_tested_at_their_own_ends():
-    _, plan, reasons = infer_plan(PipelineConfig(), facts(median_lag=100))
+    _, plan, reasons = infer_plan(problem(), facts(median_lag=100))
     assert plan.window.align == "end"
     assert ("align", "end", "half of the series end 100 steps or more before the panel does") in reasons
 
@@ -128,14 +129,14 @@ def test_series_that_ended_long_ago_are_tested_at_their_own_ends():
 @pytest.mark.parametrize("length", [30, 31, 40, 56, 57, 60, 84, 90])
 def test_the_shortest_histories_that_can_be_trained_on_have_windows(length):
     lengths = {"length_median": length, "length_max": length, "length_min": length, "num_series": 1}
-    _, plan, _ = infer_plan(PipelineConfig(horizon=28), facts(frequency="D", num_observed=length, **lengths))
+    _, plan, _ = infer_plan(problem(horizon=28), facts(frequency="D", num_observed=length, **lengths))
     train = length - plan.window.test_steps - plan.window.validation_steps
     assert plan.window.min_context + plan.window.horizon <= train
 
 
 def test_short_histories_give_up_validation_first_then_the_test():
     def split(length):
-        window = infer_plan(PipelineConfig(horizon=6), facts(frequency="YS", length_median=length))[1].window
+        window = infer_plan(problem(horizon=6), facts(frequency="YS", length_median=length))[1].window
         return window.test_steps, window.validation_steps
 
     assert split(40) == (6, 6)
@@ -145,13 +146,13 @@ def test_short_histories_give_up_validation_first_then_the_test():
 
 
 def test_what_cannot_fit_is_said_with_the_numbers():
-    config = PipelineConfig.model_validate({"horizon": 6, "advanced": {"window": {"test_steps": 10}}})
+    config = problem(horizon=6, advanced={"window": {"test_steps": 10}})
     with pytest.raises(ValueError, match=r"12 values or fewer.*test of 10.*horizon \+ 2 = 8"):
         infer_plan(config, facts(frequency="YS", length_median=12))
 
 
 def test_the_users_own_value_wins():
-    config = PipelineConfig.model_validate({"season": 168, "advanced": {"model": {"hidden_dim": 7}}})
+    config = problem(season=168, advanced={"model": {"hidden_dim": 7}})
     _, plan, reasons = infer_plan(config, facts())
     assert (plan.window.season, plan.model.hidden_dim) == (168, 7)
     assert ("hidden_dim", "7", "set in the config") in reasons

@@ -83,7 +83,9 @@ def metas_of(tmp_path, *, shards, frequency="D"):
         table = tmp_path / f"{k}.parquet"
         write_range(tmp_path / "whole.parquet", table, one)
         profile = measure_profile(table, "D" if k == 0 else frequency)
-        meta = SeriesMeta(profile=profile, findings=[], reasons={"y": "why"}, source=Source(), repaired=2 - k)
+        meta = SeriesMeta(
+            profile=profile, findings=[], reasons={"y": "why"}, source=Source(kind="synthetic"), repaired=2 - k
+        )
         yield meta, measure_facts(table), table
 
 
@@ -139,7 +141,7 @@ def test_other_sources_are_read_as_a_whole(tmp_path):
     one.to_parquet(tmp_path / "one.parquet")
     for name in ("wide.parquet", "long.csv", "one.parquet"):
         assert parquet.survey_parquet(Source(kind="files", path=str(tmp_path / name)), Covariates()) is None, name
-    assert parquet.survey_parquet(Source(), Covariates()) is None
+    assert parquet.survey_parquet(Source(kind="synthetic"), Covariates()) is None
 
 
 def test_rows_without_a_name_are_an_error(tmp_path):
