@@ -28,7 +28,7 @@ FLAGS = {
     "context": ("context", "past steps that the model reads"),
     "missing": ("missing", "error, interpolate, seasonal, drop_series, or zero: nothing was sold or counted"),
     "aggregate": ("aggregate", "several rows of one step become their sum, mean, last, first, max, min or count"),
-    "id-column": ("source.columns.unique_id", "column that names the series"),
+    "id-column": ("source.columns.unique_id", "column that names the series, or several: store,item"),
     "time-column": ("source.columns.ds", "column with the timestamp"),
     "target": ("source.columns.y", "column to forecast"),
     "layout": ("source.layout", "auto, long, wide_columns or wide_rows"),

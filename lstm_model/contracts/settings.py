@@ -147,11 +147,19 @@ class Columns(ConfigModel, title="Columns"):
 
     has_addresses = False
     unique_id: str | None = None
-    """Column that names the series. Empty: inferred; no such column means one series."""
+    """Column that names the series, or several with commas between them (a list, too), whose values are joined as
+    store/item. Not set: inferred; "" means that no column does, and a file is one series."""
     ds: str | None = None
     """Column with the timestamp (or an integer step)."""
     y: str | None = None
     """Column with the value to forecast."""
+
+    @field_validator("unique_id", mode="before")
+    @classmethod
+    def _join_names(cls, value: Any) -> Any:
+        """Accept a list of columns."""
+        is_list = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+        return ",".join(value) if is_list else value
 
 
 class Source(ConfigModel, title="Source"):

@@ -76,12 +76,13 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     if config.aggregate:
         rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
     else:
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart)
     zeroed: list[Finding] = []
     if config.missing == "zero":
         frequency, why = _choose_frequency(rows, config)
         rows, zeroed = fill_zeros(rows, frequency, _suggest_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
+    rows, holes = checks.trim_leading_holes(rows, [*covariates.past, *covariates.future])
     rows, short = checks.drop_short(rows, config.horizon)
     with errors.collect():
         checks.check_magnitudes(rows, static)
@@ -94,8 +95,8 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
         checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
     findings += [
-        *(*raw.findings, *infinite, *duplicates, *zeroed, *trimmed, *short, *filled),
-        *(*checks.find_constant(rows), *past),
+        *(*raw.findings, *infinite, *duplicates, *zeroed, *trimmed, *holes, *short, *filled),
+        *(*checks.find_constant(rows), *past, *checks.find_similar_names(rows.ids)),
     ]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),

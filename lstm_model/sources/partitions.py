@@ -15,9 +15,10 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Source
-from lstm_model.sources.columns import ID_NAMES, infer_kind
+from lstm_model.sources.columns import infer_kind
 from lstm_model.sources.dates import read_dates
 from lstm_model.sources.raw_table import RawTable
+from lstm_model.sources.series_names import ID_NAMES
 
 PARTS_OF_TIME = ("year", "month", "day", "hour", "week", "quarter", "date", "dt", "ds", "yyyy", "mm", "dd", "hh", "ym")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,14 @@ from lstm_model.contracts.findings import DataError, Finding, Where, listed
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
-from lstm_model.sources.columns import Roles, infer_roles
+from lstm_model.sources.columns import Roles, find_rows_apart, infer_roles
 from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.dates import read_dates, read_header
+from lstm_model.sources.flags import read_flags
 from lstm_model.sources.numbers import find_sentinels, read_numbers
-from lstm_model.sources.parquet import convert_ids
 from lstm_model.sources.partitions import find_series_key, name_series
 from lstm_model.sources.raw_table import RawTable
+from lstm_model.sources.series_names import convert_ids, split_names, take_ids
 
 __all__ = ["DataError", "RawSeries", "read_source"]
 
@@ -37,6 +39,8 @@ class RawSeries:
     """How each was inferred, by the name of the setting below `source`."""
     findings: tuple[Finding, ...] = ()
     """What was noticed about the values: marks taken as missing, and values that look like such marks."""
+    find_rows_apart: Callable[[], str] = str
+    """Return the columns that tell two rows of one series and time apart, as --id-column takes them; "" if none do."""
 
 
 def read_source(
@@ -80,6 +84,7 @@ def arrange_tables(
     if only is None:
         _check_kinds_of_time(parts, loaded)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    frame = frame.assign(**{name: read_flags(frame[name]) for name in (*covariates.past, *covariates.future)})
     reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
     used = {*roles.values, roles.y, *covariates.past, *covariates.future}
     noticed = tuple(_note_column(name, note) for part in loaded for name, note in part.notes if name in used)
@@ -88,7 +93,8 @@ def arrange_tables(
         if roles.layout is FileLayout.long and only is None
         else _make_series_locator(frame)
     )
-    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
+    raw = _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
+    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles))
 
 
 def _name_series(loaded: Sequence[RawTable], roles: Roles, source: Source) -> tuple[Sequence[str | None], str]:
@@ -126,7 +132,8 @@ def _arrange_part(
 ) -> pd.DataFrame:
     """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
-    needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
+    ids = split_names(roles.unique_id or "", [str(name) for name in part.frame.columns])
+    needed = [name for name in (*ids, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
     if missing:
         raise DataError(
@@ -142,8 +149,8 @@ def _arrange_part(
         return _melt_rows(part.frame, roles, list(covariates.static), source)
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
-    ids = _convert_whole(part.frame[roles.unique_id]) if roles.unique_id else series
-    data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
+    names = _convert_whole(take_ids(part.frame, roles.unique_id)) if roles.unique_id else series
+    data = {"unique_id": names, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
     return pd.DataFrame(data | {name: part.frame[name] for name in extra})
 
 
@@ -179,7 +186,7 @@ def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str], source: Sou
     kept = (np.arange(len(values)) < length_K[:, None]).ravel()
     long = pd.DataFrame(
         {
-            "unique_id": frame[roles.unique_id].repeat(len(values)).to_numpy()[kept],
+            "unique_id": take_ids(frame, str(roles.unique_id)).repeat(len(values)).to_numpy()[kept],
             "ds": pd.concat([steps] * count, ignore_index=True)[kept].reset_index(drop=True),
             "y": block.to_numpy().ravel()[kept],
         }
@@ -259,7 +266,8 @@ def _convert_types(
         findings.append(sentinel)
     for name in covariates.static:
         table[name] = frame[name].array
-    columns = Columns(unique_id=roles.unique_id, ds=roles.ds, y=roles.y)
+    given = roles.unique_id if roles.unique_id or source.columns.unique_id is None else ""
+    columns = Columns(unique_id=given, ds=roles.ds, y=roles.y)
     update = {"layout": roles.layout, "columns": columns, **dates.settled}
     if decimal == ",":
         update["decimal"] = decimal

@@ -28,6 +28,7 @@ from lstm_model.sources.dialects import detect_encoding, detect_separator, expla
 from lstm_model.sources.numbers import MISSING_TEXTS, Decimals, convert_columns, find_decimals
 from lstm_model.sources.parquet import check_unique
 from lstm_model.sources.raw_table import RawTable, drop_unnamed, name_columns
+from lstm_model.sources.series_names import is_name_column
 from lstm_model.sources.table_bounds import (
     Header,
     Record,
@@ -204,7 +205,8 @@ class _Reader:
         width = len(names)
         texts = list(zip_longest(*(row.cells[:width] for row in rows), fillvalue=""))
         texts += [()] * (width - len(texts))
-        return find_decimals(pd.DataFrame(dict(zip(names, texts, strict=True)), dtype="str"), self.source.decimal)
+        kept = {name: cells for name, cells in zip(names, texts, strict=True) if not is_name_column(name, self.source)}
+        return find_decimals(pd.DataFrame(kept, dtype="str"), self.source.decimal)
 
     def _parse(
         self, first_line: int, names: list[str], numeric: list[str], decimal: str, nrows: int | None = None

@@ -182,6 +182,10 @@ class Frequency:
         Args:
             season: of steps without a calendar, which are hours or their parts where it is a day of them.
         """
+        if isinstance(self.calendar, RetailMonths):
+            return 0
+        if self.calendar:
+            return count if 1 < (count := len(self.calendar.week)) <= LONGEST_WEEK else 0
         if self.is_integer:
             return 7 * season if season in (24, 48, 96) else season * (season == 7)
         if self.offset.rule_code == "B":

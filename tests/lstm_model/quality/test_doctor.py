@@ -408,8 +408,8 @@ def test_trailing_rows_without_future_covariates_are_trimmed():
         (lambda t: t.drop(index=57), r"'holiday' is missing in the steps after.*2024-01-03 09:00"),
         (lambda t: t.drop(index=20), r"'holiday' is missing in the history.*2024-01-01 20:00:00"),
         (
-            lambda t: t.assign(humidity=t["humidity"].where(t.index > 3)),
-            r"'humidity' has no value yet at series 'a'.*4 such steps",
+            lambda t: t.assign(humidity=t["humidity"].where(t.index > 30)),
+            r"'humidity' has no value yet at series 'a'.*31 such steps",
         ),
         (
             lambda t: t.assign(region=np.where(t.index == 9, "south", "north")),
