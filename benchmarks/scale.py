@@ -326,7 +326,7 @@ def plot(rows: list[Figures], path: Path) -> None:
     ]
     for axis, (label, scale, value) in zip(axes.flat, panels, strict=True):
         stages = dict.fromkeys(row["stage"] for row in rows)
-        for stage, colour, dashes in zip(stages, [*COLOURS.values(), INK], [*DASHES.values(), "-"], strict=True):
+        for stage, colour, dashes in zip(stages, [*COLOURS.values(), INK], [*DASHES.values(), "-"], strict=False):
             found = sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["series"])
             if not any(map(value, found)):
                 continue

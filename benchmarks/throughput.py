@@ -187,6 +187,7 @@ def plan(steps: int) -> Plan:
     config = PipelineConfig.model_validate(
         {
             "name": "plain",
+            "source": {"kind": "synthetic"},
             "frequency": "1",
             "horizon": HORIZON,
             "season": 24,

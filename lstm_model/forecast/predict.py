@@ -35,7 +35,8 @@ from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.frequency import Frequency, drop_holidays
+from lstm_model.timeline.aliases import drop_holidays
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import cut_upcoming

@@ -14,7 +14,7 @@ from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profil
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
-from lstm_model.timeline.frequency import drop_holidays
+from lstm_model.timeline.aliases import drop_holidays
 
 logger = logging.getLogger(__name__)
 

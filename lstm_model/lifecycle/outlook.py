@@ -12,10 +12,9 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError, number
 from lstm_model.contracts.inspection import Inferred, Inspection, Prospect
 from lstm_model.contracts.settings import Covariates, PipelineConfig, WindowSpec
-from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.stage_outputs import TABLE
 from lstm_model.series.infer import infer_plan
-from lstm_model.series.known_ahead import is_known_ahead, show_ds
+from lstm_model.series.known_ahead import is_known_ahead
 from lstm_model.series.series_table import find_last_observed, read_series
 from lstm_model.storage.store import Store
 from lstm_model.windows.segments import write_windows
@@ -75,26 +74,9 @@ def foresee_failure(tables: Iterable[Path], covariates: Covariates, spec: Window
     return problems[0] + more if problems else ""
 
 
-def tell_reading(series: Artifact, store: Store) -> None:
-    """Log in short how the source was read; `python -m flows.check` tells all."""
-    meta = store.read_meta(series, SeriesMeta)
-    facts, names = meta.profile, meta.source.columns
-    columns = {"series": names.unique_id, "time": names.ds, "target": names.y}
-    roles = [f"{role} {name!r}" for role, name in columns.items() if name]
-    logger.info(
-        "read: %s with %s from %s to %s, frequency %s",
-        number(facts.num_series, "series", "series"),
-        number(facts.num_observed, "value"),
-        show_ds(facts.start),
-        show_ds(facts.end),
-        facts.frequency,
-    )
-    logger.info("layout %s; %s", meta.source.layout, ", ".join(roles) or "no column has a name")
-
-
 def warn_of_failure(series: Artifact, covariates: Covariates, spec: WindowSpec, store: Store) -> list[str]:
     """Log, and return, why the next forecast would fail with the data as they are; nothing if it would not."""
-    tables = (store.path(shard) / TABLE for shard in store.shards(series)) if covariates.future else ()
+    tables = (store.path(shard) / TABLE for shard in store.shards(series))
     why = foresee_failure(tables, covariates, spec)
     if not why:
         return []

@@ -8,7 +8,7 @@ from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card
 from lstm_model.contracts.settings import Covariates, Plan, Promotion, WindowSpec
 from lstm_model.storage.store import Store
-from lstm_model.timeline.frequency import drop_holidays
+from lstm_model.timeline.aliases import drop_holidays
 
 SHARED = (
     *("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short"),

@@ -321,7 +321,8 @@ def _find_rounded(rows: Rows) -> np.ndarray:
     first_K = rows.first_K
     step_N = np.nan_to_num(np.abs(np.diff(rows.y_N, prepend=np.nan)))
     step_N[first_K] = 0.0
-    rounding_N = np.nan_to_num(np.abs(rows.y_N - rows.y_N.astype(np.float32)))
+    with np.errstate(over="ignore"):  # magnitudes are checked elsewhere
+        rounding_N = np.nan_to_num(np.abs(rows.y_N - rows.y_N.astype(np.float32)))
     lengths_K = np.diff(np.append(first_K, len(rows.y_N)))
     mean_step_K = np.add.reduceat(step_N, first_K) / np.maximum(lengths_K - 1, 1)
     return np.asarray(np.maximum.reduceat(rounding_N, first_K) > mean_step_K / 20)

@@ -83,7 +83,7 @@ def _holds(column: pd.Series, part: str) -> bool:
     """Return whether the values of a column may be this part."""
     if len(column) > HEAD and not _holds(column.head(HEAD), part):
         return False
-    if column.isna().any() or column.empty:
+    if column.isna().any() or column.empty or isinstance(column.iloc[0], bytes):
         return False
     if part == "date":
         texts = column.head(HEAD).astype("str").str.strip()

@@ -214,11 +214,6 @@ class Frequency:
         return self.advance(np.array([ds]), np.array([steps]))[0]
 
 
-def drop_holidays(alias: str) -> str:
-    """Return the frequency without its closed dates, which more data may add to or correct; the steps are the same."""
-    return alias.partition(" closed ")[0]
-
-
 def _parse_offset(alias: str) -> pd.offsets.BaseOffset:
     try:
         offset = pd.tseries.frequencies.to_offset(alias)

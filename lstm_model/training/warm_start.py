@@ -24,7 +24,8 @@ from lstm_model.forecast.bundle import load_bundle, read_weights
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
-from lstm_model.timeline.frequency import Frequency, drop_holidays
+from lstm_model.timeline.aliases import drop_holidays
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.training.leakage import Seen, SeenError, find_last_targets, find_latest, refuse_leaks, to_moment
 from lstm_model.training.progress import Stage
 from lstm_model.windows.in_memory import Windows

@@ -9,7 +9,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.chosen_settings import choose_settings
-from lstm_model.lifecycle.outlook import tell_reading, warn_of_failure
+from lstm_model.lifecycle.reading import tell_reading
 from lstm_model.storage.store import Store
 from tasks.runtime.logs import forwarded_logs
 
@@ -20,5 +20,9 @@ def resolve(config: PipelineConfig, series: Artifact, store: Store, refresh: boo
     with forwarded_logs("lstm_model"):
         tell_reading(series, store)
         resolved = choose_settings(config, series, store, refresh=refresh, drifted=drifted)
+        if not config.covariates.future:
+            return resolved
+        from lstm_model.lifecycle.outlook import warn_of_failure
+
         warnings = warn_of_failure(series, config.covariates, resolved.plan.window, store)
     return resolved.model_copy(update={"warnings": warnings})

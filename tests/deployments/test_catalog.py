@@ -11,6 +11,7 @@ from deployments.catalog import ANCHOR, PIPELINES, CatalogError, read_catalog, r
 from deployments.register import import_flow
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
+from tests.factories import problem
 
 MADE = "source: {kind: synthetic}\n"
 
@@ -37,7 +38,7 @@ def test_the_committed_pipelines():
 
 
 def test_the_checksum_of_a_file_that_a_run_wrote_is_no_description(tmp_path):
-    written = dump_config(PipelineConfig(name="shop"))
+    written = dump_config(problem(name="shop"))
     assert read_pipeline(write(tmp_path, "a.yaml", written)).description == ""
     assert read_pipeline(write(tmp_path, "b.yaml", f"# Sales.\n{written}")).description == "Sales."
     with pytest.raises(CatalogError, match=r"a\.yaml: line 1 is a checksum that does not fit .* delete line 1"):

@@ -50,13 +50,13 @@ def test_a_port_taken_by_something_else_is_a_clear_message(serve_here, capsys):
 
 
 def test_a_wrong_pipeline_is_told_before_any_server_starts(serve_here, tmp_path, capsys):
-    (tmp_path / "bad.yaml").write_text("name: bad\nhorizn: 3")
+    (tmp_path / "bad.yaml").write_text("name: bad\nsource: {kind: synthetic}\nhorizn: 3")
     assert serve_here("--port", 1, "--pipelines", tmp_path) == 2
     assert "bad.yaml: horizn: Extra inputs are not permitted" in capsys.readouterr().err
 
 
 def test_a_wrong_pipeline_is_named_and_the_others_go_on(serve_here, tmp_path, capsys):
-    (tmp_path / "bad.yaml").write_text("name: bad\nhorizn: 3")
+    (tmp_path / "bad.yaml").write_text("name: bad\nsource: {kind: synthetic}\nhorizn: 3")
     (tmp_path / "good.yaml").write_text("name: good\nsource: {kind: synthetic}")
     with socket.create_server(("127.0.0.1", 0)) as other:  # which is as far as it goes here
         port = other.getsockname()[1]

@@ -46,7 +46,7 @@ def test_neither_prefect_nor_torch_is_loaded(tmp_path):
 
 def test_all_that_must_be_said_is_asked_at_once(tmp_path, capsys):
     path = tmp_path / "orders.csv"
-    rows = [f"2024-01-{d:02},2024-02-{d:02},{s},{c},{d},{d + 1}" for d in range(1, 29) for s in "ab" for c in "xy"]
+    rows = [f"2024-01-{d:02},2024-02-{d:02},{s},{c},{d},{d + 1}" for d in range(1, 29) for s in "ab" for c in "xxyy"]
     path.write_text("\n".join(["ordered,shipped,shop,colour,sold,returned", *rows]))
     assert main(["--data", str(path)]) == 2
     told = capsys.readouterr()

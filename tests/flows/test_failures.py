@@ -18,6 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.cli import explain, main
 from tests.waiting import wait_for
 
+SYNTHETIC = ("--set", "source.kind=synthetic")
 CONFIGS = [
     (["--horizon", "x"], "horizon: Input should be a valid integer"),
     (["--set", "advanced.model.hiden_dim=3"], "advanced.model.hiden_dim: Extra inputs are not permitted"),
@@ -27,7 +28,10 @@ CONFIGS = [
     (["--set", "schedule.interval_seconds=1e300"], "interval_seconds: Input should be less than or equal to"),
     (["--set", "advanced.training.learning_rate=1e400"], "Input should be a finite number"),
     (["--set", "advanced.training.learning_rate=.nan"], "Input should be a finite number"),
-    (["--set", "source.layout=long"], "source.kind synthetic makes its own series: remove layout"),
+    (
+        ["--set", "source.kind=synthetic", "--set", "source.layout=long"],
+        "source.kind synthetic makes its own series: remove layout",
+    ),
     (["--set", "horizon=yes"], "horizon: true is no value for it"),
     (["--set", "horizon=010", "--set", "source.kind=x"], "source.kind: "),
     (["--set", "scaling.ray_address=ray://secret@head:1"], "ray_address: contains a token before the host"),
@@ -41,13 +45,16 @@ CONFIGS = [
     (["--set", "notify=slack://secret/secret"], "notify: "),
     (["--set", "notify=https://hooks.slack.com/services/T0/B0/secret"], "notify: contains the address of a webhook"),
     (["--store", "s3://bucket/x?sig=secret", "--horizon", "x"], "horizon: "),
-    (["--reason", "https://host/x?sig=secret"], "--reason contains the parameter sig"),
+    (
+        ["--set", "source.kind=synthetic", "--reason", "https://host/x?sig=secret"],
+        "--reason contains the parameter sig",
+    ),
     (["--data", "https://host/x.csv?sig=secret"], "source.path: contains the parameter sig"),
     (["--set", "horizon"], "--set takes KEY=VALUE, received 'horizon'"),
     (["--set", "source.pasword:secret"], "--set takes KEY=VALUE, received 'source.pasword'"),
     (["--set", "source.pasword=secret"], "source.pasword: Extra inputs are not permitted"),
-    (["--reason", "api_key=secret"], "--reason contains the parameter api_key"),
-    (["--reason", "passcode: secret"], "--reason contains a password"),
+    ([*SYNTHETIC, "--reason", "api_key=secret"], "--reason contains the parameter api_key"),
+    ([*SYNTHETIC, "--reason", "passcode: secret"], "--reason contains a password"),
     (["--set", "source.kind=files"], "source.path is empty"),
     (["--set", "source.url=postgresql://me:secret@db/x"], "source.url: contains a password"),
     (["--set", "source.url=postgresql://me@db/x?password=secret"], "source.url: contains the parameter password"),

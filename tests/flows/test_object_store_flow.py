@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'evergreen-forecast[s3]'")
 
 from flows.arguments import build_config, parse_arguments
-from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import SettingsError, dump_config
 from lstm_model.storage.bucket import Bucket
+from tests.factories import problem
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def on_machine(cli, bucket):
 
 
 def test_a_config_in_a_bucket_is_checked_and_named_by_its_url(bucket):
-    config = PipelineConfig(name="tiny", horizon=6)
+    config = problem(name="tiny", horizon=6)
     Bucket(bucket).write("pipeline.yaml", dump_config(config))
     url = f"{bucket}/pipeline.yaml"
     assert build_config(parse_arguments("retrain", ["--config", url])).horizon == 6

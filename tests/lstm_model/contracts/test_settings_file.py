@@ -69,7 +69,7 @@ def write(folder, content):
         ("scaling: {ray_address: 'head:x'}", "scaling.ray_address: expected local, auto, host:port or"),
         ("source: {kind: sql, query: select 1, url: 'postgresql://db:54x2/shop'}", "source: after the host's colon"),
         ("schedule: {interval_seconds: 1e300}", "schedule.interval_seconds: Input should be less than or equal to"),
-        ("frequency: " + "9" * 50 + "D", "frequency: String should have at most 40 characters"),
+        ("frequency: " + "9" * 2000 + "D", "frequency: String should have at most 1000 characters"),
         (
             "source: {kind: synthetic, layout: long, decimal: ','}",
             "source kind synthetic makes its own series: remove decimal, layout",
