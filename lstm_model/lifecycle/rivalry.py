@@ -88,8 +88,10 @@ def _find_changes(spec: WindowSpec, covariates: Covariates, *, declared: Covaria
     """Say what makes the champion's question another one than the challenger's."""
     names = {*covariates.past, *covariates.future, *covariates.static}
     missing = names - {*declared.past, *declared.future, *declared.static}
-    pairs = {"horizon": (spec.horizon, plan.window.horizon)}
-    pairs |= {"frequency": (drop_holidays(spec.frequency), drop_holidays(plan.window.frequency))}
+    pairs = {
+        "horizon": (str(spec.horizon), str(plan.window.horizon)),
+        "frequency": (drop_holidays(spec.frequency), drop_holidays(plan.window.frequency)),
+    }
     return [
         *(f"{name} changed from {before} to {now}" for name, (before, now) in pairs.items() if before != now),
         *(f"it reads the covariate {name}, which is no longer declared" for name in sorted(missing)),
