@@ -116,8 +116,8 @@ def run(line, folder, prefect_home):
 
 
 @pytest.mark.parametrize("line", LOOKS)
-def test_its_looks_print_what_it_shows(line, tmp_path):
-    output = run(line, tmp_path)
+def test_its_looks_print_what_it_shows(line, tmp_path, prefect_home):
+    output = run(line, tmp_path, prefect_home)
     shown = re.search(rf"{re.escape(line)}.*?```\n(columns\n.*?)\n\.\.\.\n(.*?)```", README, re.DOTALL)
     assert shown and shown[1] in output
     assert "retrain      will work" in output and "forecast     will work" in output

@@ -6,6 +6,7 @@ import logging
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import number
+from lstm_model.contracts.settings import SourceKind
 from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.storage.store import Store
 
@@ -26,4 +27,5 @@ def tell_reading(series: Artifact, store: Store) -> None:
         facts.end.replace("T", " ").removesuffix(".000000"),
         facts.frequency,
     )
-    logger.info("layout %s; %s", meta.source.layout, ", ".join(roles) or "no column has a name")
+    if meta.source.kind is not SourceKind.synthetic:
+        logger.info("layout %s; %s", meta.source.layout, ", ".join(roles) or "no column has a name")
