@@ -111,9 +111,9 @@ def _holds_times(column: pd.Series) -> bool:
 def _holds_clock(column: pd.Series) -> bool:
     if column.dtype.kind in "iufbmM" or (len(column) > HEAD and not _holds_clock(column.head(HEAD))):
         return False
-    if column.empty or not column.map(lambda value: isinstance(value, str)).all():
+    if column.empty or not all(isinstance(value, str) for value in column):
         return False
-    return bool(column.str.strip().str.fullmatch(_CLOCK).all())
+    return bool(column.astype("str").str.strip().str.fullmatch(_CLOCK).all())
 
 
 def _write_texts(frame: pd.DataFrame, parts: dict[str, str]) -> pd.Series:

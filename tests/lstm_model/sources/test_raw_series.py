@@ -509,3 +509,11 @@ def test_a_name_that_is_a_number_is_told_as_one(tmp_path):
     columns = Columns(unique_id="unique_id", ds="ds", y="y")
     with pytest.raises(DataError, match=r"row 3 of a\.parquet, series 2, timestamp"):
         read_source(Source(kind="files", path=str(tmp_path / "a.parquet"), columns=columns), covariates=Covariates())
+
+
+def test_names_of_series_may_be_a_dictionary_of_texts(tmp_path):
+    days = pd.date_range("2024-01-01", periods=30)
+    frame = pd.DataFrame({"shop": ["north"] * 30 + ["south"] * 30, "day": [*days, *days], "sold": np.arange(60.0)})
+    frame.astype({"shop": "category"}).to_parquet(tmp_path / "a.parquet")
+    read = read_source(Source(path=str(tmp_path / "a.parquet")), covariates=Covariates())
+    assert read.table["unique_id"].unique().tolist() == ["north", "south"] and len(read.table) == 60
