@@ -213,13 +213,14 @@ def test_a_series_that_ends_early_is_still_tested_up_to_its_end(tmp_path):
     assert everything(windows).observed_BW[1, 12:].tolist() == [True, True, False, False]
 
 
-def test_baselines_see_a_whole_season_where_the_context_is_shorter(tmp_path):
+def test_baselines_see_four_weeks_where_the_context_is_shorter(tmp_path):
     frame = panel(lengths=(200,))
     windows = load_windows(write(frame, tmp_path, context=6, season=24, test_steps=10), "test")
     before = windows.gather_past(torch.arange(len(windows)))
-    assert before.shape == (len(windows), 24)
+    assert before.shape == (len(windows), 4 * 168)
     y = frame.y.to_numpy(np.float32)
-    np.testing.assert_array_equal(before[-1].numpy(), y[-4 - 24 : -4])
+    np.testing.assert_array_equal(before[-1, -196:].numpy(), y[:-4])
+    assert before[-1, :-196].isnan().all(), "nothing lies before the first value"
     np.testing.assert_array_equal(everything(windows).target_BW[-1].numpy(), y[-4 - 6 :])
     assert len(windows) == 10 - 4 + 1
 
