@@ -14,8 +14,8 @@ LONGEST_CELL = 28
 """Characters of a cell; a longer one is cut."""
 MOST_COLUMNS = 24
 MOST_SERIES = 8
-NAMES = {"clock": "time zone", "columns.ds format": "time format"}
-"""Words for what has no setting."""
+NAMES = {"clock": "time zone", "columns.ds format": "time format", "header_line": "header", "footer_lines": "footer"}
+"""Words that a reader knows, where a setting has another or none."""
 LABEL = 11
 """Width of the labels at the left."""
 

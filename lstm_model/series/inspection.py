@@ -19,7 +19,9 @@ from lstm_model.series.infer import explain_source
 from lstm_model.series.ingestion import write_series
 from lstm_model.sources import synthetic
 from lstm_model.sources.columns import SAMPLE_ROWS, infer_kind
+from lstm_model.sources.date_parts import JOIN
 from lstm_model.sources.raw_series import RawSeries, arrange_tables, read_tables
+from lstm_model.sources.series_names import split_names
 
 MOST_SERIES = 1000
 """Most series that are described one by one."""
@@ -128,11 +130,10 @@ def _describe_rows(found: Inspection, raw: RawSeries) -> None:
 def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates) -> list[ColumnRole]:
     """Say of each column what it is for, and why."""
     names, wide = raw.source.columns, raw.source.layout
-    special: dict[str | None, tuple[Role, str]] = {
-        names.y: ("target", raw.reasons.get("columns.y", "")),
-        names.unique_id: ("series", raw.reasons.get("columns.unique_id", "")),
-        names.ds: ("time", raw.reasons.get("columns.ds", "")),
-    }
+    special: dict[str | None, tuple[Role, str]] = {names.y: ("target", raw.reasons.get("columns.y", ""))}
+    ids, times = split_names(names.unique_id or "", list(kinds)), (names.ds or "").split(JOIN)
+    special |= {name: ("series", raw.reasons.get("columns.unique_id", "")) for name in ids}
+    special |= {name: ("time", raw.reasons.get("columns.ds", "")) for name in (names.ds, *times)}
     roles: tuple[Role, ...] = ("static", "past", "future")
     special |= {name: (role, "declared in covariates") for role in roles for name in getattr(covariates, role)}
     series = set(raw.table["unique_id"].unique()) if wide is FileLayout.wide_columns else set()

@@ -74,7 +74,14 @@ def infer_frequency(series_N: np.ndarray, ds_N: np.ndarray, *, integer: bool) ->
         alias, note = _name_week(times), ""
     else:
         alias, note = _infer_long(series_N, ds_N, times, step)
-    return alias, f"{alias}: {share} {pd.Timedelta(step, unit='us')} apart{note}"
+    return alias, f"{alias}: {share} {_show_step(step)} apart{note}"
+
+
+def _show_step(step: int) -> str:
+    """Return a step in words: 7 days, or hours, minutes and seconds."""
+    return (
+        number(step // DAY_US, "day") if step % DAY_US == 0 else str(pd.Timedelta(step, unit="us")).split(" days ")[-1]
+    )
 
 
 def _find_step(diffs: np.ndarray, counts: np.ndarray) -> int:
