@@ -53,8 +53,8 @@ def main_promote(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notify", help="a Prefect notification block, as type/name")
     add_common(parser)
     options = parser.parse_args(arguments)
-    try:
-        make_config({"name": options.name, "notify": options.notify})
+    try:  # a config has a source, of which a promotion reads nothing
+        make_config({"name": options.name, "notify": options.notify, "source": {"kind": "synthetic"}})
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

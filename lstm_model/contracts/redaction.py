@@ -25,7 +25,8 @@ KEYS = frozenset((
 ))  # fmt: skip
 """Before "key" they make a secret, unlike "partition" or "primary"."""
 JOINED = re.compile(
-    r"(password|passwd|pwd|passphrase|passcode|secret|token|signature|(access|account|api|private)key)$"
+    r"(password|passwd|passwort|kennwort|pwd|passphrase|passcode|(db|user|admin|my)pass|secret|token|signature|"
+    r"(access|account|api|private|secret|master|signing|subscription|license)key)$"
 )
 """The same where a name is written together, such as sslpassword."""
 COLUMNS = frozenset(("key", "keys", "code"))

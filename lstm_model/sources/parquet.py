@@ -22,7 +22,16 @@ from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
 from lstm_model.sources.series_names import convert_ids as convert_ids
 
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, pa.ArrowException)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    pa.ArrowException,
+)
 """What Arrow and pandas raise at damaged bytes, by the place of the damage."""
 SAMPLE_GROUPS, SAMPLE_ROWS = 16, 5_000
 """Roles are inferred from the first and last rows of this many row groups, evenly spread."""

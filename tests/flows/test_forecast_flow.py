@@ -28,7 +28,7 @@ from tasks.actions.issue import deliver, show
 ROOT = Path(__file__).parents[2]
 
 CONFIG = """
-source: {kind: files, path: shops.csv}
+source: {kind: files, path: shops.csv, decimal: "."}
 horizon: 4
 context: 14
 forecasting: {url: 'sqlite:///FOLDER/shops.db', table: issued}

@@ -17,6 +17,8 @@ SECRETS = [
     f"postgresql://db/shop?user=me&PASSWORD={S}",
     f"postgresql://db/shop?%70assword={S}",
     f"postgresql://db/shop?sslpassword={S}",
+    f"https://host/x.csv?secretkey={S}",
+    f"https://host/x.csv?passwort={S}",
     f"mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BSERVER%3Ddb%3BPWD%3D{S}",
     f"mssql+pyodbc:///?odbc_connect=DRIVER%253D%257BODBC%257D%253BPWD%253D{S}",
     f"mssql+pyodbc:///?odbc_connect=DRIVER={{ODBC}};SERVER=db;UID=me;Pwd={{a;{S}}};Encrypt=yes",
