@@ -221,6 +221,7 @@ def test_a_ray_cluster_of_several_nodes(cli, load, monkeypatch):
     from ray.util.state import list_tasks
 
     monkeypatch.setenv("PYTHONPATH", str(cli.code))
+    cli.environment["PYTHONPATH"] = str(cli.code)  # so that flows run in processes of their own: Ray stays connected
     whole = run_all(cli)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": True})
     try:
