@@ -204,7 +204,7 @@ class _Reader:
         """Return which columns hold numbers, and their decimal mark, by the first rows."""
         width = len(names)
         texts = list(zip_longest(*(row.cells[:width] for row in rows), fillvalue=""))
-        texts += [()] * (width - len(texts))
+        texts += [("",) * len(rows)] * (width - len(texts))  # columns that no row fills
         kept = {name: cells for name, cells in zip(names, texts, strict=True) if not is_name_column(name, self.source)}
         return find_decimals(pd.DataFrame(kept, dtype="str"), self.source.decimal)
 

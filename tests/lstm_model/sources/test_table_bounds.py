@@ -131,3 +131,7 @@ def test_a_counter_without_a_name_is_no_series_and_names_without_a_counter_stay(
     assert "numbers the rows" in raw.reasons["ignored columns"]
     raw = read(tmp_path / "d.csv", columns.set_index("day").rename_axis(None).to_csv())
     assert np.unique(raw.table["ds"]).size == len(DAYS)
+
+
+def test_a_named_column_that_no_row_reaches_is_empty(tmp_path):
+    assert_rows(read(tmp_path / "d.csv", "day,load,note\n" + ROWS))
