@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lstm_model.timeline.calendars import DAY_US
 from lstm_model.timeline.frequency import WEEKS_BEFORE, Frequency
+from lstm_model.timeline.timestamps import DAY_US
 
 BASELINES = ("naive", "seasonal_naive", "drift", "window_average")
 FURTHER_BASELINES = {

@@ -14,9 +14,10 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, Finding, number
 from lstm_model.contracts.settings import Aggregate
 from lstm_model.quality.repair import Rows, find_worst
-from lstm_model.timeline.calendars import DAY_US, MONDAY_US, Calendar
+from lstm_model.timeline.calendars import MONDAY_US, Calendar
 from lstm_model.timeline.frequency import PERIODS, Frequency
 from lstm_model.timeline.grid import ENDS
+from lstm_model.timeline.timestamps import DAY_US
 
 
 def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[Rows, list[Finding]]:

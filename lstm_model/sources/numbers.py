@@ -58,26 +58,15 @@ class Numbers(NamedTuple):
     notes: tuple[str, ...]
 
 
-def parse_numbers(
-    values: pd.Series, where: Where, *, decimal: str | None = None, hint: str | None = None
-) -> np.ndarray:
-    """Return float64 from a column of numbers, texts or decimals; empty is NaN.
-
-    Raises:
-        DataError: naming the first value that is no number, and its place, or asking for the decimal mark.
-    """
-    return read_numbers(values, where, decimal=decimal, hint=hint).values
-
-
 def read_numbers(values: pd.Series, where: Where, *, decimal: str | None = None, hint: str | None = None) -> Numbers:
-    """Read a column of numbers, texts or decimals.
+    """Read a column of numbers, texts or decimals; empty is NaN.
 
     Args:
         decimal: the mark that is set.
         hint: the mark of other columns, which decides where this column leaves two readings.
 
     Raises:
-        DataError: as `parse_numbers`.
+        DataError: naming the first value that is no number, and its place, or asking for the decimal mark.
     """
     if values.dtype.kind in "iufb":
         return Numbers(values.to_numpy(dtype=np.float64, na_value=np.nan), None, "", ())

@@ -20,7 +20,7 @@ from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.columns import infer_roles
 from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
-from lstm_model.sources.series_names import convert_ids as convert_ids
+from lstm_model.sources.series_names import convert_ids
 
 UNREADABLE = (
     OSError,

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pandas.tseries.holiday import nearest_workday, next_monday, next_monday_or_tuesday, sunday_to_monday
 
 from lstm_model.contracts.findings import DataError
+from lstm_model.timeline.timestamps import DAY_US
 
-DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 WEEK_US = 7 * DAY_US
 MONDAY_US = 4 * DAY_US

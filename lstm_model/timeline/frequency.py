@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lstm_model.contracts.findings import DataError
-from lstm_model.timeline.calendars import DAY_US, WEEK_US, Calendar, parse_calendar
+from lstm_model.timeline.calendars import WEEK_US, Calendar, parse_calendar
+from lstm_model.timeline.timestamps import DAY_US
 
 INTEGER = "1"
 """The frequency of a series whose `ds` counts steps."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lstm_model.timeline.calendars import DAY_US, Calendar
+from lstm_model.timeline.calendars import Calendar
 from lstm_model.timeline.frequency import PERIODS, Frequency
+from lstm_model.timeline.timestamps import DAY_US
 
 FIXED = (pd.offsets.Tick, pd.offsets.Day)
 ENDS = (pd.offsets.MonthEnd, pd.offsets.QuarterEnd, pd.offsets.YearEnd)

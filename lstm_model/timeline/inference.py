@@ -15,7 +15,6 @@ from pandas.tseries.frequencies import to_offset
 
 from lstm_model.contracts.findings import DataError, listed, number
 from lstm_model.timeline.calendars import (
-    DAY_US,
     DAYS,
     KNOWN,
     MINUTE_US,
@@ -28,6 +27,7 @@ from lstm_model.timeline.calendars import (
     list_dates,
 )
 from lstm_model.timeline.frequency import INTEGER, RETAIL
+from lstm_model.timeline.timestamps import DAY_US
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]

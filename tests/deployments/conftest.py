@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.server import is_taken
+from tests import waiting
 
 ROOT = Path(__file__).parents[2]
 READY = "Ctrl-C ends it all"
@@ -58,23 +59,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(1800))
 
 
-def wait_for(what, check, *, process=None, log=None, seconds=600):
-    """The first truthy value of `check`; an error at once if a process that it waits for has ended.
-
-    These are every `serve` of the tests, and `process`, whose output is in `log`.
-    """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        waiting = [(process, log)] if process else []
-        waiting += [(serving.process, serving.log) for serving in LIVING]
-        ended = [(file, code) for one, file in waiting if (code := one.poll()) is not None]
-        if found := check():
-            return found
-        for file, code in ended:
-            raise AssertionError(f"waited for {what}, but exit code {code}:\n{Path(file).read_text()}")
-        time.sleep(0.2)
-    outputs = "\n".join(Path(file).read_text() for _, file in waiting)
-    raise AssertionError(f"waited {seconds} s for {what}:\n{outputs}")
+wait_for = partial(waiting.wait_for, servings=LIVING)
+"""An error at once if any `serve` of the tests has ended by itself."""
 
 
 def hear_ctrl_c():
@@ -148,8 +134,8 @@ def _wait_for():
 
 
 @pytest.fixture(scope="package")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("prefect-home")
+def home(migrated_home, tmp_path_factory):
+    return shutil.copytree(migrated_home, tmp_path_factory.mktemp("prefect") / "home")
 
 
 @pytest.fixture(scope="package")
@@ -174,22 +160,11 @@ def server(home, tmp_path_factory):
     assert subprocess.run(["pgrep", "-g", str(serving.process.pid)], capture_output=True).stdout == b""
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory):
-    """A new database of Prefect's, to be copied: to make one takes as long as all else of a server's start."""
-    home = tmp_path_factory.mktemp("database")
-    environment = {**os.environ, "PREFECT_HOME": str(home)}
-    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    return home / "prefect.db"
-
-
 @pytest.fixture
-def start_serve(tmp_path, database):
+def start_serve(tmp_path, migrated_home):
     """Start a `serve` of this test's own; it is ended with the test."""
     started = []
-    (tmp_path / "home").mkdir()
-    shutil.copy(database, tmp_path / "home")
+    shutil.copytree(migrated_home, tmp_path / "home")
 
     def start(*arguments, write, **settings):
         folder = tmp_path / f"serve-{len(started)}"

@@ -31,11 +31,10 @@ def find_server(serving):
 
 
 @pytest.fixture
-def start_server(tmp_path, database, wait_for):
+def start_server(tmp_path, migrated_home, wait_for):
     """Start a server that `serve` does not own, on a port; the last one is ended with the test."""
     started = []
-    (tmp_path / "server").mkdir()
-    shutil.copy(database, tmp_path / "server")
+    shutil.copytree(migrated_home, tmp_path / "server")
 
     def start(port):
         environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "server"), "PREFECT_SERVER_API_PORT": str(port)}
