@@ -134,4 +134,4 @@ def test_a_counter_without_a_name_is_no_series_and_names_without_a_counter_stay(
 
 
 def test_a_named_column_that_no_row_reaches_is_empty(tmp_path):
-    assert_rows(read(tmp_path / "d.csv", "day,load,note\n" + ROWS))
+    assert_rows(read(tmp_path / "d.csv", "day,load,note\n" + ROWS, columns={"y": "load"}))
