@@ -79,6 +79,13 @@ def _find_parts(frame: pd.DataFrame, names: list[str]) -> dict[str, str]:
     return {}
 
 
+def find_calendar_part(column: pd.Series) -> str:
+    """Return the part of a date that the name and the values of a column say, such as month; "" if none."""
+    name = str(column.name).strip().lower()
+    found = (part for part, pattern in _NAMES.items() if part not in ("date", "minute") and re.fullmatch(pattern, name))
+    return next((part for part in found if _holds(column, part)), "")
+
+
 def _holds(column: pd.Series, part: str) -> bool:
     """Return whether the values of a column may be this part."""
     if len(column) > HEAD and not _holds(column.head(HEAD), part):

@@ -84,7 +84,7 @@ def test_without_an_id_column_each_file_is_a_series_named_after_it(tmp_path):
 
 
 def test_wide_columns_are_told_by_their_kind(tmp_path):
-    wide = pd.DataFrame({"date": HOURS, "p": np.arange(48.0), "q": 1.0, "r": np.nan})
+    wide = pd.DataFrame({"date": HOURS, "p": np.arange(48.0), "q": 0.0, "r": np.nan})
     wide.to_csv(tmp_path / "w.csv", index=False)
     raw = read(tmp_path / "w.csv")
     assert raw.source.layout == "wide_columns"
