@@ -26,6 +26,8 @@ SMALLEST_COVARIATE = 1e-7
 """A covariate that deviates by less than 1e-8 is taken for constant."""
 NARROW = 1e-5
 """A range smaller than this share of the level is taken for constant too: float32 has seven digits."""
+REPEATED, FEW_REPEATS = 0.01, 3
+"""Largest share, or number, of rows that repeat another and are dropped: more may be transactions."""
 LEADING = 0.1
 """Largest share of a series that is left out because a covariate begins later."""
 _HARDLY = (
@@ -90,10 +92,13 @@ def _explain_size(rows: Rows, name: str, values: np.ndarray, bad_N: np.ndarray, 
     )
 
 
-def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str) -> Checked:
-    """Drop rows that repeat another; refuse two values for one timestamp.
+def drop_duplicates(
+    rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str, count_equal: Callable[[], int | None]
+) -> Checked:
+    """Drop the few rows that repeat another; refuse two values for one timestamp, and many equal ones.
 
     Args:
+        count_equal: returns how many rows of the source repeat another in all columns, None if that is unknown.
         find_apart: returns the columns that tell such rows apart, for the message.
         unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
@@ -120,10 +125,31 @@ def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] 
             f"where they are different series, name the columns that tell them apart with --id-column {given}"
             "(source.columns.unique_id)"
         )
+    _check_repeats(rows, again, count_equal)
     unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = f"{number(total, 'duplicate row')} dropped in {number(touched, 'series', 'series')}; worst: {unique_id!r}"
     kept = _keep_known(rows, again)
     return kept, [Finding(code="duplicates", severity="repair", message=text, unique_id=unique_id, count=total)]
+
+
+def _check_repeats(rows: Rows, again: np.ndarray, count_equal: Callable[[], int | None]) -> None:
+    """Refuse equal values of one moment that may be transactions: many, or in rows that differ in another column."""
+    known_N = ~np.isnan(rows.y_N)
+    twice = again & known_N[1:] & known_N[:-1]
+    repeats = int(twice.sum())
+    if not repeats:
+        return
+    equal = count_equal()
+    differ = equal is not None and equal < repeats
+    if not differ and repeats <= max(FEW_REPEATS, REPEATED * len(rows.y_N)):
+        return
+    row = int(twice.argmax())
+    why = "whose other columns differ" if differ else f"{repeats / len(rows.y_N):.0%} of all"
+    raise DataError(
+        f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row ({number(repeats, 'such row')}, "
+        f"{why}): they may be transactions, of which each counts, or rows that were delivered twice. Set aggregate to "
+        "sum for transactions (--aggregate sum), or to last for repeated rows (--aggregate last)"
+    )
 
 
 def _keep_known(rows: Rows, again: np.ndarray) -> Rows:

@@ -76,7 +76,9 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     if config.aggregate:
         rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
     else:
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart)
+        rows, duplicates = checks.drop_duplicates(
+            rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart, count_equal=raw.count_equal_rows
+        )
     zeroed: list[Finding] = []
     if config.missing == "zero":
         frequency, why = _choose_frequency(rows, config)
