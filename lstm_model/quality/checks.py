@@ -146,8 +146,8 @@ def _check_repeats(rows: Rows, again: np.ndarray, count_equal: Callable[[], int 
     row = int(twice.argmax())
     why = "whose other columns differ" if differ else f"{repeats / len(rows.y_N):.0%} of all"
     raise DataError(
-        f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row ({number(repeats, 'such row')}, "
-        f"{why}): they may be transactions, of which each counts, or rows that were delivered twice. Set aggregate to "
+        f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row "
+        f"({number(repeats, 'such row')}, {why}): they may be transactions, of which each counts, or rows that were delivered twice. Set aggregate to "
         "sum for transactions (--aggregate sum), or to last for repeated rows (--aggregate last)"
     )
 
