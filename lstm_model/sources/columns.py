@@ -15,6 +15,7 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
 from lstm_model.sources.column_meanings import check_columns_are_series, check_meanings, check_rows_are_series
+from lstm_model.sources.date_parts import is_hour_name
 from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
 from lstm_model.sources.series_names import ID_NAMES, split_names
@@ -282,6 +283,11 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
     ]
     texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
     texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
+    if hours := [name for name in texts if is_hour_name(name)]:
+        raise DataError(
+            f"column {hours[0]!r} holds texts such as {str(frame[hours[0]].iloc[0])!r}, expected hours such as 7, 07:00 "
+            f"or 07-08 beside the date; correct them, or say --id-column {hours[0]} if they name series"
+        )
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]
         if len(found) == 1:
