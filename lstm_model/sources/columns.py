@@ -285,8 +285,8 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
     texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
     if hours := [name for name in texts if is_hour_name(name)]:
         raise DataError(
-            f"column {hours[0]!r} holds texts such as {str(frame[hours[0]].iloc[0])!r}, expected hours such as 7, 07:00 "
-            f"or 07-08 beside the date; correct them, or say --id-column {hours[0]} if they name series"
+            f"column {hours[0]!r} holds texts such as {str(frame[hours[0]].iloc[0])!r}, expected hours such as 7, "
+            f"07:00 or 07-08 beside the date; correct them, or say --id-column {hours[0]} if they name series"
         )
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]

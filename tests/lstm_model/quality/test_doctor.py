@@ -200,6 +200,17 @@ def test_a_row_that_a_file_repeats_in_all_columns_is_dropped_and_told(tmp_path):
     assert codes(examined) == ["duplicates"]
 
 
+def test_a_series_that_is_the_sum_of_the_others_is_told():
+    rng = np.random.default_rng(0)
+    parts = [series(hours(), rng.integers(1, 99, 100).astype(float), name) for name in ("town hall", "school", "pool")]
+    total = series(hours(), sum(part["y"] for part in parts), "Sum")
+    (finding,) = look(pd.concat([*parts, total])).findings
+    assert (finding.code, finding.severity, finding.unique_id) == ("total", "warning", "Sum")
+    assert "the sum of the 3 other series" in finding.message
+    total.loc[5, "y"] += 9
+    assert codes(look(pd.concat([*parts, total]))) == []
+
+
 # Clocks ---------------------------------------------------------------------------------------------------------------
 
 
