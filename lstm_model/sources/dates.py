@@ -543,8 +543,8 @@ class _Column:
         text = str(self.different.iloc[row])
         raise AmbiguousDatesError(
             f"{self.where(self._find_row(row))}: {text!r} is {_show(reading, row)} as {reading.name}, but then the "
-            f"rows jump to and fro {plain} times; as {_show(other, row)}, with day and month swapped where both are at most "
-            f"12, {'they follow each other' if not swapped else f'they do so {swapped} times'}. A spreadsheet program "
+            f"rows jump to and fro {plain} times; as {_show(other, row)}, with day and month swapped where both are at "
+            f"most 12, {'they follow each other' if not swapped else f'they do so {swapped} times'}. A spreadsheet program "
             "seems to have swapped them: export the dates as 2024-12-31; if they are right as they stand, set "
             f"source.dayfirst to {str(reading.name == 'day-month-year').lower()} (--dayfirst)"
         )
