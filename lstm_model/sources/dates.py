@@ -541,10 +541,11 @@ class _Column:
             return
         row = int((other.us_K != reading.us_K).argmax())
         text = str(self.different.iloc[row])
+        rising = "they follow each other" if not swapped else f"they do so {swapped} times"
         raise AmbiguousDatesError(
             f"{self.where(self._find_row(row))}: {text!r} is {_show(reading, row)} as {reading.name}, but then the "
             f"rows jump to and fro {plain} times; as {_show(other, row)}, with day and month swapped where both are at "
-            f"most 12, {'they follow each other' if not swapped else f'they do so {swapped} times'}. A spreadsheet program "
+            f"most 12, {rising}. A spreadsheet program "
             "seems to have swapped them: export the dates as 2024-12-31; if they are right as they stand, set "
             f"source.dayfirst to {str(reading.name == 'day-month-year').lower()} (--dayfirst)"
         )
