@@ -141,12 +141,11 @@ def _check_repeats(rows: Rows, again: np.ndarray, count_equal: Callable[[], int 
     repeats = int(twice.sum())
     if not repeats:
         return
-    equal = count_equal()
-    differ = equal is not None and equal < repeats
-    if not differ and repeats <= max(FEW_REPEATS, REPEATED * len(rows.y_N)):
+    few = repeats <= max(FEW_REPEATS, REPEATED * len(rows.y_N))
+    if few and ((equal := count_equal()) is None or equal >= repeats):
         return
     row = int(twice.argmax())
-    why = "whose other columns differ" if differ else f"{repeats / len(rows.y_N):.0%} of all"
+    why = "whose other columns differ" if few else f"{repeats / len(rows.y_N):.0%} of all"
     raise DataError(
         f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row "
         f"({number(repeats, 'such row')}, {why}): they may be transactions, of which each counts, or rows that were "
