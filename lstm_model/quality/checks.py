@@ -26,6 +26,10 @@ SMALLEST_COVARIATE = 1e-7
 """A covariate that deviates by less than 1e-8 is taken for constant."""
 NARROW = 1e-5
 """A range smaller than this share of the level is taken for constant too: float32 has seven digits."""
+REPEATED, FEW_REPEATS = 0.01, 3
+"""Largest share, or number, of rows that repeat another and are dropped: more may be transactions."""
+SUM_TOLERANCE = 1e-4
+"""By which share rounding may part a total from the sum of its parts."""
 LEADING = 0.1
 """Largest share of a series that is left out because a covariate begins later."""
 _HARDLY = (
@@ -90,10 +94,13 @@ def _explain_size(rows: Rows, name: str, values: np.ndarray, bad_N: np.ndarray, 
     )
 
 
-def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str) -> Checked:
-    """Drop rows that repeat another; refuse two values for one timestamp.
+def drop_duplicates(
+    rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str, count_equal: Callable[[], int | None]
+) -> Checked:
+    """Drop the few rows that repeat another; refuse two values for one timestamp, and many equal ones.
 
     Args:
+        count_equal: returns how many rows of the source repeat another in all columns, None if that is unknown.
         find_apart: returns the columns that tell such rows apart, for the message.
         unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
@@ -120,10 +127,31 @@ def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] 
             f"where they are different series, name the columns that tell them apart with --id-column {given}"
             "(source.columns.unique_id)"
         )
+    _check_repeats(rows, again, count_equal)
     unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = f"{number(total, 'duplicate row')} dropped in {number(touched, 'series', 'series')}; worst: {unique_id!r}"
     kept = _keep_known(rows, again)
     return kept, [Finding(code="duplicates", severity="repair", message=text, unique_id=unique_id, count=total)]
+
+
+def _check_repeats(rows: Rows, again: np.ndarray, count_equal: Callable[[], int | None]) -> None:
+    """Refuse equal values of one moment that may be transactions: many, or in rows that differ in another column."""
+    known_N = ~np.isnan(rows.y_N)
+    twice = again & known_N[1:] & known_N[:-1]
+    repeats = int(twice.sum())
+    if not repeats:
+        return
+    few = repeats <= max(FEW_REPEATS, REPEATED * len(rows.y_N))
+    if few and ((equal := count_equal()) is None or equal >= repeats):
+        return
+    row = int(twice.argmax())
+    why = "whose other columns differ" if few else f"{repeats / len(rows.y_N):.0%} of all"
+    raise DataError(
+        f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row "
+        f"({number(repeats, 'such row')}, {why}): they may be transactions, of which each counts, or rows that were "
+        "delivered twice. Set aggregate to "
+        "sum for transactions (--aggregate sum), or to last for repeated rows (--aggregate last)"
+    )
 
 
 def _keep_known(rows: Rows, again: np.ndarray) -> Rows:
@@ -314,6 +342,29 @@ def find_constant(rows: Rows) -> list[Finding]:
                 Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
             )
     return findings
+
+
+def find_total(rows: Rows) -> list[Finding]:
+    """Warn of a series that is the sum of all others at every moment: it counts each of them twice."""
+    if rows.num_series < 3:
+        return []
+    known_N = ~np.isnan(rows.y_N)
+    sum_K = np.bincount(rows.series_N[known_N], rows.y_N[known_N], rows.num_series)
+    total = sum_K.sum()
+    candidates = np.flatnonzero((sum_K != 0) & np.isclose(2 * sum_K, total, rtol=SUM_TOLERANCE))
+    if len(candidates) != 1:
+        return []
+    moments, at_N = np.unique(rows.ds_N, return_inverse=True)
+    sum_T = np.bincount(at_N[known_N], rows.y_N[known_N], len(moments))
+    own_N = known_N & (rows.series_N == candidates[0])
+    if not np.isclose(2 * rows.y_N[own_N], sum_T[at_N[own_N]], rtol=SUM_TOLERANCE).all():
+        return []
+    name = str(rows.ids[candidates[0]])
+    text = (
+        f"series {name!r} is the sum of the {number(rows.num_series - 1, 'other series', 'other series')} at every "
+        "moment, so all counts twice in training and scores. Leave it out in the source, unless it is to be forecast"
+    )
+    return [Finding(code="total", severity="warning", message=text, unique_id=name)]
 
 
 def _find_rounded(rows: Rows) -> np.ndarray:

@@ -76,7 +76,10 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     if config.aggregate:
         rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
     else:
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart)
+        rows, duplicates = checks.drop_duplicates(
+            rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart, count_equal=raw.count_equal_rows
+        )
+    totals = checks.find_total(rows)
     zeroed: list[Finding] = []
     if config.missing == "zero":
         frequency, why = _choose_frequency(rows, config)
@@ -95,7 +98,7 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
         checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
     findings += [
-        *(*raw.findings, *infinite, *duplicates, *zeroed, *trimmed, *holes, *short, *filled),
+        *(*raw.findings, *infinite, *duplicates, *totals, *zeroed, *trimmed, *holes, *short, *filled),
         *(*checks.find_constant(rows), *past, *checks.find_similar_names(rows.ids)),
     ]
     return Examination(

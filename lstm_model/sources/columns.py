@@ -14,7 +14,8 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
-from lstm_model.sources.date_forms import MONTHS
+from lstm_model.sources.column_meanings import check_columns_are_series, check_meanings, check_rows_are_series
+from lstm_model.sources.date_parts import is_hour_name
 from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
 from lstm_model.sources.series_names import ID_NAMES, split_names
@@ -65,7 +66,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
     if layout is FileLayout.wide_rows:
         return _assign_wide_rows(frame, kinds, source, covariates, reason)
     if layout is FileLayout.wide_columns:
-        return _assign_wide_columns(kinds, source, covariates, reason)
+        return _assign_wide_columns(frame, kinds, source, covariates, reason)
     return _assign_long(frame, kinds, source, reason)
 
 
@@ -171,6 +172,8 @@ def _assign_wide_rows(
             "expected one row a series; name the columns that tell rows apart with --id-column "
             f"(source.columns.unique_id), such as {','.join(before[:2])}"
         )
+    if source.layout is FileLayout.auto and not given:
+        check_rows_are_series(frame[unique_id].astype("str").tolist(), unique_id)
     beside = [name for name in before if name not in ids and steps]
     if not _are_numbered(values):
         reason += "; steps in the order of the columns"
@@ -184,7 +187,9 @@ def _assign_wide_rows(
     )
 
 
-def _assign_wide_columns(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+def _assign_wide_columns(
+    frame: pd.DataFrame, kinds: dict[str, str], source: Source, covariates: Covariates, reason: str
+) -> Roles:
     if covariates.static:
         raise DataError(
             "covariates.static needs the long layout or one row a series: a column cannot carry a value of its own"
@@ -193,12 +198,9 @@ def _assign_wide_columns(kinds: dict[str, str], source: Source, covariates: Cova
     values = tuple(name for name in kinds if name != ds and kinds[name] != "text")
     ignored = [name for name in kinds if name != ds and kinds[name] == "text"]
     _check_values(values, ds, "wide_columns")
-    months = [name for name in values if name.strip().lower() in MONTHS]
-    if len(months) >= 12:
-        raise DataError(
-            f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
-            "dates such as 2024-03 in one column"
-        )
+    if source.layout is FileLayout.auto:
+        check_columns_are_series(values, ds)
+        check_meanings(frame, values)
     reasons = {"layout": reason, "columns.ds": why} | _explain_ignored(ignored)
     return Roles(FileLayout.wide_columns, None, ds, None, values, reasons)
 
@@ -281,6 +283,11 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
     ]
     texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
     texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
+    if hours := [name for name in texts if is_hour_name(name)]:
+        raise DataError(
+            f"column {hours[0]!r} holds texts such as {str(frame[hours[0]].iloc[0])!r}, expected hours such as 7, "
+            f"07:00 or 07-08 beside the date; correct them, or say --id-column {hours[0]} if they name series"
+        )
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]
         if len(found) == 1:

@@ -110,13 +110,13 @@ _CLOCK_FIRST = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?=[\s,]+\d)")
 _RANGE = re.compile(r"\s+(?:-|–|—|to|bis|until|au|hasta|tot)\s+|(?<=\d)/(?=\d{4}-\d{2}-\d{2}t)")
 
 
-def _fold(text: str) -> str:
+def fold_text(text: str) -> str:
     """Return a text of the same length in lower case, without accents and rare spaces."""
     plain = (unicodedata.normalize("NFD", char)[0].lower()[:1] if not char.isspace() else " " for char in text)
     return "".join(plain)
 
 
-MONTHS = {_fold(word): 1 + n for n, line in enumerate(MONTH_WORDS.strip().splitlines()) for word in line.split()}
+MONTHS = {fold_text(word): 1 + n for n, line in enumerate(MONTH_WORDS.strip().splitlines()) for word in line.split()}
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Fields:
 
 def find_readings(text: str) -> dict[str, Fields]:
     """Return the readings of a text as a date, by their names; none if it is no date."""
-    plain = _blank_words(_fold(text))
+    plain = _blank_words(fold_text(text))
     found: dict[str, Fields] = {}
     for date, begin, clock in _split_clock(plain):
         for pattern, readings in _COMPILED:

@@ -31,6 +31,11 @@ _SPANS = {
     "quarter": (1, 4), "month": (1, 12), "week": (1, 53), "dayofyear": (1, 366), "day": (1, 31), "hour": (0, 24),
     "minute": (0, 59),
 }  # fmt: skip
+_HOUR = re.compile(
+    r"(?:(?:he|h|hr|hour|stunde|std)[ _.-]?)?(\d{1,2})[:.h]?(\d{2})?\s*(?:(?:-|–|to|bis)\s*\d{1,2}[:.h]?(?:\d{2})?)?"
+    r"\s*(?:(am|pm)|h|hrs|uhr)?"
+)
+"""An hour as 7, 0700, 7:00, H07, 07-08 (it begins at 7), 7 am or 7 Uhr."""
 _WAYS = (("year", "month", "day"), ("year", "dayofyear"), ("year", "month"), ("year", "quarter"), ("year", "week"))
 
 
@@ -79,6 +84,18 @@ def _find_parts(frame: pd.DataFrame, names: list[str]) -> dict[str, str]:
     return {}
 
 
+def find_calendar_part(column: pd.Series) -> str:
+    """Return the part of a date that the name and the values of a column say, such as month; "" if none."""
+    name = str(column.name).strip().lower()
+    found = (part for part, pattern in _NAMES.items() if part not in ("date", "minute") and re.fullmatch(pattern, name))
+    return next((part for part in found if _holds(column, part)), "")
+
+
+def is_hour_name(name: str) -> bool:
+    """Return whether a column is called as hours are."""
+    return re.fullmatch(_NAMES["hour"], name.strip().lower()) is not None
+
+
 def _holds(column: pd.Series, part: str) -> bool:
     """Return whether the values of a column may be this part."""
     if len(column) > HEAD and not _holds(column.head(HEAD), part):
@@ -92,12 +109,32 @@ def _holds(column: pd.Series, part: str) -> bool:
         texts = column.astype("str").str.strip()
         if column.dtype.kind not in "iuf":
             return bool(texts.str.fullmatch(r"M?(?:0?[1-9]|1[0-2])|[A-Za-zÀ-ÿ]{3,10}\.?").all())
+    if part == "hour":
+        return _read_hours(column) is not None
     if column.dtype.kind not in "iuf":
         numbers = pd.to_numeric(column.astype("str").str.strip(), errors="coerce")
     else:
         numbers = column
     low, high = (1500, 2200) if part == "year" else _SPANS[part]
     return bool(((numbers >= low) & (numbers <= high) & (numbers % 1 == 0)).all())
+
+
+def _read_hours(column: pd.Series) -> pd.Series | None:
+    """Return a column of hours as texts such as 07:00; None if a value is no hour of the day."""
+    whole = column.astype("int64") if column.dtype.kind == "f" and (column % 1 == 0).all() else column
+    texts = whole.astype("str").str.strip()
+    written = {}
+    for text in texts.unique():
+        match = _HOUR.fullmatch(text.lower())
+        hour, minute = (int(match[1]), int(match[2] or 0)) if match else (99, 0)
+        if match and match[3]:
+            hour = hour % 12 + 12 * (match[3] == "pm") if 1 <= hour <= 12 else 99
+        if hour * 60 + minute > 24 * 60 or minute > 59:
+            return None
+        written[text] = f"{hour:02}:{minute:02}"
+    if len({*written.values()}) < len({text.lstrip("0") for text in written}):
+        return None  # two marks of one hour: the second one of 02A and 02B, or another thing
+    return texts.map(written)
 
 
 def _holds_times(column: pd.Series) -> bool:
@@ -137,7 +174,9 @@ def _write_texts(frame: pd.DataFrame, parts: dict[str, str]) -> pd.Series:
     if "clock" in parts:
         return texts + " " + write("clock", 0)
     if "hour" in parts:
-        texts = texts + " " + write("hour") + ":" + (write("minute") if "minute" in parts else "00")
+        hours = _read_hours(frame[parts["hour"]])
+        assert hours is not None
+        texts = texts + " " + (hours.str[:3] + write("minute") if "minute" in parts else hours)
     return texts
 
 

@@ -26,6 +26,7 @@ CALENDAR = (1, 9000)
 """Years of a timestamp: the calendar of Python ends in 9999, and a horizon lies after the last one."""
 YEARS = (1500, 2200)
 """Years that digits without any mark may mean."""
+FUTURE_US = 3653 * DAY_US
 NOTHING_SET = Source(kind=SourceKind.synthetic)
 """No setting says how timestamps are written."""
 LARGEST_STEP = 2**53
@@ -88,6 +89,8 @@ def read_dates(values: pd.Series, source: Source, where: Where, ids: pd.Series |
     dates = _read_any(values, source, where, ids)
     if dates.times.dtype.kind != "i":
         _check_calendar(_to_int64(dates.times), where)
+        if source.date_format is None:
+            _check_future(_to_int64(dates.times), values, where)
     return dates
 
 
@@ -155,6 +158,17 @@ def _check_calendar(us_N: NDArray[np.int64], where: Where) -> None:
         raise DataError(
             f"{where(int(beyond.argmax()))}: the timestamp lies outside the years {CALENDAR[0]} to {CALENDAR[1] - 1}. "
             "Correct the row, or remove it (some systems write the year 9999 where there is no end)"
+        )
+
+
+def _check_future(us_N: NDArray[np.int64], values: pd.Series, where: Where) -> None:
+    """Refuse dates that lie further ahead than any plan, unless their form is set."""
+    if len(us_N) and us_N.max() > np.datetime64(datetime.date.today(), "us").astype(np.int64) + FUTURE_US:
+        row = int(us_N.argmax())
+        raise DataError(
+            f"{where(row)}: {str(values.iloc[row])!r} is read as {pd.Timestamp(us_N[row], unit='us'):%Y-%m-%d}, more "
+            "than ten years ahead. Correct the date; if it is right, confirm it with source.date_format "
+            "(--date-format), such as year-month-day, day-month-year or %d.%m.%Y"
         )
 
 
@@ -508,9 +522,41 @@ class _Column:
             self._ask(rivals or fitting)
         if NO_YEAR in rivals[0].name:
             self._refuse_without_year(rivals[0])
+        self._check_swapped(rivals[0])
         if rivals[0].name.endswith("00s") and self.source.date_format is None and len(fitting) == 1:
             self._ask(fitting)
         return self._explain(rivals[0], [r for r in fitting if r is not rivals[0]])
+
+    def _check_swapped(self, reading: Reading) -> None:
+        """Refuse dates of which a spreadsheet program has swapped day and month wherever it could.
+
+        Their days are the same, but the rows rise in the order of the file only if these are swapped back.
+        """
+        settings = (self.source.dayfirst, self.source.date_format)
+        if reading.name not in ("day-month-year", "month-day-year") or settings != (None, None):
+            return
+        other = _swap_days_and_months(reading)
+        plain, swapped = self._count_falls(reading.us_K), self._count_falls(other.us_K)
+        if swapped * 2 >= plain:
+            return
+        row = int((other.us_K != reading.us_K).argmax())
+        text = str(self.different.iloc[row])
+        rising = "they follow each other" if not swapped else f"they do so {swapped} times"
+        raise AmbiguousDatesError(
+            f"{self.where(self._find_row(row))}: {text!r} is {_show(reading, row)} as {reading.name}, but then the "
+            f"rows jump to and fro {plain} times; as {_show(other, row)}, with day and month swapped where both are at "
+            f"most 12, {rising}. A spreadsheet program "
+            "seems to have swapped them: export the dates as 2024-12-31; if they are right as they stand, set "
+            f"source.dayfirst to {str(reading.name == 'day-month-year').lower()} (--dayfirst)"
+        )
+
+    def _count_falls(self, us_K: NDArray[np.int64]) -> int:
+        """Return how often the time of a series turns against the order of most of its rows."""
+        us_N = us_K[self.codes_N]
+        series_N = np.zeros(len(us_N), np.int64) if self.ids is None else pd.factorize(self.ids)[0]
+        order = np.argsort(series_N, kind="stable")
+        steps = np.diff(us_N[order])[np.diff(series_N[order]) == 0]
+        return int(min((steps < 0).sum(), (steps > 0).sum()))
 
     def build(self, reading: Reading, reasons: dict[str, str], settled: dict[str, Any]) -> Dates:
         """Return the timestamps of all rows under one reading."""
@@ -647,6 +693,17 @@ def _show(reading: Reading, index: int) -> str:
     if NO_YEAR in reading.name:
         return f"{stamp:%d %B} of an unknown year"
     return f"{stamp:%Y-%m-%d}" if stamp == stamp.normalize() else f"{stamp:%Y-%m-%d %H:%M}"
+
+
+def _swap_days_and_months(reading: Reading) -> Reading:
+    """Return a reading with the day as month, and the month as day, where the day is at most 12."""
+    moments = reading.us_K.astype("datetime64[us]")
+    days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
+    day = (days - months.astype("datetime64[D]")).astype(np.int64)
+    month = months.astype(np.int64) % 12
+    other = months.astype("datetime64[Y]").astype("datetime64[M]") + np.minimum(day, 11)
+    us_K = (other.astype("datetime64[D]") + month).astype("datetime64[us]").astype(np.int64) + reading.us_K % DAY_US
+    return replace(reading, us_K=np.where(day < 12, us_K, reading.us_K))
 
 
 def _drop_equal(readings: list[Reading]) -> list[Reading]:

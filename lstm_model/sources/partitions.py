@@ -21,6 +21,7 @@ from lstm_model.sources.raw_table import RawTable
 from lstm_model.sources.series_names import ID_NAMES
 
 PARTS_OF_TIME = ("year", "month", "day", "hour", "week", "quarter", "date", "dt", "ds", "yyyy", "mm", "dd", "hh", "ym")
+_PART = re.compile(r"(?i)(?:^|[\W_])(?:part|chunk|shard|page|batch|teil|partie|parte)s?[-_. ]?\d+")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -55,7 +56,7 @@ def find_series_key(tables: Sequence[RawTable]) -> str | None:
 def name_series(tables: Sequence[RawTable], ds: str, source: Source) -> tuple[list[str], str]:
     """Return the series of each file of a source without a column of names, and why.
 
-    Files whose times follow each other, and whose names differ by numbers only, are parts of one series.
+    Files whose times follow each other, and whose names say so (a year, a month, part-0001), are parts of one series.
 
     Raises:
         DataError: they may be parts of one series, or series.
@@ -76,8 +77,11 @@ def name_series(tables: Sequence[RawTable], ds: str, source: Source) -> tuple[li
     if overlap >= 0.1:
         return alone, ""
     follows = all(-shared <= 1.2 * max(a.step, b.step) for a, b, shared in pairs)
-    dated = all(str(span.year) in stem for span, stem in zip(spans, stems, strict=True))
-    if overlap < 0 and len(words) == 1 and (follows or dated):
+    dated = all(
+        span.dates and any(date in t.name for date in span.dates) for span, t in zip(spans, tables, strict=True)
+    )
+    parts = follows and all(_PART.search(stem) for stem in stems)  # a number alone may count shops as well
+    if overlap < 0 and len(words) == 1 and (dated or parts):
         return [together] * len(tables), f"the times of {listed(stems, limit=4)} follow each other: parts of one series"
     raise DataError(
         f"the files {listed(stems, limit=4)} have no column that names series, and their times follow each other"
@@ -87,12 +91,13 @@ def name_series(tables: Sequence[RawTable], ds: str, source: Source) -> tuple[li
 
 
 class _Span(NamedTuple):
-    """The first and last moment of a file, its longest step, all in its unit of time, and its first year."""
+    """The first and last moment of a file, its longest step, all in its unit of time, and its dates in names."""
 
     first: int
     last: int
     step: int
-    year: int | None
+    dates: tuple[str, ...]
+    """The year and month of both ends, as 2024 and 2401."""
 
 
 def _find_spans(tables: Sequence[RawTable], ds: str, source: Source) -> list[_Span] | None:
@@ -103,8 +108,9 @@ def _find_spans(tables: Sequence[RawTable], ds: str, source: Source) -> list[_Sp
             times = read_dates(table.frame[ds], source, str).times
         except (DataError, KeyError):  # it is raised again, with its place, when the whole table is read
             return None
-        year = None if times.dtype.kind == "i" else int(times.dt.year.min())
+        ends = () if times.dtype.kind == "i" else (times.min(), times.max())
+        dates = tuple(f"{end:{form}}" for end in ends for form in ("%Y", "%y%m"))
         moments = np.unique(times.astype("int64").to_numpy())
         step = int(np.diff(moments).max()) if len(moments) > 1 else 0
-        spans.append(_Span(int(moments[0]), int(moments[-1]), step, year))
+        spans.append(_Span(int(moments[0]), int(moments[-1]), step, dates))
     return spans

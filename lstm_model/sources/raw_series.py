@@ -25,6 +25,10 @@ from lstm_model.sources.series_names import convert_ids, split_names, take_ids
 __all__ = ["DataError", "RawSeries", "read_source"]
 
 
+def _know_nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class RawSeries:
     """A long table as it was received: `unique_id` (str), `ds`, `y` (float64, NaN = missing), then the covariates.
@@ -41,6 +45,8 @@ class RawSeries:
     """What was noticed about the values: marks taken as missing, and values that look like such marks."""
     find_rows_apart: Callable[[], str] = str
     """Return the columns that tell two rows of one series and time apart, as --id-column takes them; "" if none do."""
+    count_equal_rows: Callable[[], int | None] = _know_nothing
+    """Return how many rows of the source repeat another in all columns; None where only `table` is known."""
 
 
 def read_source(
@@ -94,7 +100,14 @@ def arrange_tables(
         else _make_series_locator(frame)
     )
     raw = _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
-    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles))
+    count = partial(_count_equal_rows, loaded, len(roles.values) or 1)
+    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles), count_equal_rows=count)
+
+
+def _count_equal_rows(loaded: Sequence[RawTable], width: int) -> int:
+    """Return how many values stand in rows that repeat another row of the files in all columns."""
+    frame = pd.concat([part.frame for part in loaded], ignore_index=True)
+    return int(frame.astype("str").duplicated().sum()) * width  # lists in a cell have no hash
 
 
 def _name_series(loaded: Sequence[RawTable], roles: Roles, source: Source) -> tuple[Sequence[str | None], str]:

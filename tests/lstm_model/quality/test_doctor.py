@@ -18,6 +18,7 @@ from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.synthetic import generate_panel
 
 DATA = Path(os.environ.get("FORECAST_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
+DAYS = pd.date_range("2024-01-01", periods=40)
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"no real data in {DATA}; set FORECAST_DATA")
 
 
@@ -168,6 +169,46 @@ def test_conflicting_duplicates_are_an_error():
     covariate = series(hours(), x=1.0)
     with pytest.raises(DataError, match="for one timestamp"):
         look(pd.concat([covariate, covariate.iloc[[3]].assign(x=2.0)]), covariates=Covariates(past=("x",)))
+
+
+@pytest.mark.parametrize(
+    ("receipts", "shown"),
+    [
+        (pd.DataFrame({"date": DAYS.repeat(3), "product": "tea", "qty": 1.0}), "80 such rows, 67% of all"),
+        (
+            pd.DataFrame({"receipt": range(41), "date": [*DAYS, DAYS[0]], "product": "tea", "qty": 1.0}),
+            "1 such row, whose other columns differ",
+        ),
+    ],
+)
+def test_receipts_of_equal_amounts_are_no_duplicates(tmp_path, receipts, shown):
+    receipts.to_csv(tmp_path / "till.csv", index=False)
+    columns = Columns(ds="date", unique_id="product", y="qty")
+    source = Source(kind="files", path=str(tmp_path / "till.csv"), columns=columns)
+    raw = read_source(source, covariates=Covariates())
+    with pytest.raises(DataError, match=rf"{shown}.*--aggregate sum.*--aggregate last"):
+        examine(raw, PipelineConfig(source=source))
+    summed = examine(raw, PipelineConfig(source=source, aggregate="sum"))
+    assert summed.table["y"].sum() == len(receipts)
+
+
+def test_a_row_that_a_file_repeats_in_all_columns_is_dropped_and_told(tmp_path):
+    frame = pd.DataFrame({"date": [*DAYS, DAYS[3]], "note": "x", "y": [*range(40), 3]})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    source = Source(kind="files", path=str(tmp_path / "d.csv"), columns=Columns(unique_id=""))
+    examined = examine(read_source(source, covariates=Covariates()), PipelineConfig(source=source))
+    assert codes(examined) == ["duplicates"]
+
+
+def test_a_series_that_is_the_sum_of_the_others_is_told():
+    rng = np.random.default_rng(0)
+    parts = [series(hours(), rng.integers(1, 99, 100).astype(float), name) for name in ("town hall", "school", "pool")]
+    total = series(hours(), sum(part["y"] for part in parts), "Sum")
+    (finding,) = look(pd.concat([*parts, total])).findings
+    assert (finding.code, finding.severity, finding.unique_id) == ("total", "warning", "Sum")
+    assert "the sum of the 3 other series" in finding.message
+    total.loc[5, "y"] += 9
+    assert codes(look(pd.concat([*parts, total]))) == []
 
 
 # Clocks ---------------------------------------------------------------------------------------------------------------

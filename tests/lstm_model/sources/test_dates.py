@@ -1,11 +1,13 @@
 """Every reading of a column of dates is found; the only plausible one is taken, else the user is asked."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from lstm_model.contracts.findings import DataError
-from lstm_model.contracts.settings import Source
+from lstm_model.contracts.settings import Covariates, Source
 from lstm_model.sources.dates import read_dates, read_header
+from lstm_model.sources.raw_series import read_source
 
 DAYS = pd.date_range("2023-11-20", periods=80)
 MONTHS = pd.date_range("2021-03-01", periods=30, freq="MS")
@@ -175,3 +177,27 @@ def test_a_format_that_is_set_is_used():
     assert read(["24|31|01"], date_format="%y|%d|%m").times[0] == pd.Timestamp("2024-01-31")
     with pytest.raises(DataError, match=r"source\.date_format is 'year-week'.*can be read as 'day-month-year'"):
         read(["31/01/2024"], date_format="year-week")
+
+
+def read_file(tmp_path, days, **settings):
+    pd.DataFrame({"d": days, "y": range(len(days))}).to_csv(tmp_path / "d.csv", index=False)
+    source = Source(kind="files", path=str(tmp_path / "d.csv"), **settings)
+    return read_source(source, covariates=Covariates()).table
+
+
+def test_dates_more_than_ten_years_ahead_need_a_set_form(tmp_path):
+    days = pd.date_range("2092-01-01", periods=40).strftime("%d.%m.%Y")
+    with pytest.raises(DataError, match=r"'09.02.2092' is read as 2092-02-09, more than ten years ahead.*date_format"):
+        read_file(tmp_path, days)
+    assert read_file(tmp_path, days, date_format="day-month-year")["ds"].dt.year.unique().tolist() == [2092]
+
+
+def test_days_and_months_that_a_spreadsheet_swapped_are_told_by_the_order_of_rows(tmp_path):
+    days = pd.date_range("2024-01-01", periods=120)
+    swapped = [f"{t.month}/{t.day}/{t.year}" if t.day <= 12 else f"{t.day}/{t.month}/{t.year}" for t in days]
+    with pytest.raises(DataError, match=r"row 3 of d.csv.*'1/2/2024' is 2024-02-01.*as 2024-01-02.*--dayfirst"):
+        read_file(tmp_path, swapped)
+    assert read_file(tmp_path, swapped, dayfirst=True)["ds"].nunique() == 120
+    for order in (days, days[::-1], days[np.random.default_rng(0).permutation(120)]):
+        plain = [f"{t.day}/{t.month}/{t.year}" for t in order]
+        assert read_file(tmp_path, plain)["ds"].tolist() == order.tolist()

@@ -64,6 +64,7 @@ def test_files_of_one_time_are_series_and_other_names_or_touching_times_are_aske
         ("words", ("bern", "basel"), "2022-01-01"),
         ("touch", ("a1", "a2"), "2021-12-31"),
         ("gap", ("a1", "a2"), "2022-03-01"),
+        ("numbers", ("shop1", "shop2"), "2022-01-01"),
     ):
         write(tmp_path / folder / f"{names[0]}.csv", make_rows())
         write(tmp_path / folder / f"{names[1]}.csv", make_rows(second))

@@ -84,7 +84,7 @@ def test_without_an_id_column_each_file_is_a_series_named_after_it(tmp_path):
 
 
 def test_wide_columns_are_told_by_their_kind(tmp_path):
-    wide = pd.DataFrame({"date": HOURS, "p": np.arange(48.0), "q": 1.0, "r": np.nan})
+    wide = pd.DataFrame({"date": HOURS, "p": np.arange(48.0), "q": 0.0, "r": np.nan})
     wide.to_csv(tmp_path / "w.csv", index=False)
     raw = read(tmp_path / "w.csv")
     assert raw.source.layout == "wide_columns"
@@ -412,6 +412,10 @@ def split_hours(stamp):
         (HOURLY, lambda t: {"YEAR": t.year, "MO": t.month, "DY": t.day, "HR": t.hour}),
         (HOURLY, lambda t: {"date": f"{t:%Y-%m-%d}", "hour": t.hour}),
         (HOURLY, split_hours),
+        (HOURLY, lambda t: split_hours(t) | {"HE": f"{split_hours(t)['HE']:02}00"}),
+        (HOURLY, lambda t: {"Date": f"{t:%Y-%m-%d}", "Hour": f"{t.hour:02}-{t.hour + 1:02}"}),
+        (HOURLY, lambda t: {"Date": f"{t:%Y-%m-%d}", "Hour": f"{t:%I %p}"}),
+        (HOURLY, lambda t: {"Date": split_hours(t)["Date"], "Hour": f"H{split_hours(t)['HE']:02}"}),
         (MONTHLY, lambda t: {"Year": t.year, "Month": t.month}),
         (MONTHLY, lambda t: {"year": t.year, "month": f"{t:%b}"}),
         (MONTHLY, lambda t: {"year": t.year, "period": f"M{t.month:02}"}),
@@ -428,6 +432,14 @@ def test_parts_of_timestamps_in_columns_of_their_own_are_joined(tmp_path, truth,
     assert "are parts of one timestamp" in raw.reasons["columns.ds"]
     again = read(path, columns=raw.source.columns.model_dump())
     assert again.table["ds"].tolist() == list(expected)
+
+
+def test_an_hour_that_cannot_be_read_is_no_name_of_a_series(tmp_path):
+    frame = pd.DataFrame({"Date": HOURS.strftime("%Y-%m-%d"), "Hour": "t" + HOURS.strftime("%H"), "MW": range(48)})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match="column 'Hour' holds texts such as 't00', expected hours"):
+        read(tmp_path / "d.csv")
+    assert read(tmp_path / "d.csv", columns={"unique_id": "Hour"}).table["unique_id"].nunique() == 24
 
 
 def test_parts_beside_the_whole_timestamp_are_not_joined(tmp_path):
