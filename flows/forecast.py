@@ -13,6 +13,7 @@ from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.issuing import require_champion
 from tasks.actions.issue import Issued, deliver, issue, show
 from tasks.actions.publish import open_store
+from tasks.actions.receive import receive
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import keep, recall
 from tasks.runtime.runner import StageRunner
@@ -28,7 +29,7 @@ def forecast(config: PipelineConfig, store: str = "store") -> Issued:
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
     champion = require_champion(run.store, config.name)
-    pin = recall(run) or keep(run, ingest_source(run, config))
+    pin = recall(run) or keep(run, receive(ingest_source(run, config), config, run.store, flow="forecast"))
     champion = pin.champion or champion
     issued = issue(predict_next(run, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
