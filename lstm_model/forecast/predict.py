@@ -12,6 +12,7 @@ Shapes: W windows, H horizon, Q quantiles.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Forecasts:
 
     table: pd.DataFrame
     """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ... (float32), by unique_id and step."""
+    data: dict[str, str] = field(default_factory=dict)
+    """By series, a hash of all that its forecast was computed from; another at the same cutoff is of revised data."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Series that were not forecast, by the reason."""
 
@@ -113,15 +116,15 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
     task = _Task(forecaster, covariates, card.frequency, encoded.rows, end)
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
-    left_out = dict[str, list[str]]()
+    data, left_out = dict[str, str](), dict[str, list[str]]()
     with restore_threads():
         torch.set_num_threads(1)
         ready = _cut_upcoming(task, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
-        found = [_forecast_chunk(task, chunk, left_out) for chunk in chunks]
+        found = [_forecast_chunk(task, chunk, data, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
-    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out)
+    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), data, left_out)
 
 
 def check_columns(table: Path, covariates: Covariates) -> None:
@@ -159,7 +162,9 @@ def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str,
             yield _Upcoming(cut_upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
 
 
-def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
+def _forecast_chunk(
+    task: _Task, chunk: list[_Upcoming], data: dict[str, str], left_out: dict[str, list[str]]
+) -> pd.DataFrame:
     _check_grid(task, chunk)
     windows = Windows.from_segments([one.segment for one in chunk], task.layout, task.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
@@ -168,7 +173,18 @@ def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, lis
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
     values_WHQ = _predict(task.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
+    data |= {one.segment.unique_id: _hash_data(task, one.segment) for one in chunk}
     return _make_table(windows, ids, values_WHQ, task.forecaster.quantiles)
+
+
+def _hash_data(task: _Task, segment: Segment) -> str:
+    """Return 16 hex digits of a hash of the values and covariates that a series is forecast from."""
+    static = np.array(task.static.get(segment.unique_id, []), np.float64)
+    arrays = segment.values, segment.observed, segment.past, segment.future, static
+    found = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:

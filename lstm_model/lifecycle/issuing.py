@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
-from lstm_model.contracts.findings import DataError, left_out_notes
+from lstm_model.contracts.findings import DataError, left_out_notes, number
 from lstm_model.contracts.stage_meta import ForecastsMeta
-from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.delivery import read_changes
+from lstm_model.lifecycle.ledger import Ledger, select_latest
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import FORECASTS, read_forecasts
 from lstm_model.storage.checked_parquet import dump_table
@@ -30,7 +31,7 @@ class Issue(BaseModel):
 
     model_version: str
     new_rows: int
-    """Rows that the ledger did not have; none where no series has gone on since."""
+    """Rows that the ledger did not have; none where no series has gone on or was revised since."""
     num_series: int
     cutoff: str
     """The latest."""
@@ -55,8 +56,8 @@ def require_champion(store: Store, name: str) -> Artifact:
 def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     """Put into the ledger the forecasts that it does not have.
 
-    A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
-    stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
+    A forecast is known by its series, cutoff, model and data. Where the data that it is made of were revised, a new one
+    is issued as the next revision, which the notes say. `forecasts.parquet` holds the latest of each series.
     """
     version, ledger = version_of(champion), Ledger(store)
     made = [one for one in forecasts if one.num_rows]
@@ -65,9 +66,16 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)
     latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
+    revised = latest.filter(pc.greater(latest["revision"], 0))
+    if new_rows and revised.num_rows:
+        count = number(pc.count_distinct(revised["unique_id"]).as_py(), "series", "series")
+        notes.append(
+            f"the data of {count} were revised: forecasts of the same cutoff replace earlier ones, see revision"
+        )
     store.backend.write(FORECASTS, dump_table(latest), durable=True)
     for note in notes:
         logger.warning("%s", note)
+    notes = [*read_changes(store, flow="forecast"), *notes]  # those were logged before
     return Issue(
         model_version=version,
         new_rows=new_rows,
@@ -118,4 +126,4 @@ def _read_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store
     asked = read_forecasts(forecasts, store, ["unique_id", "cutoff", "step"])
     ids = asked["unique_id"].min(), asked["unique_id"].max()
     issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
-    return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)
+    return pa.Table.from_pandas(select_latest(asked.merge(issued)[issued.columns]), preserve_index=False)

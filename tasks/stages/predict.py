@@ -19,6 +19,7 @@ def predict(series: Artifact, champion: Artifact, store: Store, frame: Frame | N
 
     found = forecast(store.path(champion), store.path(series) / TABLE, frame=frame)
     with store.create("forecasts") as draft:
-        found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+        table = found.table.assign(data=found.table["unique_id"].map(found.data)) if len(found.table) else found.table
+        table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
         draft.num_rows, draft.meta = len(found.table), ForecastsMeta(left_out=found.left_out).to_json()
     return draft.artifact
