@@ -39,7 +39,6 @@ from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score, tabulate_forecasts
 from lstm_model.evaluation.scores import MODEL, Scores
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import compute_mean
 from lstm_model.quality.doctor import examine
 from lstm_model.series.infer import infer_plan
 from lstm_model.series.profiling import measure_profile
@@ -192,7 +191,7 @@ def squared_and_absolute(forecaster: Forecaster, test: Windows) -> tuple[float, 
         part = test.take(index_B)
         values_BHQ = forecaster.predict(part)
         y_BH = part.gather_batch(torch.arange(len(part))).target_BW[:, part.context :].numpy().astype(np.float64)
-        median_BH, mean_BH = values_BHQ[..., values_BHQ.shape[-1] // 2], compute_mean(values_BHQ, forecaster.quantiles)
+        median_BH, mean_BH = values_BHQ[..., values_BHQ.shape[-1] // 2], forecaster.compute_mean(values_BHQ)
         totals += [np.square(y_BH - mean_BH).sum(), np.abs(y_BH - median_BH).sum()]
         count += y_BH.size
     return float(totals[0] / count), float(totals[1] / count)

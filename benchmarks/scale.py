@@ -272,7 +272,7 @@ def forecast(folder: Path) -> Figures:
     assert champion is not None
     (series,), run = kept(folder, "series"), run_of(folder)
     shutil.copytree(taught.path(champion), run.store.path(champion), dirs_exist_ok=True)
-    made, taken = in_a_flow(lambda: predict_next(run, series, champion))
+    made, taken = in_a_flow(lambda: predict_next(run, config_of(folder), series, champion))
     keep(folder, "champion", champion)
     keep(folder, "forecasts", *made)
     return taken

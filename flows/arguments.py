@@ -23,10 +23,11 @@ from lstm_model.storage.backend import is_url
 
 FLAGS = {
     "horizon": ("horizon", "steps to forecast"),
-    "frequency": ("frequency", "pandas offset alias such as h, D, MS"),
+    "frequency": ("frequency", "pandas offset alias such as h, D, MS, or 'h open mon-fri 09:00-17:00 closed 12-25'"),
     "season": ("season", "steps in one season"),
     "context": ("context", "past steps that the model reads"),
-    "missing": ("missing", "error, interpolate, seasonal or drop_series"),
+    "missing": ("missing", "error, interpolate, seasonal, drop_series, or zero: nothing was sold or counted"),
+    "aggregate": ("aggregate", "several rows of one step become their sum, mean, last, first, max, min or count"),
     "id-column": ("source.columns.unique_id", "column that names the series"),
     "time-column": ("source.columns.ds", "column with the timestamp"),
     "target": ("source.columns.y", "column to forecast"),
@@ -34,6 +35,7 @@ FLAGS = {
     "timezone": ("source.timezone", "zone of local timestamps, such as Europe/Berlin"),
     "dayfirst": ("source.dayfirst", "true: 03/04/2024 is the third of April; false: March the fourth"),
     "decimal": ("source.decimal", "decimal mark of a CSV, . or ,"),
+    "sheet": ("source.sheet", "sheet or cells of a spreadsheet, such as Load or Load!B4:D900"),
 }
 FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {

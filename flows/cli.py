@@ -92,8 +92,12 @@ def explain(error: BaseException) -> str:
         return "\n       ".join(list_problems(error))
     text = redact(str(error)) or type(error).__name__
     if "Failed to reach API" in text:
-        url = redact(str(PREFECT_API_URL.value()))
-        text += f"; PREFECT_API_URL is {url}: start that server, or unset it to run without one"
+        url = PREFECT_API_URL.value()
+        text += (
+            f"; PREFECT_API_URL is {redact(url)}: start that server, or unset it to run without one"
+            if url
+            else "; the temporary server of this run has ended: run again, the finished stages are kept"
+        )
     return text
 
 

@@ -10,7 +10,7 @@ from prefect import flow
 from flows.hooks import ENDINGS
 from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
-from lstm_model.lifecycle.issuing import require_champion
+from lstm_model.lifecycle.issuing import check_horizon, require_champion
 from tasks.actions.issue import Issued, deliver, issue, show
 from tasks.actions.publish import open_store
 from tasks.actions.receive import receive
@@ -31,7 +31,8 @@ def forecast(config: PipelineConfig, store: str = "store") -> Issued:
     champion = require_champion(run.store, config.name)
     pin = recall(run) or keep(run, receive(ingest_source(run, config), config, run.store, flow="forecast"))
     champion = pin.champion or champion
-    issued = issue(predict_next(run, pin.series, champion), champion, run.store)
+    check_horizon(config.horizon, champion, run.store)
+    issued = issue(predict_next(run, config, pin.series, champion), champion, run.store)
     delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
     return show(config.name, issued, delivered, pin.series, run.records, run.store)
 

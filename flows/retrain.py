@@ -74,10 +74,11 @@ def retrain(
 
     # Publish: plots and the report; the bundle becomes champion if the decision and `promote` say so.
     plots = run(plot, about=challenger)
-    page = run(report, about=challenger, resolved=resolved, plots=plots, decision=read_decision(bundled, run.store))
+    decision = read_decision(bundled, run.store)
+    page = run(report, about=challenger, bundle=bundled, resolved=resolved, plots=plots, decision=decision)
     settled = settle(bundled, start.champion, promote, config.name, config.notify, run.store)
     pages = Pages(scores=challenger.scores, plots=plots, report=page)
-    return publish(resolved.config, pages, settled, run.records, run.store)
+    return publish(resolved, pages, settled, run.records, run.store)
 
 
 def build(run: StageRunner, config: PipelineConfig, start: Pin, plan: Plan) -> Subject:

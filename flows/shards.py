@@ -47,10 +47,11 @@ def _find_bytes(run: StageRunner, source: Source) -> dict[str, Any]:
     return {"fingerprint": None, "generated": made}
 
 
-def predict_next(run: StageRunner, series: Artifact, champion: Artifact) -> list[Artifact]:
+def predict_next(run: StageRunner, config: PipelineConfig, series: Artifact, champion: Artifact) -> list[Artifact]:
     """Return the champion's forecasts of the next horizon of every series, shard by shard."""
     frame, shards = find_frame(series, run.store), run.store.shards(series)
-    more = {"champion": champion, **({} if frame is None else {"frame": frame})}
+    more: dict[str, Any] = {"champion": champion, **({} if frame is None else {"frame": frame})}
+    more |= {"integers": True} if config.forecasting.integers else {}
     return run.each(predict, [{"series": shard, **more} for shard in shards])
 
 

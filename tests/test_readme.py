@@ -98,10 +98,11 @@ def what_make_runs(target):
     return dry.stdout.splitlines()[-1]
 
 
-RETRAIN, OTHERS = [what_make_runs("tutorial")], []
+RETRAIN, OTHERS, LOOKS = [what_make_runs("tutorial")], [], []
 for command in dict.fromkeys(commands()):
     if command.startswith(".venv/bin/python -m flows."):
-        (RETRAIN if " flows.retrain " in command else OTHERS).append(command)
+        kinds = {"flows.retrain": RETRAIN, "flows.check": LOOKS}
+        kinds.get(command.split()[2], OTHERS).append(command)
 
 
 def run(line, folder, prefect_home):
@@ -112,6 +113,14 @@ def run(line, folder, prefect_home):
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("line", LOOKS)
+def test_its_looks_print_what_it_shows(line, tmp_path):
+    output = run(line, tmp_path)
+    shown = re.search(rf"{re.escape(line)}.*?```\n(columns\n.*?)\n\.\.\.\n(.*?)```", README, re.DOTALL)
+    assert shown and shown[1] in output
+    assert "retrain      will work" in output and "forecast     will work" in output
 
 
 @pytest.mark.slow

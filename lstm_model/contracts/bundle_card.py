@@ -35,7 +35,7 @@ from lstm_model.contracts.artifact import MANIFEST
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import Covariates, ModelSpec, Plan
+from lstm_model.contracts.settings import MOST_ALIAS, Covariates, ModelSpec, Plan
 from lstm_model.contracts.windows_meta import EncodedCovariates, Scaler, Split
 
 RECORD, FORMAT = "bundle.json", 1
@@ -100,6 +100,8 @@ class BundleRecord(BaseModel):
     scaler: Annotated[Scaler, AfterValidator(_check_scaler)]
     widths: Annotated[dict[str, float], BeforeValidator(_check_widths)]
     """How wide the intervals of a series are, see `forecast.calibrate.Calibration`."""
+    mean_share: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How far the mean goes beyond the median, see `forecast.mean`; early bundles issue the median."""
     weights_sha256: Sha256
     card: JsonObject
     """A `ModelCard` or a `BundleCard` as JSON: a network still loads where the card is that of another version."""
@@ -156,7 +158,7 @@ class ModelCard(SeenRecord):
 
     windows_sha256: Sha256
     cutoffs: dict[Split, ShortText]
-    frequency: ShortText
+    frequency: Annotated[str, Field(max_length=MOST_ALIAS)]
     covariates: EncodedCovariates
     best_step: Annotated[int, Field(ge=0, le=10**12)]
     notes: list[str]

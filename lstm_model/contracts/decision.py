@@ -13,6 +13,9 @@ NOT_EVALUATED = (
 )
 """What stands in place of a verdict on scores."""
 
+COVERAGE_FLAW = 0.05
+"""Share by which an interval may cover more or less than its level before that is called a flaw."""
+
 
 class Check(BaseModel):
     """One condition of a promotion."""
@@ -22,10 +25,17 @@ class Check(BaseModel):
     name: str
     passed: bool
     detail: str
+    flaw: str = ""
+    """What is wrong although the rules let it pass, such as "too narrow"."""
+
+    @property
+    def word(self) -> str:
+        """Return passed, FAILED, or what is wrong with it."""
+        return self.flaw if self.passed and self.flaw else "passed" if self.passed else "FAILED"
 
 
 class Decision(BaseModel):
-    """What was decided, why, and the numbers; losses are scaled errors, None where there is none."""
+    """What was decided, why, and the numbers; losses are scaled errors (MASE or RMSSE), None where there is none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +48,9 @@ class Decision(BaseModel):
     challenger_loss: float | None = None
     champion_loss: float | None = None
     floor_loss: float | None = None
+    """Of the best baseline on these targets."""
+    floor: str = "seasonal naive"
+    """The name of that baseline."""
     improvement: float | None = None
     """1 - challenger / champion."""
     p_value: float | None = None
@@ -52,13 +65,13 @@ class Decision(BaseModel):
 
     def rows(self) -> list[tuple[str, str, str]]:
         """The checks as a table: name, passed or failed, detail."""
-        return [(check.name, "passed" if check.passed else "FAILED", check.detail) for check in self.checks]
+        return [(check.name, check.word, check.detail) for check in self.checks]
 
     def losses(self) -> list[tuple[str, str]]:
         """Who made which scaled error on the common targets; those without any are left out."""
         named = (
             ("challenger", self.challenger_loss),
             (f"champion {self.champion}", self.champion_loss),
-            ("seasonal naive", self.floor_loss),
+            (self.floor, self.floor_loss),
         )
         return [(name, f"{loss:.4f}") for name, loss in named if loss is not None]

@@ -6,6 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from lstm_model.contracts.settings import MOST_ALIAS
+
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -19,7 +21,7 @@ class Envelope(BaseModel):
     period_steps: Annotated[int, Field(ge=1, le=1_000_000)]
     """Steps of a period: a horizon, or a season where one is within reach."""
     horizon: Annotated[int, Field(ge=1, le=10_000)]
-    frequency: Annotated[str, Field(max_length=100)]
+    frequency: Annotated[str, Field(max_length=MOST_ALIAS)]
     error: Positive
     """Mean over the series of the absolute error / mase_scale."""
     by_step: list[Positive]

@@ -15,3 +15,5 @@ class Resolved(BaseModel):
     config: PipelineConfig
     plan: Plan
     reasons: list[tuple[str, str, str]]
+    warnings: list[str] = []
+    """What will fail after this run with the data as they are."""

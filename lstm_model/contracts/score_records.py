@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 SCORES = "scores.json"
+
+Metric = Literal["mase", "rmsse"]
+"""What models are judged by: MASE, the absolute error of the median, or RMSSE, the squared error of the mean."""
 
 Measure = Annotated[
     float | None, BeforeValidator(lambda value: None if isinstance(value, float) and math.isnan(value) else value)
@@ -41,13 +44,15 @@ class ScoreRecord(MeasureRecord):
     """In percent."""
     mase: float
     rmsse: float
+    bias: Measure = None
+    """Sum of the forecasts beside that of the actual values, as a share of their size; None in early bundles too."""
     pinball: float
     wql: Measure
     """None if every target is zero."""
 
 
 class FoldRecord(MeasureRecord):
-    """One fold of a backtest: the MASE of the LSTM and of each baseline."""
+    """One fold of a backtest: the MASE of the LSTM and of each baseline, those that only some data have included."""
 
     cutoff: str
     """The first one."""
@@ -56,12 +61,17 @@ class FoldRecord(MeasureRecord):
     seasonal_naive: float
     drift: float
     window_average: float
+    last_week: Measure = None
+    week_average: Measure = None
+    years_before: Measure = None
+    tsb: Measure = None
+    lstm_mean: Measure = None
     count: int
     """Points."""
 
 
 class Headline(BaseModel):
-    """The verdict on the LSTM, by MASE."""
+    """The verdict on the LSTM."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,12 +82,15 @@ class Headline(BaseModel):
     beats_baseline: bool
     """Strictly better than the best baseline."""
     best_baseline: str
-    mase: dict[str, float]
-    """By model, the baselines included."""
+    metric: Metric
+    judged: str
+    """The forecast of the LSTM that the metric judges: `lstm`, the median, or `lstm_mean`."""
+    error: dict[str, float]
+    """By that metric, of each model, the baselines included."""
     skill: float | None
-    """1 - MASE / MASE of the best baseline: 0.2 is 20 % less error. None if that baseline has no error at all."""
+    """1 - error / error of the best baseline: 0.2 is 20 % less error. None if that baseline has no error at all."""
     series_won: int
-    """Series on which the LSTM beats seasonal naive."""
+    """Series on which the LSTM beats the best baseline."""
     num_series: int
 
 

@@ -43,6 +43,9 @@ SOURCES = (
     "On a command line, --data FILE or --config FILE"
 )
 
+MOST_ALIAS = 1000
+"""Characters of a frequency with its open hours and closed dates."""
+
 INSTEAD = {
     "url": "name where it is kept in password_from, as env:NAME or secret:NAME",
     "path": "use the storage's own configuration (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or a copy",
@@ -130,9 +133,10 @@ class FileLayout(TitledEnum):
 
 
 READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+OF_FILES = ("encoding", "separator", "header_line", "footer_lines", "sheet", "files_are")
 USED_SETTINGS = {
     SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
-    SourceKind.files: ("path", *READING),
+    SourceKind.files: ("path", *READING, *OF_FILES),
     SourceKind.sql: ("url", "query", "password_from", *READING),
 }
 """By kind of source; the others would be ignored in silence."""
@@ -154,9 +158,11 @@ class Source(ConfigModel, title="Source"):
     """Where the series come from."""
 
     kind: SourceKind = SourceKind.files
-    """files: CSV or Parquet. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
+    """files: tables. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
     path: str | None = None
-    """files: a path, a glob or an fsspec URL of CSV or Parquet files."""
+    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
+    path: str | None = None
+    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     layout: FileLayout = FileLayout.auto
     """files: long (one row an observation), wide_columns (one column a series), wide_rows (one row a series)."""
     columns: Columns = Columns()
@@ -167,6 +173,18 @@ class Source(ConfigModel, title="Source"):
     """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
     decimal: Literal[".", ","] | None = None
     """CSV: the decimal mark. Empty: inferred."""
+    encoding: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{2,30}$")
+    """CSV: the encoding, such as utf-8 or cp1252. Empty: inferred."""
+    separator: str | None = Field(None, min_length=1, max_length=3)
+    """CSV: the mark between two fields; \\s+ for runs of spaces. Empty: inferred."""
+    header_line: int | None = Field(None, ge=0, le=10_000)
+    """CSV and sheets: the line with the names of the columns, counted from 1; 0: there is none. Empty: inferred."""
+    footer_lines: int | None = Field(None, ge=0, le=10_000)
+    """CSV and sheets: the rows at the end that are no data, such as totals and notes. Empty: inferred."""
+    sheet: str | None = Field(None, min_length=1, max_length=200)
+    """Spreadsheets: a sheet, a range of cells, or both: Load, B4:D900 or Load!B4:D900. Empty: the only filled sheet."""
+    files_are: Literal["series", "parts"] | None = None
+    """Files without a column of names: series, one in each file, or parts of one that continue it. Empty: inferred."""
     url: str | None = None
     """sql: an SQLAlchemy URL without its password."""
     query: str | None = None
@@ -342,13 +360,13 @@ class Promotion(ConfigModel, title="Promotion"):
     """When a newly trained model, the challenger, takes the place of the champion, which makes the forecasts."""
 
     first_model: Literal["warn", "floor"] = "warn"
-    """The first model: warn promotes it with a warning if it loses to seasonal naive, floor does not promote it."""
+    """The first model: warn promotes it with a warning if a baseline beats it, floor does not promote it."""
     margin: float = Field(0.01, gt=0, lt=1)
     """Least improvement of the scaled error over the champion: 0.01 is one percent. A tie is never promoted."""
     significance: float = Field(0.1, gt=0, lt=1)
     """Largest p-value of the improvement, if the test has at least 8 cutoffs that do not overlap."""
     series_cap: float = Field(1.5, gt=1, le=1e9)
-    """No series may have more than this many times the error of both the champion and seasonal naive."""
+    """No series may have more than this many times the error of both the champion and the best baseline."""
     coverage_tolerance: float = Field(0.15, gt=0, lt=1)
     """An interval may cover this much more or less than its level, or must be nearer to it than the champion's."""
 
@@ -360,6 +378,8 @@ class Forecasting(ConfigModel, title="Forecasts"):
     """When the deployment forecasts."""
     url: str | None = None
     """An SQLAlchemy URL without its password: forecasts are written to this database too."""
+    integers: bool = False
+    """Issue whole numbers: the median rounded, bounds to the next outside. The mean stays, or totals would be wrong."""
     table: str = Field("forecasts", pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
     """The table there; created if it does not exist."""
     password_from: str | None = Field(None, pattern=PASSWORD_PLACE)
@@ -417,7 +437,8 @@ class Advanced(ConfigModel, title="Advanced"):
 MIN_CONTEXT = 2
 """Fewest real values in a context: one gives a level, two a scale."""
 
-MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series"]
+MissingPolicy = Literal["error", "interpolate", "seasonal", "drop_series", "zero"]
+Aggregate = Literal["sum", "mean", "last", "first", "max", "min", "count"]
 
 
 class PipelineConfig(ConfigModel, title="Forecasting problem"):
@@ -429,8 +450,9 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """Where the series come from."""
     horizon: int | None = Field(None, ge=1, le=10_000)
     """Steps to forecast. Empty: inferred from the frequency."""
-    frequency: str | None = Field(None, min_length=1, max_length=40)
-    """Pandas offset alias such as h, D, MS, 15min. Empty: inferred."""
+    frequency: str | None = Field(None, min_length=1, max_length=MOST_ALIAS)
+    """Pandas offset alias such as h, D, MS, 15min, with the open hours and closed dates of a business: h open mon-fri
+    09:00-17:00 closed 12-25. Empty: inferred."""
     season: int | None = Field(None, ge=1, le=MOST)
     """Steps in one season, such as 24 for hourly data. Empty: inferred."""
     context: int | None = Field(None, ge=1, le=100_000)
@@ -438,7 +460,10 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     covariates: Covariates = Covariates()
     """Columns that may help beside the target."""
     missing: MissingPolicy = "interpolate"
-    """The policy for missing values: error, interpolate, seasonal (the value one season before) or drop_series."""
+    """The policy for missing values: error, interpolate, seasonal (the value one season before), drop_series, or zero
+    (nothing was sold or counted in a step without a value, from the series' first to the last of all series)."""
+    aggregate: Aggregate | None = None
+    """One value of the rows of one series and step, such as sum for transactions. Empty: two rows are an error."""
     schedule: Schedule | None = None
     """When the deployment retrains; a run that is started by hand ignores it."""
     forecasting: Forecasting = Forecasting()

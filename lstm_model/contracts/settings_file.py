@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ DEEPEST = 12
 """Sections within sections; the settings have four."""
 MOST_NODES = 5_000
 """Keys and values, those that aliases repeat counted each time."""
+LONGEST_NAME = 62
 MOST_PROBLEMS = 10
 CHECKSUM = "# sha256:"
 """Begins the line by which damage is noticed in the lines below it; a file that a person wrote has none."""
@@ -245,9 +247,20 @@ def _check_keys(node: yaml.Node) -> None:
 
 
 def derive_name(path: str) -> str:
-    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024."""
-    stem = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
-    return re.sub("[^a-z0-9]", "_", stem).strip("_")[:62] or "data"
+    """Return a pipeline name made of a file's name: Sales 2024.csv gives sales_2024.
+
+    A name in another script, or one that is too long, ends with a part of its hash, so that no two become one; a glob
+    without letters is named by its folder.
+    """
+    folder, _, file = path.rstrip("/").rpartition("/")
+    stem = unicodedata.normalize("NFC", file.split(".")[0].lower())
+    if folder and not any(map(str.isalnum, stem)):
+        return derive_name(folder)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub("[^a-z0-9]", "_", plain).strip("_")
+    if stem.isascii() and len(name) <= LONGEST_NAME:
+        return name or "data"
+    return f"{name[: LONGEST_NAME - 9].strip('_') or 'data'}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
 
 
 def anchor_path(config: PipelineConfig, folder: Path) -> PipelineConfig:

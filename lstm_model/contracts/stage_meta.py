@@ -78,9 +78,11 @@ class PlotsMeta(StageMeta):
 
 
 class ForecastsMeta(StageMeta):
-    """Which series were not forecast, by the reason."""
+    """Which series were not forecast, and what a reader must know of the others."""
 
     left_out: dict[str, list[str]]
+    """By the reason."""
+    remarks: list[str] = []
 
 
 class BacktestMeta(StageMeta):

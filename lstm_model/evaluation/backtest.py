@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from lstm_model.contracts.forecast_columns import find_bounds, find_coverage
+from lstm_model.contracts.forecast_columns import find_coverage
 from lstm_model.contracts.settings import Plan, WindowSpec
 from lstm_model.evaluation.scores import MODEL
 
@@ -93,10 +93,8 @@ def is_same_problem(plan: Plan, other: Plan) -> bool:
 
 
 def pool_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the forecasts of all folds in one table, oldest first, without bounds that some lack."""
-    bounds = [set(find_bounds(table)) for table in tables]
-    others = bounds[0] - bounds[0].intersection(*bounds[1:])
-    keep = [name for name in tables[0] if name not in others]
+    """Return the forecasts of all folds in one table, oldest first, without bounds or baselines that some lack."""
+    keep = [name for name in tables[0] if all(name in table for table in tables)]
     plain = [table[keep].assign(unique_id=table["unique_id"].astype(str)) for table in tables]
     return pd.concat(plain, ignore_index=True).sort_values("cutoff", kind="stable", ignore_index=True)
 

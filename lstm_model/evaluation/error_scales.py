@@ -28,7 +28,7 @@ def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: 
         season: steps in one season; 1 for none.
 
     Returns:
-        unique_id, mase_scale (mean absolute error), rmsse_scale (root mean squared error), basis.
+        unique_id, mase_scale (mean absolute error), rmsse_scale (root mean squared error), basis, zero_share.
 
     Raises:
         ValueError: season is below 1, there is no row, or the rows of a series do not stand together.
@@ -49,9 +49,11 @@ def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: 
         take_K = np.isnan(scale_2K[0]) & (error_2K[0] > floor_K) & (error_2K[0] > 0)
         scale_2K[:, take_K] = error_2K[:, take_K]
         basis_K[take_K] = name
-    return pd.DataFrame(
-        {"unique_id": ids, "mase_scale": scale_2K[0], "rmsse_scale": scale_2K[1], "basis": basis_K.astype(str)}
-    )
+    known_N = np.isfinite(values_N)
+    zeros_K = np.bincount(codes_N[values_N == 0], minlength=len(ids))
+    share_K = zeros_K / np.maximum(np.bincount(codes_N[known_N], minlength=len(ids)), 1)
+    scales = {"mase_scale": scale_2K[0], "rmsse_scale": scale_2K[1], "basis": basis_K.astype(str)}
+    return pd.DataFrame({"unique_id": ids, **scales, "zero_share": share_K})
 
 
 def make_empty_scales() -> pd.DataFrame:

@@ -19,8 +19,15 @@ from numpy.typing import NDArray
 from utilsforecast import losses
 
 from lstm_model.contracts.forecast_columns import COVERAGE, find_levels, index_quantiles, name_bounds, name_level
-from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
-from lstm_model.evaluation.scores import MODEL, MODELS, Scores, summarise
+from lstm_model.evaluation.baselines import (
+    BASELINES,
+    fill_further_baselines,
+    forecast_baselines,
+    forecast_years_before,
+)
+from lstm_model.evaluation.scores import MEAN, MODEL, Scores, find_models, measure_zero_share, summarise
+from lstm_model.forecast.forecaster import raise_to_zero
+from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
 
 BATCH_STEPS = 1 << 23
@@ -37,18 +44,25 @@ class Predictor(Protocol):
     def predict(self, windows: Windows) -> NDArray[np.float32]:
         """Forecast (W, H, Q) in original units, sorted along Q."""
 
+    def compute_mean(self, values_WHQ: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (W, H) the mean of what was forecast."""
 
-def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) -> pd.DataFrame:
+
+def tabulate_forecasts(
+    forecaster: Predictor, windows: Windows, *, season: int, history: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return every forecast of every window, long, beside the truth and the baselines from the same contexts.
 
     Args:
         forecaster: the model to evaluate.
         windows: a split that it has not seen.
         season: steps in one season, for the baselines; 1 for none.
+        history: unique_id, ds, y and observed of the series, for what needs more of the past than a window has; of
+            each series, the rows up to its first cutoff are read.
 
     Returns:
-        unique_id (categorical), cutoff, ds, step (1..H), y (NaN where not observed), lstm (the median), the bounds of
-        each interval, and one column a baseline; float32, W x H rows.
+        unique_id (categorical), cutoff, ds, step (1..H), y (NaN where not observed), lstm (the median), lstm_mean, the
+        bounds of each interval, and one column a baseline; float32, W x H rows.
 
     Raises:
         ValueError: there is no window, or the forecast has the wrong shape, order of quantiles, or NaN in it.
@@ -57,6 +71,11 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
         raise ValueError("there is no window to evaluate: every test target is missing or lacks a context before it")
     forecast_WHQ = np.asarray(forecaster.predict(windows), np.float32)
     _check_forecast(forecast_WHQ, forecaster.quantiles, windows)
+    history = None if history is None else _select_past(history, windows)
+    mean_WH = forecaster.compute_mean(forecast_WHQ)
+    if history is not None:
+        nonnegative_W = _find_nonnegative(history, windows)
+        forecast_WHQ, mean_WH = (raise_to_zero(values, nonnegative_W) for values in (forecast_WHQ, mean_WH))
     columns: dict[str, NDArray[Any] | pd.Categorical] = {
         "unique_id": _repeat_ids(windows),
         "cutoff": np.repeat(windows.cutoff_W, windows.horizon),
@@ -67,14 +86,35 @@ def tabulate_forecasts(forecaster: Predictor, windows: Windows, *, season: int) 
     columns["y"] = truth_WH.reshape(-1)
     names = index_quantiles(forecaster.quantiles, median=MODEL)
     columns |= {name: forecast_WHQ[..., q].reshape(-1) for name, q in names.items()}
+    columns[MEAN] = mean_WH.reshape(-1)
     columns |= {name: values_WH.reshape(-1) for name, values_WH in baselines.items()}
-    return pd.DataFrame(columns, copy=False)
+    table = pd.DataFrame(columns, copy=False)
+    if history is not None:
+        table["years_before"] = forecast_years_before(history, table, frequency=windows.frequency)
+    return fill_further_baselines(table)
+
+
+def _select_past(history: pd.DataFrame, windows: Windows) -> pd.DataFrame:
+    """Return the observed rows of each series up to its first cutoff."""
+    series_W = windows.series_W.cpu().numpy()
+    first = pd.Series(windows.cutoff_W).groupby(series_W).min()
+    first.index = pd.Index([windows.unique_ids[k] for k in first.index], dtype="str")
+    known = history[history["observed"].to_numpy(np.bool_) & history["y"].notna().to_numpy()]
+    past: pd.DataFrame = known[known["ds"].to_numpy() <= known["unique_id"].astype("str").map(first).to_numpy()]
+    return past
+
+
+def _find_nonnegative(history: pd.DataFrame, windows: Windows) -> NDArray[np.bool_]:
+    """Return (W,) whether the series of each window never had a negative value."""
+    lowest = history.groupby("unique_id", observed=True)["y"].min()
+    nonnegative = {str(unique_id) for unique_id in lowest.index[lowest >= 0]}
+    return np.array([name in nonnegative for name in windows.unique_ids])[windows.series_W.cpu().numpy()]
 
 
 def join_shards(tables: Sequence[pd.DataFrame], scales: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the forecast table and the scales of a panel, from those of its shards in their order."""
     table = pd.concat([one.astype({"unique_id": "str"}) for one in tables]).astype({"unique_id": "category"})
-    return table.reset_index(drop=True), pd.concat(scales, ignore_index=True)
+    return fill_further_baselines(table.reset_index(drop=True)), pd.concat(scales, ignore_index=True)
 
 
 def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] | None = None) -> Scores:
@@ -103,7 +143,8 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
         for one in _average_losses(scored, chosen)
     )
     num_windows = len(scored[["unique_id", "cutoff"]].drop_duplicates())
-    return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes)
+    share = measure_zero_share(scale[scale["unique_id"].isin(scored["unique_id"].unique())])
+    return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes, zero_share=share)
 
 
 def _check_forecast(forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...], windows: Windows) -> None:
@@ -133,14 +174,16 @@ def _gather_truth(windows: Windows, *, season: int) -> tuple[NDArray[np.float32]
     """Return the observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
     shape = (len(windows), windows.horizon)
     truth_WH = np.empty(shape, np.float32)
-    baselines = {name: np.empty(shape, np.float32) for name in BASELINES}
+    baselines: dict[str, NDArray[np.float32]] = {}
+    known = {"season": season, "week": Frequency(windows.frequency).count_week_steps(season)}
     for rows in _slice_windows(windows):
         batch = windows.gather_batch(torch.arange(rows.start, rows.stop))
         target_BW, observed_BW = batch.target_BW.cpu().numpy(), batch.observed_BW.cpu().numpy()
         before_BL = windows.gather_past(torch.arange(rows.start, rows.stop)).cpu().numpy()
         truth_WH[rows] = np.where(observed_BW, target_BW, np.nan)[:, windows.context :]
-        for name, values in forecast_baselines(before_BL, horizon=windows.horizon, season=season).items():
-            baselines[name][rows] = values
+        found = forecast_baselines(before_BL, horizon=windows.horizon, context=windows.context, **known)
+        for name, values in found.items():
+            baselines.setdefault(name, np.empty(shape, np.float32))[rows] = values
     return truth_WH, baselines
 
 
@@ -192,7 +235,7 @@ def _list_ids(ids: Sequence[str]) -> str:
 
 
 def _average_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[pd.DataFrame]:
-    """Yield the mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, smape, …"""
+    """Yield the mean losses of each cell, a frame a model: unique_id, step, model, count, size, mae, mse, …"""
     horizon = int(scored["step"].max())
     codes = scored["unique_id"].astype("category").cat
     frame = scored.drop(columns=["unique_id", "cutoff", "ds", "step"]).astype(np.float64)
@@ -201,8 +244,8 @@ def _average_losses(scored: pd.DataFrame, levels: Sequence[float]) -> Iterator[p
     cell["size"] = frame["y"].abs().groupby(frame["cell"]).mean()
     cell.insert(0, "unique_id", codes.categories.to_numpy()[cell.index // horizon])
     cell.insert(1, "step", cell.index % horizon + 1)
-    for model in MODELS:
-        point = {name: getattr(losses, name)(frame, [model], id_col="cell") for name in ("mae", "mse", "smape")}
+    for model in find_models(frame):
+        point = {name: getattr(losses, name)(frame, [model], id_col="cell") for name in ("mae", "mse", "smape", "bias")}
         columns = {name: loss.set_index("cell")[model] for name, loss in point.items()}
         # Every quantile of a baseline is its one forecast; over mirrored quantiles that is half the absolute error.
         quantile = _average_quantile_losses(frame, levels) if model == MODEL else {"pinball": columns["mae"] / 2}

@@ -44,8 +44,8 @@ def forecast_test(
     test = encode_as_trained(load_windows(windows, "test"), table, model)
     if not len(test):
         return None
-    forecasts = tabulate_forecasts(load_bundle(model), test, season=spec.season)
     before = select_before_test(targets, spec, frame=frame)
+    forecasts = tabulate_forecasts(load_bundle(model), test, season=spec.season, history=before)
     if frame is not None and before.empty:  # all series of the shard begin in the test, and are not scored
         return HeldOut(forecasts, make_empty_scales())
     return HeldOut(forecasts, measure_scales(before, season=spec.season))

@@ -13,15 +13,21 @@ import pandas as pd
 from lstm_model.contracts.forecast_columns import COVERAGE
 from lstm_model.contracts.score_records import (
     Headline,
+    Metric,
     ScoreRecord,
     ScoreSummary,
     read_score_summary,
     write_score_summary,
 )
-from lstm_model.evaluation.baselines import BASELINES
+from lstm_model.evaluation.baselines import ALL_BASELINES, INTERMITTENT, find_baselines
 
-MODEL = "lstm"
-MODELS = (MODEL, *BASELINES)
+MODEL, MEAN = "lstm", "lstm_mean"
+"""The median and the mean of the LSTM's forecast."""
+MODELS = (MODEL, MEAN, *ALL_BASELINES)
+NAMES = {MODEL: "LSTM", MEAN: "LSTM, mean", "tsb": "TSB"}
+JUDGED = {"mase": MODEL, "rmsse": MEAN}
+"""Which of the LSTM's forecasts a metric judges: the median has the least absolute error, the mean the least square."""
+FEW_POINTS = 100
 SERIES_MEANS = ["smape", "mase", "rmsse"]
 """Scores free of units, which are averaged over series; the others are over points."""
 
@@ -30,8 +36,9 @@ SERIES_MEANS = ["smape", "mase", "rmsse"]
 class Scores:
     """Scores of the LSTM and of each baseline, on the same points.
 
-    Columns of every table: model, count (points), mae, rmse, smape (percent), mase, rmsse, pinball, wql, and for
-    each level coverage-80 and width-80 (share covered and mean width of the interval; NaN for baselines).
+    Columns of every table: model, count (points), mae, rmse, smape (percent), mase, rmsse, bias (sum of the forecasts
+    beside that of the actual values: -0.1 is a tenth of the volume too little), pinball, wql, and for each level
+    coverage-80 and width-80 (share covered and mean width of the interval; NaN for baselines).
     """
 
     headline: Headline
@@ -92,18 +99,45 @@ class Scores:
         )
 
 
-def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_windows: int, notes: list[str]) -> Scores:
+def find_models(columns: Iterable[object]) -> tuple[str, ...]:
+    """Return the LSTM's forecasts and the baselines that a table has."""
+    names = set(columns)
+    return tuple(name for name in MODELS if name in names)
+
+
+def measure_zero_share(scale: pd.DataFrame) -> float:
+    """Return the share of zeros in the values that errors are scaled by, as a mean over series."""
+    return float(scale["zero_share"].mean()) if "zero_share" in scale else 0.0
+
+
+def choose_metric(zero_share: float) -> Metric:
+    """Return what models are judged by: the mean where zeros are common, since a median of zero has no volume."""
+    return "rmsse" if zero_share >= INTERMITTENT else "mase"
+
+
+def summarise(
+    cells: Iterable[pd.DataFrame],
+    *,
+    levels: Sequence[float],
+    num_windows: int,
+    notes: list[str],
+    zero_share: float = 0.0,
+) -> Scores:
     """Summarise cells as scores.
 
     Args:
         cells: of one model after another, so that those of all need not be in memory together: a row for each
             (unique_id, step) with model, count (points), size (mean |y|), mase_scale, rmsse_scale, and the means mae,
-            mse, smape (share), pinball, coverage-…, width-….
+            mse, smape (share), bias, pinball, coverage-…, width-….
+        levels: of the intervals.
+        num_windows: that were scored.
+        notes: for the reader.
+        zero_share: of the values before the test, which decides what the headline judges by.
     """
     parts = [_summarise_model(one) for one in cells]
     total, per_series, per_step = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     return Scores(
-        headline=write_headline(total, per_series),
+        headline=write_headline(total, per_series, zero_share=zero_share),
         total=_sort_by_model(total, []),
         per_series=_sort_by_model(per_series, ["unique_id"]),
         per_step=_sort_by_model(per_step, ["step"]),
@@ -115,46 +149,75 @@ def summarise(cells: Iterable[pd.DataFrame], *, levels: Sequence[float], num_win
 
 def name_model(model: str) -> str:
     """Return the name of a model in words: LSTM, seasonal naive."""
-    return "LSTM" if model == MODEL else model.replace("_", " ")
+    return NAMES.get(model, model.replace("_", " "))
 
 
-def write_headline(total: pd.DataFrame, per_series: pd.DataFrame) -> Headline:
-    """Judge the LSTM by MASE."""
-    mase = {str(model): float(value) for model, value in total.set_index("model")["mase"].items()}
-    best = min(BASELINES, key=lambda name: mase[name])
-    by_model = per_series.pivot(index="unique_id", columns="model", values="mase")
-    won = int((by_model[MODEL] < by_model["seasonal_naive"]).sum())
+def write_headline(total: pd.DataFrame, per_series: pd.DataFrame, *, zero_share: float = 0.0) -> Headline:
+    """Judge the LSTM beside the best baseline, by the metric that fits the data."""
+    metric = choose_metric(zero_share) if MEAN in set(total["model"]) else "mase"
+    judged = JUDGED[metric]
+    by_model = total.set_index("model")
+    error = {str(model): float(value) for model, value in by_model[metric].items()}
+    best = min(find_baselines(error), key=lambda name: error[name])
+    own = per_series.pivot(index="unique_id", columns="model", values=metric)
+    won, count = int((own[judged] < own[best]).sum()), int(by_model["count"][judged])
+    sentences = [
+        _write_verdict(error, best, metric),
+        f"It does better than {name_model(best)} on {won} of {len(own)} series.",
+        *_explain_metric(metric, by_model["bias"], zero_share),
+        *([f"This rests on {count} points only, which chance may decide."] if count < FEW_POINTS else []),
+    ]
     return Headline(
-        verdict=_write_verdict(mase, best) + f" It does better than seasonal naive on {won} of {len(by_model)} series.",
-        beats_seasonal_naive=mase[MODEL] < mase["seasonal_naive"],
-        beats_baseline=mase[MODEL] < mase[best],
+        verdict=" ".join(sentences),
+        metric=metric,
+        judged=judged,
+        beats_seasonal_naive=error[judged] < error["seasonal_naive"],
+        beats_baseline=error[judged] < error[best],
         best_baseline=best,
-        mase={name: mase[name] for name in MODELS},
-        skill=1 - mase[MODEL] / mase[best] if mase[best] > 0 else None,
+        error=error,
+        skill=1 - error[judged] / error[best] if error[best] > 0 else None,
         series_won=won,
-        num_series=len(by_model),
+        num_series=len(own),
     )
 
 
-def _write_verdict(mase: dict[str, float], best: str) -> str:
-    lstm, seasonal, least = (_format_mase(mase[name]) for name in (MODEL, "seasonal_naive", best))
-    if mase[MODEL] > mase["seasonal_naive"]:
+def _write_verdict(error: dict[str, float], best: str, metric: Metric) -> str:
+    own, name = JUDGED[metric], metric.upper()
+    lstm, seasonal, least = (_format_error(error[model]) for model in (own, "seasonal_naive", best))
+    if error[own] > error["seasonal_naive"]:
+        closest = "" if best == "seasonal_naive" else f", and {least} of {name_model(best)}, the best baseline"
         return (
-            f"The LSTM loses to seasonal naive: MASE {lstm} against {seasonal}. "
+            f"The LSTM loses to seasonal naive: {name} {lstm} against {seasonal}{closest}. "
             "Repeating the last season forecasts better than this model; do not use it as it is."
         )
-    if mase[MODEL] == mase["seasonal_naive"]:
-        return f"The LSTM does not beat seasonal naive: both have MASE {lstm}. Repeating the last season does as well."
-    if mase[MODEL] >= mase[best]:
+    if error[own] == error["seasonal_naive"]:
         return (
-            f"The LSTM beats seasonal naive (MASE {lstm} against {seasonal}), "
-            f"but not {name_model(best)} ({least}), the best baseline."
+            f"The LSTM does not beat seasonal naive: both have {name} {lstm}. Repeating the last season does as well."
         )
-    name, lower = name_model(best), f"{1 - mase[MODEL] / mase[best]:.0%}"
-    return f"The LSTM beats every baseline: MASE {lstm} against {least} of {name}, the best one ({lower} less error)."
+    if error[own] >= error[best]:
+        return (
+            f"The LSTM does not beat {name_model(best)}, the best baseline: {name} {lstm} against {least} "
+            f"(seasonal naive {seasonal})."
+        )
+    lower = f"{1 - error[own] / error[best]:.0%}"
+    return (
+        f"The LSTM beats every baseline: {name} {lstm} against {least} of {name_model(best)}, the best one "
+        f"({lower} less error)."
+    )
 
 
-def _format_mase(value: float) -> str:
+def _explain_metric(metric: Metric, bias: pd.Series[float], zero_share: float) -> list[str]:
+    """Say by what the model is judged where that is not the usual, and what the median does to the volume."""
+    if metric == "mase":
+        return []
+    shares = ", ".join(f"the {noun} {1 + bias[model]:.0%}" for noun, model in (("mean", MEAN), ("median", MODEL)))
+    return [
+        f"Judged by its mean forecast and the squared error, since {zero_share:.0%} of the values are zero and a "
+        f"median would leave out sales to look good. Of the total volume, {shares} is forecast."
+    ]
+
+
+def _format_error(value: float) -> str:
     return f"{value:.3f}" if value < 100 else f"{value:.4g}"
 
 
@@ -180,6 +243,7 @@ def _compute_scores(pooled: pd.DataFrame) -> pd.DataFrame:
         smape=200 * pooled["smape"],
         mase=pooled["mae"] / pooled["mase_scale"],
         rmsse=rmse / pooled["rmsse_scale"],
+        bias=pooled["bias"] / pooled["size"].where(pooled["size"] > 0),
         wql=2 * pooled["pinball"] / pooled["size"].where(pooled["size"] > 0),
     )
 
@@ -200,6 +264,6 @@ def _average_series(cells: pd.DataFrame, by: list[str], *, of_series: pd.DataFra
 
 def _sort_by_model(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     intervals = [name for name in scores if str(name).startswith((COVERAGE, "width-"))]
-    columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "pinball", "wql", *intervals]
+    columns = [*by, "model", "count", "mae", "rmse", *SERIES_MEANS, "bias", "pinball", "wql", *intervals]
     rank = scores["model"].map({name: i for i, name in enumerate(MODELS)})
     return scores.assign(rank=rank).sort_values([*by, "rank"], ignore_index=True)[columns]

@@ -40,8 +40,12 @@ from lstm_model.timeline.timestamps import parse_timestamps
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
 """Sections of a bundle's config that reading needs: the others may be those of another version."""
-FORMULA = re.compile(r"(?:^|;)\s*[=+\-@＝＋－＠]|^[\t\r]")
-"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP; a semicolon begins a cell in some countries."""
+FORMULA = re.compile(r"(?:^|[;\t\r\n])[\s\ufeff\u200b]*[=+\-@＝＋－＠\u2212]|^[\t\r]")
+"""Names that a spreadsheet program runs, see "CSV Injection" of OWASP.
+
+A semicolon or a tab begins a cell in some countries, and a line in a name begins one where quotes are not understood.
+Signs that nobody sees may stand before the formula, and U+2212 is a minus.
+"""
 SERIES_TYPES: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "unique_id": ("text", lambda kind: pt.is_string(kind) or pt.is_large_string(kind)),
     "ds": (
@@ -60,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("series", type=Path, help="CSV or Parquet with the history of each series")
     parser.add_argument("--output", type=Path, help="file to write, .csv or .parquet; without it a table is printed")
+    parser.add_argument("--integers", action="store_true", help="whole numbers; the mean stays as it is")
     options = parser.parse_args(arguments)
     try:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            result = forecast(options.bundle, _prepare_table(options.bundle, options.series, Path(folder)))
+            table = _prepare_table(options.bundle, options.series, Path(folder))
+            result = forecast(options.bundle, table, integers=options.integers)
         _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
     except (ValueError, OSError) as error:
         _print_note(f"error: {error}")

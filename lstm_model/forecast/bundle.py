@@ -57,6 +57,7 @@ def save_bundle(folder: Path, forecaster: Forecaster, card: ModelCard) -> None:
         shape=forecaster.shape,
         scaler=forecaster.scaler,
         widths=forecaster.calibration.widths if forecaster.calibration else {},
+        mean_share=forecaster.mean_share,
         weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
         card=card.to_json(),
     )
@@ -75,7 +76,7 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Forecaster:
             network = build_network(record.model, record.shape, record.scaler)
     except ValueError as error:
         raise BundleError(f"{folder / RECORD} describes no network: {error}. {WAY_OUT}") from error
-    forecaster = Forecaster(network, record.model, record.shape, record.scaler)
+    forecaster = Forecaster(network, record.model, record.shape, record.scaler, mean_share=record.mean_share)
     shapes: dict[str, Sequence[int]] = {name: t.shape for name, t in network.state_dict().items()}
     shapes[OFFSETS] = len(forecaster.quantiles) // 2, record.shape.horizon
     tensors = read_weights(folder / WEIGHTS, shapes, optional=(OFFSETS,), sha256=record.weights_sha256)

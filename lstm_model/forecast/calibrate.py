@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+NOT_CALIBRATED = "intervals are not calibrated"
+"""Stands in the notes of such a training."""
+
 PRIOR_HORIZONS = 4.0
 """How many horizons of a series' own errors weigh as much as the errors of all."""
 WIDEST = 10.0
@@ -118,7 +121,7 @@ def find_conformal_offsets(
     if not levels:
         return None, "no intervals to calibrate"
     if observed_WH.sum() < _count_needed(max(levels)):
-        return None, f"intervals are not calibrated: {int(observed_WH.sum())} validation points are too few"
+        return None, f"{NOT_CALIBRATED}: {int(observed_WH.sum())} validation points are too few"
     offsets_JH = np.empty((len(levels), y_WH.shape[1]), np.float32)
     pooled = 0
     for j, level in enumerate(levels):

@@ -17,6 +17,7 @@ from lstm_model.contracts.bundle_card import InputShape
 from lstm_model.contracts.settings import ModelSpec
 from lstm_model.contracts.windows_meta import Scaler
 from lstm_model.forecast.calibrate import Calibration
+from lstm_model.forecast.mean import compute_mean
 from lstm_model.networks.models import forecast_batch
 from lstm_model.networks.normalise import invert_transform
 from lstm_model.networks.segmented import SegmentedLSTM
@@ -37,6 +38,8 @@ class Forecaster:
     shape: InputShape
     scaler: Scaler = field(default_factory=dict)
     calibration: Calibration | None = None
+    mean_share: float = 0.0
+    """How far the mean goes from the median to what the quantiles give, see `forecast.mean`."""
 
     @property
     def context(self) -> int:
@@ -66,11 +69,20 @@ class Forecaster:
         Raises:
             ValueError: the windows have another geometry or other covariates.
         """
-        values_WHQ, loc_W1, scale_W1 = self.predict_normalised(windows, batch_size=batch_size, device=device)
+        return self.restore_units(
+            *self.predict_normalised(windows, batch_size=batch_size, device=device), windows=windows
+        )
+
+    def restore_units(self, values_WHQ: Floats, loc_W1: Floats, scale_W1: Floats, *, windows: Windows) -> Floats:
+        """Return normalised quantiles calibrated and in original units."""
         if self.calibration is not None:
             values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
         values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
         return invert_transform(values, self.spec.transform).numpy()
+
+    def compute_mean(self, values_WHQ: Floats) -> Floats:
+        """Return (W, H) the mean of a forecast of `predict`."""
+        return compute_mean(values_WHQ, self.quantiles, transform=self.spec.transform, share=self.mean_share)
 
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
@@ -97,6 +109,11 @@ class Forecaster:
         received, expected = find_input_shape(windows, season=self.season), self.shape
         if received != expected:
             raise ValueError(f"these windows do not fit the forecaster: received {received}, expected {expected}")
+
+
+def raise_to_zero(values: Floats, nonnegative_W: NDArray[np.bool_]) -> Floats:
+    """Return forecasts (W, H, ...) without negative values in the windows of series that never had one."""
+    return np.where(nonnegative_W.reshape(-1, *[1] * (values.ndim - 1)), np.maximum(values, 0), values)
 
 
 def find_input_shape(windows: Windows, *, season: int) -> InputShape:

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 
 from lstm_model.compute.threads import restore_threads
 from lstm_model.contracts.bundle_card import RECORD, WAY_OUT, BundleError, name_covariates, read_model_card
-from lstm_model.contracts.findings import DataError, left_out_notes, listed
+from lstm_model.contracts.findings import DataError, left_out_notes, listed, number
 from lstm_model.contracts.forecast_columns import index_quantiles
 from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
-from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.frequency import Frequency, drop_holidays
 from lstm_model.windows.in_memory import Windows
 from lstm_model.windows.layout import Layout, Segment
 from lstm_model.windows.segments import cut_upcoming
@@ -45,6 +45,13 @@ BATCH = 64
 """Every batch has exactly this many windows; places that no series takes are filled with copies."""
 SERIES_AT_ONCE = 8192
 """Bounds the memory; fewer would leave more places empty."""
+MOST_UNREADABLE = 0.05
+"""Share of a context without logarithms up to which a network of logarithms may take them as missing."""
+NO_LOGARITHM = (
+    "since their latest values are 0 or less, or more than 5% of their context is, and the model reads logarithms; run "
+    "retrain with --refresh, or set advanced.model.transform to none"
+)
+SOME_UNREADABLE = "have values of 0 or less in their context, which the model, of logarithms, takes as missing"
 
 
 @dataclass
@@ -53,15 +60,17 @@ class Forecasts:
 
     table: pd.DataFrame
     """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ... (float32), by unique_id and step."""
-    data: dict[str, str] = field(default_factory=dict)
-    """By series, a hash of all that its forecast was computed from; another at the same cutoff is of revised data."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Series that were not forecast, by the reason."""
+    remarks: list[str] = field(default_factory=list)
+    """What a reader must know of those that were."""
+    data: dict[str, str] = field(default_factory=dict)
+    """By series, a hash of all that its forecast was computed from; another at the same cutoff is of revised data."""
 
     @property
     def notes(self) -> list[str]:
-        """Return the series that were left out and the reasons, as sentences."""
-        return left_out_notes([self.left_out])
+        """Return the series that were left out and the reasons, and the remarks, as sentences."""
+        return [*left_out_notes([self.left_out]), *self.remarks]
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,9 @@ class _Task:
     frequency: str
     static: dict[str, list[float]]
     end: Any
+    integers: bool
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    """Series whose forecasts a reader must know more of, by what."""
 
     @property
     def layout(self) -> Layout:
@@ -88,15 +100,21 @@ class _Upcoming:
 
     segment: Segment
     cutoff: Any
+    nonnegative: bool
+    """Whether the series never had a negative value."""
 
 
-def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Forecasts:
+def forecast(
+    bundle: Path, table: Path, *, frame: Frame | None = None, frequency: str | None = None, integers: bool = False
+) -> Forecasts:
     """Forecast the steps after each series' last observation.
 
     Args:
         bundle: the folder of a bundle, see `lstm_model.forecast.bundle`.
         table: a series table (Parquet, sorted by unique_id and ds), as ingest writes it.
         frame: of the whole panel, if the table is a shard of it.
+        frequency: of the table; its closed dates count, where only they differ from the bundle's.
+        integers: round to whole numbers, bounds outwards; the mean stays as it is, or totals would be wrong.
 
     Raises:
         ValueError: the bundle is damaged, or does not fit the table: another frequency, a covariate that is not
@@ -113,7 +131,9 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
             f"{WAY_OUT}"
         )
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
-    task = _Task(forecaster, covariates, card.frequency, encoded.rows, end)
+    same = frequency is not None and drop_holidays(frequency) == drop_holidays(card.frequency)
+    steps = frequency if same and frequency else card.frequency
+    task = _Task(forecaster, covariates, steps, encoded.rows, end, integers)
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     data, left_out = dict[str, str](), dict[str, list[str]]()
@@ -124,7 +144,10 @@ def forecast(bundle: Path, table: Path, *, frame: Frame | None = None) -> Foreca
         found = [_forecast_chunk(task, chunk, data, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
-    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), data, left_out)
+    remarks = [f"{number(len(ids), 'series', 'series')} {what}: {listed(ids)}" for what, ids in task.remarks.items()]
+    if forecaster.calibration is None and len(forecaster.quantiles) > 1:
+        remarks.append("the intervals are not calibrated: too little history was left to check how much they cover")
+    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out, remarks, data)
 
 
 def check_columns(table: Path, covariates: Covariates) -> None:
@@ -139,27 +162,28 @@ def check_columns(table: Path, covariates: Covariates) -> None:
                 )
 
 
-def compute_mean(values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return (W, H) the mean of the distribution whose quantile function is linear between the quantiles.
-
-    Beyond the outermost quantiles it is taken as flat, so that tails without a forecast have no effect; a long tail
-    makes the true mean more extreme. Of the median as the only quantile, the mean is the median.
-    """
-    edges = np.array([0.0, *quantiles, 1.0])
-    values = values_WHQ.astype(np.float64)
-    padded = [values[..., 0], *(values[..., q] for q in range(len(quantiles))), values[..., -1]]
-    total = np.zeros(values.shape[:-1])
-    # Summed in this order rather than as a matrix product, whose rounding depends on how many rows there are.
-    for width, low, high in zip(np.diff(edges), padded, padded[1:], strict=False):
-        total += width * (low + high) / 2
-    return total.astype(np.float32)
-
-
 def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str, list[str]]) -> Iterator[_Upcoming]:
     for one in series:
-        if _has_future(task, one, left_out):
-            shape = task.forecaster.shape
-            yield _Upcoming(cut_upcoming(one, context=shape.context, horizon=shape.horizon), one.ds[one.observed][-1])
+        if _is_readable(task, one, left_out) and _has_future(task, one, left_out):
+            shape, real = task.forecaster.shape, one.observed
+            segment = cut_upcoming(one, context=shape.context, horizon=shape.horizon)
+            yield _Upcoming(segment, one.ds[real][-1], nonnegative=bool((one.y[real] >= 0).all()))
+
+
+def _is_readable(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:
+    """Return whether a network of logarithms can forecast a series; one with values of 0 or less it would misread."""
+    if task.forecaster.spec.transform != "log":
+        return True
+    end = int(np.flatnonzero(series.observed)[-1]) + 1
+    context = slice(max(0, end - task.forecaster.context), end)
+    y = series.y[context][series.observed[context]]
+    without_L = y <= 0
+    if without_L[-1] or without_L.mean() > MOST_UNREADABLE:
+        left_out.setdefault(NO_LOGARITHM, []).append(series.unique_id)
+        return False
+    if without_L.any():
+        task.remarks.setdefault(SOME_UNREADABLE, []).append(series.unique_id)
+    return True
 
 
 def _forecast_chunk(
@@ -173,14 +197,21 @@ def _forecast_chunk(
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
     values_WHQ = _predict(task.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
-    data |= {one.segment.unique_id: _hash_data(task, one.segment) for one in chunk}
-    return _make_table(windows, ids, values_WHQ, task.forecaster.quantiles)
+    data |= {one.segment.unique_id: _hash_data(task, one) for one in chunk}
+    nonnegative = {one.segment.unique_id: one.nonnegative for one in chunk}
+    nonnegative_W = np.array([nonnegative[unique_id] for unique_id in ids], np.bool_)
+    mean_WH = raise_to_zero(task.forecaster.compute_mean(values_WHQ), nonnegative_W)
+    values_WHQ = raise_to_zero(values_WHQ, nonnegative_W)
+    if task.integers:
+        values_WHQ = _round_outwards(values_WHQ)
+    return _make_table(windows, ids, mean_WH, values_WHQ, task.forecaster.quantiles)
 
 
-def _hash_data(task: _Task, segment: Segment) -> str:
+def _hash_data(task: _Task, one: _Upcoming) -> str:
     """Return 16 hex digits of a hash of the values and covariates that a series is forecast from."""
+    segment, rules = one.segment, np.array([one.nonnegative, task.integers])
     static = np.array(task.static.get(segment.unique_id, []), np.float64)
-    arrays = segment.values, segment.observed, segment.past, segment.future, static
+    arrays = segment.values, segment.observed, segment.past, segment.future, static, rules
     found = hashlib.blake2b(digest_size=8)
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())
@@ -202,7 +233,11 @@ def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArra
 
 
 def _make_table(
-    windows: Windows, ids: list[str], values_WHQ: NDArray[np.float32], quantiles: tuple[float, ...]
+    windows: Windows,
+    ids: list[str],
+    mean_WH: NDArray[np.float32],
+    values_WHQ: NDArray[np.float32],
+    quantiles: tuple[float, ...],
 ) -> pd.DataFrame:
     horizon = windows.horizon
     columns: dict[str, Any] = {
@@ -210,10 +245,17 @@ def _make_table(
         "cutoff": np.repeat(windows.cutoff_W, horizon),
         "ds": windows.compute_ds_WH().reshape(-1),
         "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(windows)),
-        "mean": compute_mean(values_WHQ, quantiles).reshape(-1),
+        "mean": mean_WH.reshape(-1),
     }
     names = index_quantiles(quantiles, median="median")
     return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
+
+
+def _round_outwards(values_WHQ: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return whole numbers: the median rounded, bounds to the next outside, so that intervals cover no less."""
+    middle = values_WHQ.shape[-1] // 2
+    low, median, high = np.split(values_WHQ, [middle, middle + 1], axis=-1)
+    return np.concatenate([np.floor(low), np.rint(median), np.ceil(high)], axis=-1)
 
 
 def _has_future(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]) -> bool:

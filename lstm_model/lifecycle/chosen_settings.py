@@ -14,6 +14,7 @@ from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profil
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
+from lstm_model.timeline.frequency import drop_holidays
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +50,13 @@ def _choose_or_read(
     pinned = f"plans/{_digest(config)}.json"
     resolved = None if refresh else _read_kept(store, pinned)
     if resolved is not None:
-        if resolved.plan.window.frequency != facts.frequency:
+        if drop_holidays(resolved.plan.window.frequency) != drop_holidays(facts.frequency):
             raise ValueError(
                 f"the data now look like frequency {facts.frequency!r}; this pipeline was set up for "
                 f"{resolved.plan.window.frequency!r}. Mend the source, or run once with refresh to choose again"
             )
         logger.info("settings as chosen at the first run of this config; --refresh chooses again")
+        resolved = _update_holidays(resolved, facts.frequency)
         return _on_this_machine(resolved, config)
     from lstm_model.series import infer
 
@@ -66,6 +68,16 @@ def _choose_or_read(
     for name, value, reason in reasons:
         logger.info("%-18s %s (%s)", name, value, reason)
     return resolved
+
+
+def _update_holidays(resolved: Resolved, frequency: str) -> Resolved:
+    """Return the same choices with the closed dates that the data have now."""
+    if resolved.plan.window.frequency == frequency:
+        return resolved
+    logger.info("the closed dates of the data changed: frequency is now %s", frequency)
+    window = resolved.plan.window.model_copy(update={"frequency": frequency})
+    config = resolved.config.model_copy(update={"frequency": frequency})
+    return resolved.model_copy(update={"plan": resolved.plan.model_copy(update={"window": window}), "config": config})
 
 
 def _on_this_machine(resolved: Resolved, config: PipelineConfig) -> Resolved:

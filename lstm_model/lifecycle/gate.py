@@ -7,6 +7,8 @@ import pandas as pd
 from lstm_model.contracts.artifact import version_of
 from lstm_model.contracts.bundle_card import read_model_card
 from lstm_model.contracts.decision import Decision
+from lstm_model.evaluation.scores import FEW_POINTS
+from lstm_model.forecast.calibrate import NOT_CALIBRATED
 from lstm_model.lifecycle.promotion import Gate, common_targets, decide
 from lstm_model.lifecycle.rivalry import Comparison
 from lstm_model.lifecycle.stage_outputs import read_forecasts, read_scales
@@ -25,9 +27,10 @@ def judge(match: Comparison, store: Store) -> Decision:
         theirs = read_forecasts(other, store) if other and other.num_rows else None
         table = common_targets(read_forecasts(scores, store), theirs, seen=seen, gate=gate)
     else:
-        seen, table = [], pd.DataFrame({"unique_id": [], "ds": []})
+        cards, seen, table = [read_model_card(store.path(match.model))], [], pd.DataFrame({"unique_id": [], "ds": []})
         gate = Gate(table, spec.horizon, stride=1, own_ends=False, settings=match.rules)
     decision = decide(table, champion=version_of(champion) if champion else None, gate=gate)
+    decision = _add_warnings(decision, len(table), cards[0].notes)
     if match.damaged:
         return _mention_damage(decision, match.damaged)
     if match.rivalry.note:
@@ -45,8 +48,17 @@ def _mention_damage(decision: Decision, damaged: str) -> Decision:
     return decision.model_copy(update={"summary": summary, "warnings": (summary, *others)})
 
 
+def _add_warnings(decision: Decision, num_targets: int, notes: list[str]) -> Decision:
+    """Add what makes the decision, or the intervals of the challenger, less than sure."""
+    warnings = [note for note in notes if NOT_CALIBRATED in note]
+    if 0 < num_targets < FEW_POINTS:
+        warnings.append(f"this decision rests on {num_targets} points only, which chance may decide")
+    return decision.model_copy(update={"warnings": (*decision.warnings, *warnings)})
+
+
 def _ask_a_person(decision: Decision, note: str) -> Decision:
     """Leave the decision to a person: the losses of models that forecast different things do not compare."""
     found = "it passes every check" if all(check.passed for check in decision.checks) else "it fails checks"
-    summary = f"Waits for a person, the champion stays: {note}. Beside seasonal naive {found}."
-    return decision.model_copy(update={"verdict": "defer", "summary": summary, "warnings": ()})
+    summary = f"Waits for a person, the champion stays: {note}. Beside {decision.floor} {found}."
+    kept = tuple(warning for warning in decision.warnings if not warning.startswith("WARNING"))
+    return decision.model_copy(update={"verdict": "defer", "summary": summary, "warnings": kept})

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
+from lstm_model.contracts.bundle_card import read_record
 from lstm_model.contracts.findings import DataError, left_out_notes, number
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.delivery import read_changes
@@ -53,6 +54,20 @@ def require_champion(store: Store, name: str) -> Artifact:
     return champion
 
 
+def check_horizon(asked: int | None, champion: Artifact, store: Store) -> None:
+    """Check that the champion forecasts as many steps as the config says, if it says so.
+
+    Raises:
+        ValueError: it was trained for another horizon.
+    """
+    own = read_record(store.path(champion)).shape.horizon
+    if asked is not None and asked != own:
+        raise ValueError(
+            f"horizon is {asked}, but the champion {version_of(champion)} forecasts {own} steps, as it was trained. "
+            f"Retrain with horizon {asked} first, or leave it out (or set it to {own}) to forecast {own} steps"
+        )
+
+
 def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
     """Put into the ledger the forecasts that it does not have.
 
@@ -61,7 +76,9 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     """
     version, ledger = version_of(champion), Ledger(store)
     made = [one for one in forecasts if one.num_rows]
-    notes = left_out_notes(store.read_meta(one, ForecastsMeta).left_out for one in forecasts)
+    about = [store.read_meta(one, ForecastsMeta) for one in forecasts]
+    notes = left_out_notes(one.left_out for one in about)
+    notes += dict.fromkeys(remark for one in about for remark in one.remarks)
     if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)

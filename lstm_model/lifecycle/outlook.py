@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,7 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import DataError, number
 from lstm_model.contracts.inspection import Inferred, Inspection, Prospect
 from lstm_model.contracts.settings import Covariates, PipelineConfig, WindowSpec
+from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.stage_outputs import TABLE
 from lstm_model.series.infer import infer_plan
 from lstm_model.series.known_ahead import is_known_ahead
@@ -20,6 +22,8 @@ from lstm_model.windows.segments import write_windows
 
 logger = logging.getLogger(__name__)
 
+MOST_SERIES = 20_000
+"""Most series whose future covariates are looked at: those of one source mostly end alike."""
 MOST_ROWS_CUT = 2_000_000
 """Rows up to which windows are cut to count them; more take longer than a look should, and have enough."""
 
@@ -56,30 +60,47 @@ def add_prospects(found: Inspection, config: PipelineConfig, table: Path) -> Non
 
 
 def foresee_failure(tables: Iterable[Path], covariates: Covariates, spec: WindowSpec) -> str:
-    """Return why a forecast from the end of these series tables would fail; "" if it would not."""
+    """Return why a forecast from the end of these series tables would fail; "" if none of `MOST_SERIES` would."""
     if not covariates.future:
         return ""
     tables, problems = list(tables), []
     end = max(find_last_observed(table) for table in tables)
-    for table in tables:
-        for series in read_series(table, covariates):
-            try:
-                is_known_ahead(series, covariates.future, horizon=spec.horizon, frequency=spec.frequency, end=end)
-            except DataError as error:
-                problems.append(str(error))
+    all_series = chain.from_iterable(read_series(table, covariates) for table in tables)
+    for series in islice(all_series, MOST_SERIES):
+        try:
+            is_known_ahead(series, covariates.future, horizon=spec.horizon, frequency=spec.frequency, end=end)
+        except DataError as error:
+            problems.append(str(error))
     more = f" ({number(len(problems), 'series', 'series')} in all)" if len(problems) > 1 else ""
     return problems[0] + more if problems else ""
 
 
-def warn_of_failure(series: Artifact, covariates: Covariates, spec: WindowSpec, store: Store) -> str:
-    """Log, and return, why the next forecast would fail with the data as they are; "" if it would not."""
+def tell_reading(series: Artifact, store: Store) -> None:
+    """Log in short how the source was read; `python -m flows.check` tells all."""
+    meta = store.read_meta(series, SeriesMeta)
+    facts, names = meta.profile, meta.source.columns
+    columns = {"series": names.unique_id, "time": names.ds, "target": names.y}
+    roles = [f"{role} {name!r}" for role, name in columns.items() if name]
+    logger.info(
+        "read: %s with %s from %s to %s, frequency %s",
+        number(facts.num_series, "series", "series"),
+        number(facts.num_observed, "value"),
+        facts.start,
+        facts.end,
+        facts.frequency,
+    )
+    logger.info("layout %s; %s", meta.source.layout, ", ".join(roles) or "no column has a name")
+
+
+def warn_of_failure(series: Artifact, covariates: Covariates, spec: WindowSpec, store: Store) -> list[str]:
+    """Log, and return, why the next forecast would fail with the data as they are; nothing if it would not."""
     tables = (store.path(shard) / TABLE for shard in store.shards(series)) if covariates.future else ()
     why = foresee_failure(tables, covariates, spec)
     if not why:
-        return ""
+        return []
     text = f"the next forecast will fail unless the source brings more before it: {why}"
     logger.warning("%s", text)
-    return text
+    return [text]
 
 
 def _foresee_forecast(tables: list[Path], covariates: Covariates, spec: WindowSpec) -> Prospect:

@@ -1,7 +1,8 @@
 """Decide between champion and challenger: whether a newly trained model may make the forecasts.
 
-Both forecast the same targets, which neither has seen, each from contexts of its own; seasonal naive stands beside
-them as the floor. The loss is the scaled absolute error (MASE's), averaged over a series, then over series.
+Both forecast the same targets, which neither has seen, each from contexts of its own; the best baseline on these
+targets stands beside them as the floor. The loss is that of the headline: the scaled absolute error of the median
+(MASE), or where zeros are common the scaled squared error of the mean (RMSSE); over a series, then over series.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from lstm_model.contracts.decision import Check, Decision, Verdict
+from lstm_model.contracts.decision import COVERAGE_FLAW, Check, Decision, Verdict
 from lstm_model.contracts.forecast_columns import find_bounds, find_levels, name_bounds
+from lstm_model.contracts.score_records import Metric
 from lstm_model.contracts.settings import Promotion
-from lstm_model.evaluation.scores import MODEL
+from lstm_model.evaluation.baselines import find_baselines
+from lstm_model.evaluation.scores import JUDGED, choose_metric, measure_zero_share, name_model
 from lstm_model.training.leakage import Seen
 
 ENOUGH_CUTOFFS = 8
 """Cutoffs that do not overlap, from which a significance test says more than the margin alone."""
 KEYS = ["unique_id", "cutoff", "ds"]
-RIVAL, FLOOR = "champion", "seasonal_naive"
+SCALES = {"mase": ("mase_scale", 1), "rmsse": ("rmsse_scale", 2)}
+"""The unit of the errors of a metric, and their power, of which it takes the root of the mean."""
+RIVAL, FLOOR = "champion", "floor"
 
 
 class LeakError(ValueError):
@@ -38,13 +43,18 @@ class Gate:
     """What both are judged by."""
 
     scale: pd.DataFrame
-    """unique_id, mase_scale: errors count in units of seasonal naive's in-sample error."""
+    """See `error_scales.measure_scales`: errors count in units of seasonal naive's in-sample error."""
     horizon: int
     stride: int
     """Steps between two evaluated cutoffs."""
     own_ends: bool
     """Each series is cut at its own end: cutoffs are counted back from there."""
     settings: Promotion
+
+    @property
+    def metric(self) -> Metric:
+        """Return what the models are judged by, as in the headline of the scores."""
+        return choose_metric(measure_zero_share(self.scale))
 
 
 def common_targets(
@@ -59,8 +69,8 @@ def common_targets(
         gate: what both are judged by.
 
     Returns:
-        unique_id, cutoff, ds, y, mase_scale, and the scaled absolute errors challenger, champion and seasonal_naive;
-        the bounds of the intervals as lo_80 and champion_lo_80.
+        unique_id, cutoff, ds, y, and the scaled errors (absolute, or squared for RMSSE) challenger, champion and one
+        column a baseline; the bounds of the intervals as lo_80 and champion_lo_80.
 
     Raises:
         LeakError: the challenger's test lies within what it has seen.
@@ -70,17 +80,20 @@ def common_targets(
             f"the challenger has seen targets up to {seen[0].of_all}, but its test begins after "
             f"{challenger['cutoff'].min()}: its windows leak. Nothing is promoted; run with refresh to train it again"
         )
-    table = challenger
+    table, judged = challenger, JUDGED[gate.metric]
     if champion is not None:
         bounds = find_bounds(champion)
-        other = champion.loc[seen[1].before(champion), [*KEYS, MODEL, *bounds]]
-        names = {MODEL: RIVAL, **{name: f"{RIVAL}_{name}" for name in bounds}}
+        other = champion.loc[seen[1].before(champion), [*KEYS, judged, *bounds]]
+        names = {judged: RIVAL, **{name: f"{RIVAL}_{name}" for name in bounds}}
         table = table.merge(_plain_ids(other).rename(columns=names), on=KEYS) if len(other) else table.head(0)
         table = table.assign(**{RIVAL: table.get(RIVAL, np.nan)})
-    table = _plain_ids(table).merge(gate.scale[["unique_id", "mase_scale"]], on="unique_id")
-    table = table[table["y"].notna() & table[FLOOR].notna()]
-    models = {"challenger": MODEL, FLOOR: FLOOR, **({RIVAL: RIVAL} if champion is not None else {})}
-    errors = {name: (table["y"] - table[column]).abs() / table["mase_scale"] for name, column in models.items()}
+    unit, power = SCALES[gate.metric]
+    baselines = find_baselines(table)
+    table = _plain_ids(table).merge(gate.scale[["unique_id", unit]], on="unique_id")
+    table = table[table["y"].notna() & table[list(baselines)].notna().all(axis=1)]
+    models = {"challenger": judged, **{name: name for name in baselines}}
+    models |= {RIVAL: RIVAL} if champion is not None else {}
+    errors = {name: ((table["y"] - table[column]).abs() / table[unit]) ** power for name, column in models.items()}
     return table.assign(**errors)
 
 
@@ -90,7 +103,7 @@ def decide(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision
     With a champion, the challenger is promoted when it is better by the margin and beyond noise, worse than the cap on
     no series, and its intervals cover as they should. Beyond noise: with 8 or more cutoffs that do not overlap, a
     Diebold-Mariano test on the panel's loss per cutoff; with fewer, a majority of the series. Without a champion it
-    must beat seasonal naive, or is promoted with a warning, as the settings say.
+    must beat the best baseline, or is promoted with a warning, as the settings say.
 
     Args:
         table: from `common_targets`.
@@ -100,11 +113,23 @@ def decide(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision
     targets = table.groupby("unique_id")["ds"].nunique().max() if len(table) else 0
     if targets < gate.horizon:
         return _untested(int(targets), champion, gate)
-    numbers = _numbers(table, champion=champion, gate=gate)
+    table, floor = _put_best_baseline(table, gate)
+    numbers = _numbers(table, floor=floor, champion=champion, gate=gate)
     if champion is None:
         return _first(numbers, gate)
     judge = _against_broken if numbers.champion_loss is None else partial(_against_champion, table)
     return judge(numbers, gate)
+
+
+def average_by_series(table: pd.DataFrame, models: list[str], *, gate: Gate) -> pd.DataFrame:
+    """Return the loss of each model on each series."""
+    return table.groupby("unique_id")[models].mean() ** (1 / SCALES[gate.metric][1])
+
+
+def _put_best_baseline(table: pd.DataFrame, gate: Gate) -> tuple[pd.DataFrame, str]:
+    """Return the table with the errors of the best baseline as the floor, and its name in words."""
+    loss = average_by_series(table, list(find_baselines(table)), gate=gate).mean()
+    return table.assign(**{FLOOR: table[loss.idxmin()]}), name_model(str(loss.idxmin()))
 
 
 def _untested(targets: int, champion: str | None, gate: Gate) -> Decision:
@@ -120,14 +145,20 @@ def _untested(targets: int, champion: str | None, gate: Gate) -> Decision:
 
 
 def _first(numbers: Decision, gate: Gate) -> Decision:
-    """There is no champion to beat: seasonal naive is what counts."""
+    """There is no champion to beat: the best baseline is what counts."""
     checks, failed = _floor_checks(numbers, gate)
     if not failed:
-        return _decided(numbers, "promote", "The first model, and it beats seasonal naive.", checks)
+        return _decided(
+            numbers,
+            "promote",
+            f"The first model, and it beats {_name_floor(numbers)}.",
+            checks,
+            warnings=_flaws(checks),
+        )
     if gate.settings.first_model == "floor" or not checks[0].passed:
         return _decided(numbers, "reject", f"Rejected: the first model must pass every check ({failed}).", checks)
     warning = f"WARNING: the first model fails a check ({failed}); it forecasts because there is no other."
-    return _decided(numbers, "promote", warning, checks, warnings=(warning,))
+    return _decided(numbers, "promote", warning, checks, warnings=(warning, *_flaws(checks)))
 
 
 def _floor_checks(numbers: Decision, gate: Gate) -> tuple[tuple[Check, ...], str]:
@@ -135,7 +166,7 @@ def _floor_checks(numbers: Decision, gate: Gate) -> tuple[tuple[Check, ...], str
     challenger, floor = _known(numbers.challenger_loss), _known(numbers.floor_loss)
     checks = (
         _finite(numbers),
-        Check(name="floor", passed=challenger < floor, detail=f"{challenger:.4f}, seasonal naive {floor:.4f}"),
+        Check(name="floor", passed=challenger < floor, detail=f"{challenger:.4f}, {numbers.floor} {floor:.4f}"),
         _coverage(numbers, gate),
     )
     return checks, "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.passed)
@@ -146,7 +177,8 @@ def _against_broken(numbers: Decision, gate: Gate) -> Decision:
     checks, failed = _floor_checks(numbers, gate)
     if failed:
         return _decided(numbers, "reject", f"Rejected, though the champion forecasts NaN: {failed}.", checks)
-    return _decided(numbers, "promote", "Better: the champion forecasts NaN, this beats seasonal naive.", checks)
+    better = f"Better: the champion forecasts NaN, this beats {_name_floor(numbers)}."
+    return _decided(numbers, "promote", better, checks, warnings=_flaws(checks))
 
 
 def _against_champion(table: pd.DataFrame, numbers: Decision, gate: Gate) -> Decision:
@@ -157,13 +189,13 @@ def _against_champion(table: pd.DataFrame, numbers: Decision, gate: Gate) -> Dec
         _finite(numbers),
         Check(name="margin", passed=better, detail=f"{shown}, at least {settings.margin:+.2%} is asked"),
         _noise(numbers, settings),
-        _cap(table, settings),
+        _cap(table, gate),
         _coverage(numbers, gate),
     )
     losses = f"scaled error {_known(numbers.challenger_loss):.4f} against {_known(numbers.champion_loss):.4f}"
-    warnings: tuple[str, ...] = ()
+    warnings = _flaws(checks)
     if _known(numbers.challenger_loss) >= _known(numbers.floor_loss):
-        warnings = (f"it does not beat seasonal naive ({_known(numbers.floor_loss):.4f})",)
+        warnings = (f"it does not beat {_name_floor(numbers)} ({_known(numbers.floor_loss):.4f})", *warnings)
     failed = [check for check in checks if not check.passed]
     if failed:
         why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
@@ -179,10 +211,19 @@ def _decided(
     return numbers.model_copy(update={"verdict": verdict, "summary": summary, "checks": checks, "warnings": warnings})
 
 
-def _numbers(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decision:
+def _name_floor(numbers: Decision) -> str:
+    return f"{numbers.floor}, the best baseline"
+
+
+def _flaws(checks: tuple[Check, ...]) -> tuple[str, ...]:
+    """Return what is wrong with checks that passed, for the reader."""
+    return tuple(f"{check.name} is {check.flaw}: {check.detail}" for check in checks if check.flaw and check.passed)
+
+
+def _numbers(table: pd.DataFrame, *, floor: str, champion: str | None, gate: Gate) -> Decision:
     """All that is measured, before any of it is judged."""
     models = ["challenger", FLOOR, *([RIVAL] if champion else [])]
-    by_series = table.groupby("unique_id")[models].mean()
+    by_series = average_by_series(table, models, gate=gate)
     # Means skip NaN: one forecast that is no number must not vanish in them.
     loss = by_series.mean().where(np.isfinite(table[models].to_numpy()).all(axis=0))
     cutoffs = losses_per_cutoff(table, models, gate=gate)
@@ -198,6 +239,7 @@ def _numbers(table: pd.DataFrame, *, champion: str | None, gate: Gate) -> Decisi
         challenger_loss=_number(loss["challenger"]),
         champion_loss=_number(rival),
         floor_loss=_number(loss[FLOOR]),
+        floor=floor,
         improvement=_number(improvement),
         p_value=_number(p_value),
         num_cutoffs=len(cutoffs),
@@ -278,9 +320,9 @@ def _noise(numbers: Decision, settings: Promotion) -> Check:
     )
 
 
-def _cap(table: pd.DataFrame, settings: Promotion) -> Check:
+def _cap(table: pd.DataFrame, gate: Gate) -> Check:
     """Worse than champion and floor alike: either alone may be lucky on a single series."""
-    loss = table.groupby("unique_id")[["challenger", RIVAL, FLOOR]].mean()
+    settings, loss = gate.settings, average_by_series(table, ["challenger", RIVAL, FLOOR], gate=gate)
     ratio = loss["challenger"] / loss[[RIVAL, FLOOR]].max(axis=1).clip(lower=1e-9)
     worst = str(ratio.idxmax()) if ratio.notna().any() else "?"
     return Check(
@@ -291,13 +333,15 @@ def _cap(table: pd.DataFrame, settings: Promotion) -> Check:
 
 
 def _coverage(numbers: Decision, gate: Gate) -> Check:
-    parts, passed = [], True
+    parts, passed, worst = [], True, 0.0
     for level, shares in numbers.coverage.items():
-        off = abs(shares["challenger"] - float(level) / 100)
-        nearer = RIVAL in shares and off < abs(shares[RIVAL] - float(level) / 100)
-        passed &= off <= gate.settings.coverage_tolerance or nearer
+        off = shares["challenger"] - float(level) / 100
+        nearer = RIVAL in shares and abs(off) < abs(shares[RIVAL] - float(level) / 100)
+        passed &= abs(off) <= gate.settings.coverage_tolerance or nearer
+        worst = max(worst, off, key=abs)
         parts.append(f"{shares['challenger']:.1%} at {level}%")
-    return Check(name="coverage", passed=passed, detail=", ".join(parts) or "no intervals")
+    flaw = "" if abs(worst) <= COVERAGE_FLAW else "TOO NARROW" if worst < 0 else "too wide"
+    return Check(name="coverage", passed=passed, detail=", ".join(parts) or "no intervals", flaw=flaw)
 
 
 def _plain_ids(table: pd.DataFrame) -> pd.DataFrame:

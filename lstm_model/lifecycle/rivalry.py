@@ -8,8 +8,12 @@ from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import name_covariates, read_bundle_card
 from lstm_model.contracts.settings import Covariates, Plan, Promotion, WindowSpec
 from lstm_model.storage.store import Store
+from lstm_model.timeline.frequency import drop_holidays
 
-SHARED = ("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short")
+SHARED = (
+    *("test_steps", "validation_steps", "train_steps", "evaluation_stride", "stride", "align", "pad_short"),
+    "frequency",  # whose holidays more data may have added to
+)
 """What the champion's windows take over from the challenger's, so that both forecast the same targets."""
 
 
@@ -84,7 +88,8 @@ def _find_changes(spec: WindowSpec, covariates: Covariates, *, declared: Covaria
     """Say what makes the champion's question another one than the challenger's."""
     names = {*covariates.past, *covariates.future, *covariates.static}
     missing = names - {*declared.past, *declared.future, *declared.static}
-    pairs = {name: (getattr(spec, name), getattr(plan.window, name)) for name in ("horizon", "frequency")}
+    pairs = {"horizon": (spec.horizon, plan.window.horizon)}
+    pairs |= {"frequency": (drop_holidays(spec.frequency), drop_holidays(plan.window.frequency))}
     return [
         *(f"{name} changed from {before} to {now}" for name, (before, now) in pairs.items() if before != now),
         *(f"it reads the covariate {name}, which is no longer declared" for name in sorted(missing)),

@@ -101,9 +101,10 @@ def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
         raise DataError(
             f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
             "timestamp, expected one row "
-            f"({number(int(differs.sum()), 'such pair')} in all). Remove or aggregate the duplicates; where they "
-            "are different series, "
-            "name the column that tells them apart with --id-column (source.columns.unique_id)"
+            f"({number(int(differs.sum()), 'such pair')} in all). Remove the duplicates; where the "
+            "rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); where "
+            "they are different series, name the columns that tell them apart with --id-column "
+            "(source.columns.unique_id)"
         )
     if not again.any():
         return rows, []
@@ -214,16 +215,28 @@ def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.nd
     unique_id, touched, total = find_worst(rows.count(bad), rows.ids)
     row = int((bad & (rows.ids[rows.series_N] == unique_id)).argmax())
     before = f" after {rows.show_timestamp(row - 1)}" if row and rows.series_N[row - 1] == rows.series_N[row] else ""
+    closed = ", which say that this moment is closed" if Frequency(frequency).calendar and off_N[row] else ""
     raise DataError(
         f"irregular timestamps in {number(touched, 'series', 'series')} ({number(total, 'row')}): series "
-        f"{unique_id!r} has "
-        f"{rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}. Round or aggregate the rows to "
-        "regular steps, or set frequency"
+        f"{unique_id!r} has {rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}{closed}. Round the "
+        "rows to regular steps, or set frequency; to sum up the rows of each step, set frequency and aggregate (such "
+        "as --frequency D --aggregate sum)"
     )
 
 
-def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndarray:
-    """Return the missing steps of each series between its first and last observation, K.
+def offer_zero(rows: Rows) -> str:
+    """Return the words that offer to take absent steps as zero, where the data are numbers of things."""
+    known = rows.y_N[~np.isnan(rows.y_N)]
+    if not len(known) or known.min() < 0 or (known % 1 != 0).any():
+        return ""
+    return (
+        ". The values are whole numbers, as of things that are sold or counted: if a step without a row means that "
+        "there were none, set missing to zero (--missing zero)"
+    )
+
+
+def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the missing steps and all steps of each series between its first and last observation, K each.
 
     Raises:
         DataError: more than `limit` of a series is missing.
@@ -239,9 +252,10 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> np.ndar
             f"{rows.show_timestamp(int(first_K[index]))} to {rows.show_timestamp(int(last_K[index]))} are missing, "
             f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series); "
             f"{describe_longest_gap(rows, step_N, index)}. Check the frequency and the timestamps, raise the limit, "
-            "or set missing to drop_series"
+            f"or set missing to drop_series; of single events, set frequency and aggregate (such as --frequency D "
+            f"--aggregate sum){offer_zero(rows)}"
         )
-    return missing_K
+    return missing_K, length_K
 
 
 def count_missing_steps(rows: Rows, step_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
+from lstm_model.quality.aggregation import aggregate_rows
 from lstm_model.quality.repair import (
     Rows,
     expand_to_grid,
@@ -19,12 +21,15 @@ from lstm_model.quality.repair import (
     interpolate,
     sort_rows,
 )
+from lstm_model.quality.zeros import fill_zeros
 from lstm_model.sources.raw_series import RawSeries
 from lstm_model.timeline.frequency import Frequency
-from lstm_model.timeline.grid import infer_frequency
+from lstm_model.timeline.inference import infer_frequency
 from lstm_model.timeline.time_zones import to_regular_clock
 from lstm_model.timeline.timestamps import same_time_of_day
 
+MANY_ABSENT = 0.1
+"""From this share of missing steps on, counts are asked about: their absent steps are mostly zeros."""
 __all__ = ["DataError", "Examination", "Finding", "examine"]
 
 
@@ -56,17 +61,25 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     static = checks.collect_static(table, rows, order, covariates.static)
 
     rows, infinite = checks.replace_infinite(rows)
-    rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+    if config.aggregate:
+        rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
+    else:
+        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+    zeroed: list[Finding] = []
+    if config.missing == "zero":
+        frequency, why = _choose_frequency(rows, config)
+        rows, zeroed = fill_zeros(rows, frequency, _suggest_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
     rows, short = checks.drop_short(rows, config.horizon)
     checks.check_magnitudes(rows, static)
-    frequency, why = _choose_frequency(rows, config)
+    if config.missing != "zero":
+        frequency, why = _choose_frequency(rows, config)
     rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw))
 
     history_N, _, _ = find_history(rows)
     checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
-    findings += [*infinite, *duplicates, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    findings += [*infinite, *duplicates, *zeroed, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
         frequency=frequency,
@@ -90,6 +103,9 @@ def _suggest_zone(raw: RawSeries) -> str:
 
 def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
     if config.frequency is None:
+        if config.missing == "zero":  # steps of all series together: a slow seller's own rows tell of none
+            times = np.unique(rows.ds_N)
+            return infer_frequency(np.zeros(len(times), np.int64), times, integer=rows.integer)
         return infer_frequency(rows.series_N, rows.ds_N, integer=rows.integer)
     frequency = Frequency(config.frequency)
     if rows.integer != frequency.is_integer:
@@ -121,7 +137,7 @@ def _make_regular(
     if config.missing == "error":
         raise DataError(
             f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
-            "seasonal or drop_series"
+            f"seasonal or drop_series{checks.offer_zero(rows)}"
         )
     if config.missing == "drop_series":
         complete_K = missing_K == 0
@@ -134,15 +150,17 @@ def _make_regular(
         keep_N = complete_K[rows.series_N]
         text = f"{number(touched, 'series', 'series')} dropped: {what}"
         findings.append(Finding(code="dropped", severity="warning", message=text, unique_id=unique_id, count=touched))
-        grid = replace(grid, anchor_K=grid.anchor_K[complete_K])
-        full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid)
+        full = expand_to_grid(rows.select(complete_K), step_N[keep_N], grid.select(complete_K))
         return full, ~np.isnan(full.y_N), findings
-    checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    missing_K, length_K = checks.check_missing_share(rows, step_N, config.advanced.window.max_missing_share)
+    many = missing_K.sum() >= MANY_ABSENT * length_K.sum()
     full = expand_to_grid(rows, step_N, grid)
     observed_N = ~np.isnan(full.y_N)
     full, how = _fill_missing(full, config.missing, config.season or Frequency(frequency).default_season)
-    text = f"{what}; filled {how}, and never scored as truth"
-    findings.append(Finding(code="missing", severity="repair", message=text, unique_id=unique_id, count=total))
+    offer = checks.offer_zero(rows) if many else ""
+    text = f"{what}; filled {how}, and never scored as truth{offer}"
+    severity: Literal["warning", "repair"] = "warning" if offer else "repair"
+    findings.append(Finding(code="missing", severity=severity, message=text, unique_id=unique_id, count=total))
     return full, observed_N, findings
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
-from lstm_model.evaluation.scores import MODEL, MODELS, Scores, name_model
+from lstm_model.evaluation.scores import MEAN, MODEL, Scores, find_models, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
@@ -79,7 +79,7 @@ def plot_error_by_step(scores: Scores) -> Figure:
     one = axes[0, 0]
     if scores.per_step["step"].max() == 1:
         return _draw_single_step(figure, one, scores)
-    for model in reversed(MODELS):
+    for model in reversed(find_models(set(scores.per_step["model"]) - {MEAN})):
         steps = scores.per_step[scores.per_step["model"] == model]
         width, order = (2.2, 5) if model == MODEL else (1.3, 3)
         one.plot(
@@ -179,7 +179,9 @@ def _draw_forecast(axes: Axes, window: pd.DataFrame, past: pd.DataFrame | None) 
 
 def _draw_single_step(figure: Figure, axes: Axes, scores: Scores) -> Figure:
     """Draw bars: a horizon of one step has no curve."""
-    mase = scores.per_step.set_index("model")["mase"][list(reversed(MODELS))]
+    mase = scores.per_step.set_index("model")["mase"][
+        list(reversed(find_models(set(scores.per_step["model"]) - {MEAN})))
+    ]
     bars = axes.barh([name_model(m) for m in mase.index], mase, color=[COLOURS[m] for m in mase.index], height=0.6)
     axes.bar_label(bars, fmt="%.3f", padding=4, fontsize=9, color=INK)
     axes.margins(x=0.1)

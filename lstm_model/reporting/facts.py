@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact, version_of
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.profile import Profile
+from lstm_model.contracts.settings import Source
 from lstm_model.contracts.stage_meta import ModelMeta
 from lstm_model.contracts.windows_meta import SPLITS, WindowsMeta
 from lstm_model.evaluation.backtest import Folds
 
 Facts = list[tuple[str, str]]
 """Names and values."""
+
+
+def describe_bundle(bundle: Artifact, series: Artifact, source: Source, *, code: str) -> Facts:
+    """Return what a report is of: the bundle, the data as they were read, and the code that trained it."""
+    place = source.path or source.url or f"{source.kind} {source.dataset}"
+    return [
+        ("bundle", version_of(bundle)),
+        ("data", f"{place}; as read {series.sha256[:VERSION_DIGITS]}, {series.num_rows:,} rows"),
+        ("code", code),
+    ]
 
 
 def describe_data(profile: Profile, cut: WindowsMeta) -> Facts:

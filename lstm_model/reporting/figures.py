@@ -36,6 +36,10 @@ COLOURS = {
     "seasonal_naive": "#d55e00",
     "drift": "#009e73",
     "window_average": "#cc79a7",
+    "last_week": "#e69f00",
+    "week_average": "#56b4e9",
+    "years_before": "#7a5195",
+    "tsb": "#5c4a32",
 }
 DASHES: dict[str, LineStyleType] = {
     "lstm": "-",
@@ -43,6 +47,10 @@ DASHES: dict[str, LineStyleType] = {
     "seasonal_naive": (0, (5, 1.5)),
     "drift": (0, (4, 1.5, 1, 1.5)),
     "window_average": (0, (7, 1.5, 1, 1.5, 1, 1.5)),
+    "last_week": (0, (3, 1, 1, 1)),
+    "week_average": (0, (2, 1)),
+    "years_before": (0, (8, 2)),
+    "tsb": (0, (1, 2)),
 }
 # Years, months, days, hours, minutes, seconds: a tick says its day and month itself, the corner the year or the day.
 DATE_FORMATS: dict[str, list[str]] = {

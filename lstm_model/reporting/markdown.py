@@ -10,6 +10,9 @@ from markupsafe import Markup
 
 from lstm_model.contracts.findings import escape_unseen
 
+PUBLISHED = "<!--published-->"
+"""Stands in a report, whose bytes do not depend on the clock, where its date is put when it is published."""
+
 
 def show_on_one_line(value: Any) -> Any:
     """Return text whose white space is single blanks and whose other unseen characters are escaped; Markup as it is."""

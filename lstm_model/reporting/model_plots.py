@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lstm_model.contracts.loss_history import LossRecord
-from lstm_model.evaluation.scores import MODELS, name_model
+from lstm_model.evaluation.scores import MEAN, find_models, name_model
 from lstm_model.reporting.figures import (
     COLOURS,
     DASHES,
@@ -108,7 +108,7 @@ def plot_further_points(table: pd.DataFrame) -> Figure:
     top.plot(step, y, color=INK, linewidth=1.4, label="original")
     top.plot(step, table["lstm"], color=COLOURS["lstm"], linewidth=1.8, linestyle=(0, (4, 2)))
     errors = []
-    for model in MODELS:
+    for model in find_models(set(table) - {MEAN}):
         if table[model].notna().any():
             error = np.abs(table[model].to_numpy() - y)
             bottom.plot(

@@ -13,10 +13,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lstm_model.contracts.decision import NOT_EVALUATED, Decision
+from lstm_model.contracts.decision import COVERAGE_FLAW, NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
-from lstm_model.evaluation.scores import MODEL, Scores, name_model
+from lstm_model.evaluation.scores import Scores, name_model
 from lstm_model.reporting.markdown import escape_markdown, show_on_one_line
 
 MARKDOWN_LIMIT_BYTES = 900_000
@@ -136,6 +136,8 @@ class Report:
     """Whether this model makes the forecasts from now on, and why."""
     tables: Sequence[Table] = ()
     """More scores, after the first."""
+    about: Sequence[tuple[str, str]] = ()
+    """What this is a report of: bundle, data, code."""
 
 
 def make_picture(name: str, png: bytes) -> Picture:
@@ -200,6 +202,8 @@ class ScoreCell:
     text: str
     best: bool
     """Whether it is marked as the best of its column."""
+    flaw: bool = False
+    """Whether it is far from what it should be."""
 
 
 @dataclass(frozen=True)
@@ -215,22 +219,31 @@ def _collect_content(report: Report) -> dict[str, object]:
     """Return what the templates print, by the names that they use."""
     return _collect_scores(report.scores) | {
         "report": report,
+        "tone": _find_tone(report),
+        "opening": report.decision.summary if report.decision and report.decision.verdict != "promote" else "",
         "findings": list(report.findings)[:MAX_FINDINGS],
         "more_findings": max(0, len(report.findings) - MAX_FINDINGS),
         "repaired_share": report.num_repaired / report.num_values if report.num_values else 0.0,
     }
 
 
+def _find_tone(report: Report) -> str:
+    """Return the colour in which a report opens: good only where nothing speaks against the model."""
+    headline, decision = report.scores.headline if report.scores else None, report.decision
+    if (decision and decision.verdict == "reject") or (headline and not headline.beats_seasonal_naive):
+        return "bad"
+    doubtful = decision is not None and (decision.verdict != "promote" or bool(decision.warnings))
+    return "mixed" if doubtful or headline is None or not headline.beats_baseline else "good"
+
+
 def _collect_scores(scores: Scores | None) -> dict[str, object]:
     if scores is None:
-        return {"scores": None, "verdict": NOT_EVALUATED, "tone": "mixed"}
-    headline = scores.headline
+        return {"scores": None, "verdict": NOT_EVALUATED}
     head, rows = _make_score_table(scores)
     series_head, series_rows = _make_series_table(scores)
     return {
         "scores": scores,
-        "verdict": headline.verdict,
-        "tone": "good" if headline.beats_baseline else "mixed" if headline.beats_seasonal_naive else "bad",
+        "verdict": scores.headline.verdict,
         "score_head": head,
         "score_rows": rows,
         "series_head": series_head,
@@ -246,26 +259,32 @@ def _make_score_table(scores: Scores) -> tuple[list[str], list[ScoreRow]]:
     for record in scores.to_records():
         values = {name: getattr(record, name) for name in columns}
         cells = [ScoreCell(format_number(value), value == best[name]) for name, value in values.items()]
-        inside = [record.by_level[f"{COVERAGE}{name_level(level)}"] for level in scores.levels]
-        cells += [ScoreCell(format_share(share), best=False) for share in inside]
-        rows.append(ScoreRow(name_model(record.model), record.model == MODEL, cells))
+        cells.append(ScoreCell("–" if record.bias is None else f"{record.bias:+.1%}", best=False))
+        for level in scores.levels:
+            share = record.by_level[f"{COVERAGE}{name_level(level)}"]
+            off = share is not None and abs(share - level) > COVERAGE_FLAW
+            cells.append(ScoreCell(format_share(share), best=False, flaw=off))
+        rows.append(ScoreRow(name_model(record.model), record.model == scores.headline.judged, cells))
     heads = [f"inside {show_level(level)}" for level in scores.levels]
-    return ["model", *columns.values(), *heads], rows
+    return ["model", *columns.values(), "bias", *heads], rows
 
 
 def _make_series_table(scores: Scores) -> tuple[list[str], list[list[str]]]:
-    """Return the series on which the LSTM does worst by MASE, beside seasonal naive."""
+    """Return the series on which the LSTM does worst, beside the best baseline, by the metric of the headline."""
+    judged, best, metric = scores.headline.judged, scores.headline.best_baseline, scores.headline.metric
     by_model = {name: frame.set_index("unique_id") for name, frame in scores.per_series.groupby("model")}
-    table = by_model[MODEL].join(by_model["seasonal_naive"][["mase", "mae"]].add_suffix("_seasonal"))
-    worst = table.sort_values("mase", ascending=False, kind="stable").head(WORST_SERIES)
-    head = ["series", "points", "MASE", "seasonal naive MASE", "MAE", "seasonal naive MAE", "sMAPE %", "LSTM is"]
-    return head, [_make_series_row(str(unique_id), row) for unique_id, row in worst.iterrows()]
+    table = by_model[judged].join(by_model[best][[metric, "mae"]].add_suffix("_baseline"))
+    worst = table.sort_values(metric, ascending=False, kind="stable").head(WORST_SERIES)
+    name, other = metric.upper(), name_model(best)
+    head = ["series", "points", name, f"{other} {name}", "MAE", f"{other} MAE", "bias", f"{name_model(judged)} is"]
+    return head, [_make_series_row(str(unique_id), row, metric) for unique_id, row in worst.iterrows()]
 
 
-def _make_series_row(unique_id: str, row: pd.Series[Any]) -> list[str]:
-    better = "better" if row["mase"] < row["mase_seasonal"] else "not better"
-    numbers = [format_number(row[name]) for name in ("mase", "mase_seasonal", "mae", "mae_seasonal", "smape")]
-    return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, better]
+def _make_series_row(unique_id: str, row: pd.Series[Any], metric: str) -> list[str]:
+    better = "better" if row[metric] < row[f"{metric}_baseline"] else "not better"
+    numbers = [format_number(row[name]) for name in (metric, f"{metric}_baseline", "mae", "mae_baseline")]
+    bias = "–" if math.isnan(row["bias"]) else f"{row['bias']:+.1%}"
+    return [_clip(unique_id, 80), f"{int(row['count']):,}", *numbers, bias, better]
 
 
 def format_share(value: float | None, *, decimals: int = 1) -> str:

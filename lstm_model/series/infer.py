@@ -23,7 +23,7 @@ from lstm_model.contracts.settings import (
     TrainingSpec,
     WindowSpec,
 )
-from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.frequency import RETAIL, Frequency
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
 """One useful planning span for each frequency, when the user names none."""
@@ -36,6 +36,8 @@ CONTEXT_HORIZONS = 4
 LONGEST_CONTEXT = 1500
 UNIT_OF_SEASON = {24: "h", 7: "D", 5: "B", 52: "W", 12: "M", 4: "Q"}
 """The probable unit of steps without a calendar, by the cycle found in them."""
+UNITS = {"WOM": "M", "LWOM": "M"} | {f"{b}{u}{edge}": u for b in ("", "B") for u in "MQY" for edge in "SE"}
+"""Units of the aliases of months, quarters and years."""
 CYCLICAL = ("min", "h", "D")
 """Units whose series go in cycles about a level, which a context's mean and deviation describe; others trend."""
 LONGEST_SEGMENT = 48
@@ -276,10 +278,13 @@ def _find_unit(frequency: str, season: int) -> str:
     """Return the calendar unit of an alias: M for ME and MS, h for 2h."""
     if Frequency(frequency).is_integer:
         return UNIT_OF_SEASON.get(season, "")
-    if re.fullmatch(r"\d+D", frequency) and int(frequency[:-1]) % 7 == 0:
+    if RETAIL.fullmatch(frequency):
+        return "M"
+    base = Frequency(frequency).base
+    if re.fullmatch(r"\d+D", base) and int(base[:-1]) % 7 == 0:
         return "W"
-    letters = frequency.lstrip("0123456789").split("-")[0]
-    return {"MS": "M", "ME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(letters, letters)
+    letters = base.lstrip("0123456789").split("-")[0]
+    return UNITS.get(letters, letters)
 
 
 def _infer_horizon(unit: str, season: int, profile: Profile) -> tuple[int, str]:

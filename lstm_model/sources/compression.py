@@ -6,6 +6,8 @@ import bz2
 import gzip
 import io
 import lzma
+import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +16,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+from fsspec.implementations.zip import ZipFileSystem
 
-from lstm_model.contracts.findings import DataError
+from lstm_model.contracts.findings import DataError, listed
+from lstm_model.sources.files import TABLE_SUFFIXES
 
 OPENERS: dict[str, Callable[[Any], Any]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
@@ -69,6 +73,30 @@ def open_text(filesystem: Any, file: str, name: str) -> Iterator[Any]:
         raise DataError(
             f"{name} is damaged or cut off, so that it cannot be decompressed ({error}); bring it again"
         ) from None
+
+
+@contextmanager
+def open_archive(filesystem: Any, file: str, name: str) -> Iterator[tuple[Any, str]]:
+    """Open a .zip archive as a filesystem, with the name of the only table inside.
+
+    Raises:
+        DataError: damaged or encrypted, or not exactly one table inside.
+    """
+    try:
+        with filesystem.open(file, "rb") as stream:
+            archive = ZipFileSystem(fo=stream)
+            inside = [path for path in archive.find("") if not re.search(r"(^|/)(__MACOSX/|[._])", path)]
+            tables = [path for path in inside if path.lower().endswith(TABLE_SUFFIXES)]
+            if len(tables) != 1:
+                found = f"{len(tables)} tables ({listed(tables)})" if tables else f"no table ({listed(inside)})"
+                raise DataError(
+                    f"{name} holds {found}, expected one; unpack it and name the files with a glob such as folder/*.csv"
+                )
+            yield archive, tables[0]
+    except RuntimeError as error:  # of a file that is encrypted
+        raise DataError(f"{name} cannot be unpacked: {error}; unpack it first") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{name} is no zip archive, or damaged ({error}); bring it again, or unpack it first") from None
 
 
 @contextmanager

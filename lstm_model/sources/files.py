@@ -15,6 +15,8 @@ from lstm_model.contracts.redaction import redact, redact_address
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+TABLE_SUFFIXES = (*CSV_SUFFIXES, *PARQUET_SUFFIXES, *SHEET_SUFFIXES, ".zip")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class LocatedFiles:
     """Full paths, ascending."""
     names: tuple[str, ...]
     """The same relative to the fixed part of the glob: they do not change when the folder moves."""
+    others: tuple[str, ...] = ()
+    """Names of files that the glob matches too, and that are no tables by their names."""
 
 
 def locate_files(path: str) -> LocatedFiles:
@@ -44,22 +48,33 @@ def locate_files(path: str) -> LocatedFiles:
         ) from None  # it holds the URL
     is_glob = any(mark in root for mark in "*?[") and not filesystem.exists(root)
     found = sorted(filesystem.glob(root)) if is_glob else [root]
-    found = [file for file in found if not filesystem.isdir(file)] if is_glob else found
+    found = [file for file in found if not filesystem.isdir(file) and not _is_note(file)] if is_glob else found
     if not found:
         raise DataError(f"source.path {shown!r} matches no file; {_list_neighbours(filesystem, root)}")
     if not is_glob and filesystem.isdir(root):
-        kinds = CSV_SUFFIXES + PARQUET_SUFFIXES
-        inside = Counter(k for file in filesystem.ls(root, detail=False) for k in kinds if str(file).endswith(k))
-        ending = max(kinds, key=lambda kind: inside[kind])
+        files = filesystem.ls(root, detail=False)
+        nested = not any(str(file).endswith(TABLE_SUFFIXES) for file in files)
+        files = filesystem.find(root) if nested else files
+        inside = Counter(kind for file in files for kind in TABLE_SUFFIXES if str(file).endswith(kind))
+        glob = ("/**/*" if nested and inside else "/*") + max(TABLE_SUFFIXES, key=lambda kind: inside[kind])
         raise DataError(
-            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}/*{ending}"
+            f"source.path {shown!r} is a folder; name its files with a glob such as {shown.rstrip('/')}{glob}"
         )
     if not is_glob and not filesystem.exists(root):
         raise DataError(f"source.path {shown!r} does not exist; {_list_neighbours(filesystem, root)}")
+    tables = [file for file in found if file.lower().endswith(TABLE_SUFFIXES)]
+    others = [PurePosixPath(file).name for file in found if file not in {*tables}] if is_glob and tables else []
+    found = tables if others else found
     for file in found:
         _check_regular(filesystem, file)
     base = re.split(r"[*?\[]", root)[0].rpartition("/")[0] if is_glob else root.rpartition("/")[0]
-    return LocatedFiles(filesystem, tuple(found), tuple(file[len(base) :].lstrip("/") for file in found))
+    names = tuple(file[len(base) :].lstrip("/") for file in found)
+    return LocatedFiles(filesystem, tuple(found), names, tuple(others))
+
+
+def _is_note(file: str) -> bool:
+    """Return whether a file is one that writers of tables leave beside them, such as _SUCCESS or .part.crc."""
+    return PurePosixPath(file).name.startswith(("_", "."))
 
 
 def _check_regular(filesystem: Any, file: str) -> None:
@@ -83,6 +98,6 @@ def _list_neighbours(filesystem: Any, root: str) -> str:
         names = sorted(PurePosixPath(name).name for name in filesystem.ls(folder or "/", detail=False))
     except (OSError, NotImplementedError):
         return "check the path"
-    tables = [name for name in names if name.endswith(CSV_SUFFIXES + PARQUET_SUFFIXES)]
-    found = f"holds: {listed(tables)}" if tables else "holds no CSV or Parquet file"
+    tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES)]
+    found = f"holds: {listed(tables)}" if tables else "holds no table (CSV, Parquet or spreadsheet)"
     return f"the folder {folder or '/'} {found}"

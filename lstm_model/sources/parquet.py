@@ -42,6 +42,8 @@ def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Coun
     located = locate_files(source.path)
     if not all(PurePosixPath(file.lower()).suffix in PARQUET_SUFFIXES for file in located.files):
         return None
+    if any("=" in folder for name in located.names for folder in PurePosixPath(name).parts[:-1]):
+        return None  # the names of the folders of a partitioned dataset are columns too
     files = list(zip(located.files, located.names, strict=True))
     roles = infer_roles(_read_sample(located.filesystem, files), source, covariates)
     if roles.layout is not FileLayout.long or roles.unique_id is None:
@@ -118,7 +120,7 @@ def _read_sample(filesystem: Any, files: list[tuple[str, str]]) -> pd.DataFrame:
                 parts += [rows.slice(0, SAMPLE_ROWS), rows.slice(max(SAMPLE_ROWS, rows.num_rows - SAMPLE_ROWS))]
     if not parts:
         raise DataError(f"{files[0][1]} has no rows; expected at least horizon + 2 observations of one series")
-    return _to_frame(pa.concat_tables(parts, promote_options="permissive"), files[0][1])
+    return pd.concat([_to_frame(part, files[0][1]) for part in parts], ignore_index=True)  # types may differ
 
 
 def _to_frame(table: pa.Table, name: str) -> pd.DataFrame:

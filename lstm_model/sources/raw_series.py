@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Where
+from lstm_model.contracts.findings import DataError, Where, listed
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
 from lstm_model.sources.columns import Roles, infer_roles
 from lstm_model.sources.parquet import convert_ids
-from lstm_model.sources.readers import RawTable
+from lstm_model.sources.partitions import find_series_key, name_series
+from lstm_model.sources.raw_table import RawTable
 from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
 
 __all__ = ["DataError", "RawSeries", "read_source"]
@@ -60,10 +60,19 @@ def arrange_tables(
     loaded: list[RawTable], source: Source, *, covariates: Covariates, only: IdRange | None = None
 ) -> RawSeries:
     """Give the columns of tables their roles, and put all rows into one long table."""
+    if source.columns.unique_id is None and (key := find_series_key(loaded)):
+        source = source.model_copy(update={"columns": source.columns.model_copy(update={"unique_id": key})})
     roles = infer_roles(loaded[0].frame, source, covariates)
-    parts = [_arrange_part(part, roles, covariates, loaded) for part in loaded if len(part.frame) or only is None]
+    series, why = _name_series(loaded, roles, source)
+    parts = [
+        _arrange_part(part, roles, covariates, first=loaded[0].name, series=name)
+        for part, name in zip(loaded, series, strict=True)
+        if len(part.frame) or only is None
+    ]
+    if only is None:
+        _check_kinds_of_time(parts, loaded)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    reasons = {key: text for part in loaded for key, text in part.reasons} | roles.reasons
+    reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
     where = (
         _make_row_locator(loaded, frame)
         if roles.layout is FileLayout.long and only is None
@@ -72,34 +81,65 @@ def arrange_tables(
     return _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
 
 
-def _arrange_part(part: RawTable, roles: Roles, covariates: Covariates, loaded: Sequence[RawTable]) -> pd.DataFrame:
+def _name_series(loaded: Sequence[RawTable], roles: Roles, source: Source) -> tuple[Sequence[str | None], str]:
+    """Return the series of each file where no column names them, and why."""
+    if roles.layout is not FileLayout.long or roles.unique_id is not None:
+        return [None] * len(loaded), ""
+    if source.kind is SourceKind.sql:
+        return ["series"], ""
+    assert roles.ds is not None
+    return name_series(loaded, roles.ds, source)
+
+
+def _join_reasons(loaded: Sequence[RawTable]) -> dict[str, str]:
+    """Return the reasons of all files by setting; alike files say a thing once, others are counted."""
+    texts: dict[str, list[str]] = {}
+    for part in loaded:
+        for key, text in part.reasons:
+            texts.setdefault(key, []).append(text)
+    return {key: listed(dict.fromkeys(found), limit=3) for key, found in texts.items()}
+
+
+def _check_kinds_of_time(parts: Sequence[pd.DataFrame], loaded: Sequence[RawTable]) -> None:
+    """Refuse files of which one has timestamps with a zone and another timestamps without one."""
+    zoned = [isinstance(part["ds"].dtype, pd.DatetimeTZDtype) for part in parts]
+    naive = [part["ds"].dtype.kind == "M" and not zone for part, zone in zip(parts, zoned, strict=True)]
+    if any(zoned) and any(naive):
+        raise DataError(
+            f"{loaded[zoned.index(True)].name} has timestamps with a time zone, {loaded[naive.index(True)].name} has "
+            "timestamps without one; write all files of a source with the same kind of time"
+        )
+
+
+def _arrange_part(
+    part: RawTable, roles: Roles, covariates: Covariates, *, first: str, series: str | None
+) -> pd.DataFrame:
     """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
     needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
     if missing:
         raise DataError(
-            f"{part.name} lacks the column {missing[0]!r} that {loaded[0].name} has; all files of one source need "
+            f"{part.name} lacks the column {missing[0]!r} that {first} has; all files of one source need "
             "the same columns"
         )
     if roles.layout is FileLayout.wide_rows:
+        if (unnamed := part.frame[roles.unique_id].isna().to_numpy()).any():
+            raise DataError(
+                f"row {part.locate(int(unnamed.argmax()))} of {part.name}: the name of the series (column "
+                f"{roles.unique_id!r}) is empty; give one, or drop the row"
+            )
         return _melt_rows(part.frame, roles, list(covariates.static))
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
-    ids = part.frame[roles.unique_id] if roles.unique_id else _find_file_id(part, loaded)
+    ids = _convert_whole(part.frame[roles.unique_id]) if roles.unique_id else series
     data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
     return pd.DataFrame(data | {name: part.frame[name] for name in extra})
 
 
-def _find_file_id(part: RawTable, loaded: Sequence[RawTable]) -> str:
-    """Return the file's stem, or its whole path if stems repeat."""
-
-    def find_stem(name: str) -> str:
-        return PurePosixPath(name).name.split(".")[0]
-
-    repeated = sum(find_stem(other.name) == find_stem(part.name) for other in loaded) > 1
-    name = part.name if repeated else find_stem(part.name)
-    return "series" if name == "the query" else name
+def _convert_whole(ids: pd.Series) -> pd.Series:
+    """Return names that a missing value made floats as texts: another file may hold them as such."""
+    return convert_ids(ids) if ids.dtype.kind == "f" and ids.notna().all() else ids
 
 
 def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.DataFrame:
@@ -140,23 +180,28 @@ def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataF
 
 
 def _make_row_locator(loaded: Sequence[RawTable], frame: pd.DataFrame) -> Where:
-    """Return a function that names a row as a person counts it: line 1 of a file holds the column names."""
+    """Return a function that names a row by its file and line, as an editor counts it."""
     ends = np.cumsum([len(part.frame) for part in loaded])
 
     def locate(position: int) -> str:
         index = int(np.searchsorted(ends, position, side="right"))
         row = position - (int(ends[index - 1]) if index else 0)
-        label = f"row {row + 2}" if "." in loaded[index].name else f"row {row + 1}"
-        return (
-            f"{label} of {loaded[index].name}, series {frame['unique_id'].iloc[position]!r}, timestamp "
-            f"{frame['ds'].iloc[position]}"
-        )
+        return f"row {loaded[index].locate(row)} of {loaded[index].name}, {_name_cell(frame, position)}"
 
     return locate
 
 
 def _make_series_locator(frame: pd.DataFrame) -> Where:
-    return lambda position: f"series {frame['unique_id'].iloc[position]!r}, timestamp {frame['ds'].iloc[position]}"
+    return lambda position: _name_cell(frame, position)
+
+
+def _name_cell(frame: pd.DataFrame, position: int) -> str:
+    """Return the series, if it has a name, and the timestamp of a row."""
+    unique_id, ds = frame["unique_id"].iloc[position], frame["ds"].iloc[position]
+    plain = unique_id.item() if isinstance(unique_id, np.generic) else unique_id
+    return (
+        f"timestamp {ds}" if plain is None or plain != plain else f"series {plain!r}, timestamp {ds}"
+    )  # NaN is not itself
 
 
 def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:

@@ -1,140 +1,102 @@
-"""Infer the step between timestamps, and make it a grid on which every row has its place."""
+"""Make the step between timestamps a grid on which every row has its place."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.frequencies import to_offset
 
-from lstm_model.contracts.findings import DataError
-from lstm_model.timeline.frequency import DAY_US, INTEGER, Frequency
+from lstm_model.timeline.calendars import DAY_US, Calendar
+from lstm_model.timeline.frequency import PERIODS, Frequency
 
-MONTHLY = (pd.offsets.MonthBegin, pd.offsets.MonthEnd)
-QUARTERLY = (pd.offsets.QuarterBegin, pd.offsets.QuarterEnd)
-YEARLY = (pd.offsets.YearBegin, pd.offsets.YearEnd)
+FIXED = (pd.offsets.Tick, pd.offsets.Day)
 ENDS = (pd.offsets.MonthEnd, pd.offsets.QuarterEnd, pd.offsets.YearEnd)
-MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
-WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
-
-
-def infer_frequency(series_N: np.ndarray, ds_N: np.ndarray, *, integer: bool) -> tuple[str, str]:
-    """The alias of the step that rows sorted by series and time take most, and the reason.
-
-    Args:
-        ds_N: microseconds since 1970, or integer steps.
-
-    Raises:
-        DataError: no series has two rows.
-    """
-    diffs = np.diff(ds_N)[np.diff(series_N) == 0]
-    diffs, counts = np.unique(diffs[diffs > 0], return_counts=True)
-    if not len(diffs):
-        raise DataError(
-            "the frequency cannot be inferred: no series has two rows with different timestamps; set frequency"
-        )
-    step = _step(diffs, counts)
-    share = f"{counts[diffs == step].sum() / counts.sum():.0%} of neighbouring rows are"
-    if integer:
-        if step != 1:
-            raise DataError(
-                f"integer timestamps go up by {step}, expected 1: number the steps 1, 2, 3, ..., or give dates"
-            )
-        return INTEGER, f"{INTEGER}: {share} 1 apart"
-    alias = _alias(step, ds_N)
-    return alias, f"{alias}: {share} {pd.Timedelta(step, unit='us')} apart" + _calendar_note(alias)
-
-
-def _step(diffs: np.ndarray, counts: np.ndarray) -> int:
-    """The commonest step, unless a shorter one that fits all others is not rare."""
-    common = int(np.gcd.reduce(diffs))
-    is_common = counts[diffs == common].sum() >= 0.05 * counts.sum()
-    return common if is_common else int(diffs[counts.argmax()])
-
-
-def _calendar_note(alias: str) -> str:
-    return ", and no row lies on a weekend" if alias == "B" else ""
-
-
-def _alias(step: int, ds_N: np.ndarray) -> str:
-    days = step / DAY_US
-    times = pd.DatetimeIndex(np.unique(ds_N).astype("datetime64[us]"))
-    if days == 1:
-        weeks = (times[-1] - times[0]).days >= 9  # two weekends at least must have had their chance
-        return "B" if weeks and bool((times.day_of_week < 5).all()) else "D"
-    if days == 7:
-        weekday = np.unique(times.day_of_week)
-        return f"W-{WEEKDAYS[weekday[0]]}" if len(weekday) == 1 else "7D"
-    edge = "E" if bool(times.is_month_end.all()) else "S"
-    if 28 <= days <= 31:
-        return f"M{edge}"
-    if 89 <= days <= 92:
-        return _anchored("Q", edge, int(times.month[0]) % 3 or 3)
-    if 365 <= days <= 366:
-        return _anchored("Y", edge, int(times.month[0]))
-    return f"{step // DAY_US}D" if step % DAY_US == 0 else str(to_offset(pd.Timedelta(step, unit="us")).freqstr)
-
-
-def _anchored(letter: str, edge: str, month: int) -> str:
-    """QS and YS mean January, QE and YE December; other phases carry their month."""
-    if edge == "S":
-        return f"{letter}S" if month == 1 else f"{letter}S-{MONTHS[month - 1]}"
-    last = month + 9 if letter == "Q" else month
-    return f"{letter}E" if last == 12 else f"{letter}E-{MONTHS[last - 1]}"
 
 
 @dataclass(frozen=True)
 class Grid:
     """Timestamps as whole steps and back.
 
-    Steps of fixed length count from each series' own first row, so series may have different phases; calendar steps
-    (business days, weeks, months, ...) count along one index for all.
+    Steps of fixed length, and of several months, count from each series' own first row, so series may have different
+    phases; those of calendars (business days, opening hours, weeks, months, ...) count along one index for all.
     """
 
-    step: int | None
+    frequency: Frequency
     anchor_K: np.ndarray
+    """The first row of each series: a timestamp, or its place in the index where a step is several of its entries."""
     index: np.ndarray
     inside: str | None
     """For months and longer: a row belongs to the period it lies in, named by the period's "start" or "end"."""
+    stride: int = 1
+    """Entries of the index in a step."""
 
     @classmethod
-    def fit(cls, frequency: str, ds_N: np.ndarray, first_K: np.ndarray) -> Grid:
+    def fit(cls, alias: str, ds_N: np.ndarray, first_K: np.ndarray) -> Grid:
         """The grid of a frequency over rows sorted by series; `first_K` is the first row of each series."""
-        parsed = Frequency(frequency)
-        if parsed.is_integer or isinstance(parsed.offset, (pd.offsets.Tick, pd.offsets.Day)):
-            return cls(parsed.step, ds_N[first_K], np.empty(0, np.int64), None)
-        offset = parsed.offset
-        inside = (
-            ("end" if isinstance(offset, ENDS) else "start")
-            if isinstance(offset, MONTHLY + QUARTERLY + YEARLY)
-            else None
-        )
+        frequency = Frequency(alias)
+        if frequency.is_integer or frequency.calendar or isinstance(frequency.offset, FIXED):
+            return cls(frequency, ds_N[first_K], np.empty(0, np.int64), None)
+        offset = frequency.offset
+        inside = ("end" if isinstance(offset, ENDS) else "start") if isinstance(offset, PERIODS) else None
         ends = pd.DatetimeIndex(np.array([ds_N.min(), ds_N.max()]).astype("datetime64[us]"))
+        ends = ends - pd.Timedelta(frequency.shift, unit="us")
         ends = ends.normalize() if inside else ends
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            index = pd.date_range(offset.rollback(ends[0]), offset.rollforward(ends[1]), freq=offset)
-        return cls(None, ds_N[first_K], index.as_unit("us").to_numpy().astype(np.int64), inside)
+            index = pd.date_range(offset.base.rollback(ends[0]), offset.base.rollforward(ends[1]), freq=offset.base)
+        entries = index.as_unit("us").to_numpy().astype(np.int64)
+        grid = cls(frequency, ds_N[first_K], entries, inside)
+        if offset.n == 1:
+            return grid
+        return replace(grid, anchor_K=grid.steps(np.arange(len(first_K)), ds_N[first_K])[0], stride=offset.n)
+
+    def select(self, keep_K: np.ndarray) -> Grid:
+        """The same for some of the series."""
+        return replace(self, anchor_K=self.anchor_K[keep_K])
 
     def steps(self, series_N: np.ndarray, ds_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The step of each row, and whether the row lies off the grid."""
-        if self.step is not None:
+        if self.frequency.step is not None and not len(self.index):
             distance = ds_N - self.anchor_K[series_N]
-            step_N = distance // self.step
-            return step_N, distance != step_N * self.step
+            step_N = distance // self.frequency.step
+            return step_N, distance != step_N * self.frequency.step
         unique, inverse = np.unique(ds_N, return_inverse=True)
+        if self.frequency.calendar:
+            place, off = self.frequency.calendar.count(unique)
+            return place[inverse], off[inverse] | (self._time_of_day(series_N) != self._time_of(ds_N))
+        place, off = self._find_places(unique)
+        step_N = place[inverse]
+        if self.stride == 1:
+            return step_N, off[inverse]
+        step_N = step_N - self.anchor_K[series_N]
+        return step_N // self.stride, off[inverse] | (step_N % self.stride != 0)
+
+    def _find_places(self, unique: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The entry of the index for each timestamp, and whether the timestamp is none."""
+        unique = unique - self.frequency.shift
         if self.inside:
             days = unique // DAY_US * DAY_US
             side, back = ("right", 1) if self.inside == "start" else ("left", 0)
             place = np.searchsorted(self.index, days, side=side) - back  # type: ignore[call-overload]
-            return place[inverse], np.zeros(len(ds_N), dtype=bool)
+            return place, np.zeros(len(unique), dtype=bool)
         place = np.minimum(np.searchsorted(self.index, unique), len(self.index) - 1)
-        return place[inverse], (self.index[place] != unique)[inverse]
+        return place, self.index[place] != unique
 
     def timestamps(self, series_N: np.ndarray, step_N: np.ndarray) -> np.ndarray:
         """The inverse of `steps`: int64."""
-        if self.step is not None:
-            return np.asarray(self.anchor_K[series_N] + step_N * self.step)
-        return np.asarray(self.index[step_N])
+        if self.frequency.calendar:
+            return np.asarray(self.frequency.calendar.find(step_N) + self._time_of_day(series_N))
+        if not len(self.index):
+            return np.asarray(self.anchor_K[series_N] + step_N * self.frequency.step)
+        place_N = step_N if self.stride == 1 else self.anchor_K[series_N] + step_N * self.stride
+        return np.asarray(self.index[place_N] + self.frequency.shift)
+
+    def _time_of_day(self, series_N: np.ndarray) -> np.ndarray:
+        """The time of day of the first row of each row's series, which all rows of the series share; 0 for hours."""
+        return np.asarray(self._time_of(self.anchor_K)[series_N])
+
+    def _time_of(self, ds_N: np.ndarray) -> np.ndarray:
+        calendar = self.frequency.calendar
+        return ds_N % DAY_US if isinstance(calendar, Calendar) and calendar.whole_days else np.zeros_like(ds_N)

@@ -25,6 +25,7 @@ from lstm_model.contracts.bundle_card import Start
 from lstm_model.contracts.loss_history import LossRecord
 from lstm_model.contracts.settings import Plan
 from lstm_model.contracts.windows_meta import Scaler
+from lstm_model.forecast.calibrate import NOT_CALIBRATED
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.networks.models import LSTMModel, build_network
 from lstm_model.training.checkpoint import Checkpoint, State, TrainingStopped
@@ -180,19 +181,19 @@ def _fit_direct(
 ) -> Fitted:
     fitted, setting = _search(train, validation, setting, parent)
     if validation is None:
-        fitted.notes.append("no validation windows: all steps were taken, intervals are not calibrated")
+        fitted.notes.append(f"no validation windows: all steps were taken, {NOT_CALIBRATED}")
         return fitted
-    found = None
+    searched = fitted.forecaster
     if setting.world.size == 1:
-        found, note = calibrate_forecaster(fitted.forecaster, validation)
-        fitted.notes.append(note)
+        fitted.notes.append(calibrate_forecaster(searched, validation))
     if setting.plan.training.refit:
-        fitted.searched = fitted.forecaster
+        fitted.searched = searched
         every = join_windows(train, validation if newest is None else newest)
         refitted = run_stage(every, None, setting, steps=fitted.best_step, stage="refit")
-        fitted.forecaster = refitted.forecaster
+        fitted.forecaster = replace(
+            refitted.forecaster, calibration=searched.calibration, mean_share=searched.mean_share
+        )
         fitted.notes.append(f"refitted through validation with {fitted.best_step} steps")
-    fitted.forecaster.calibration = found
     return fitted
 
 

@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.compute.process_group import ALONE, World
 from lstm_model.contracts.settings import Plan
-from lstm_model.forecast.calibrate import Calibration, CalibrationWindows, calibrate
+from lstm_model.forecast.calibrate import CalibrationWindows, calibrate
 from lstm_model.forecast.forecaster import Forecaster
+from lstm_model.forecast.mean import compute_mean, fit_mean_share
 from lstm_model.networks.losses import count_targets, sum_pinball
 from lstm_model.networks.models import forecast_batch
 from lstm_model.networks.normalise import apply_transform
@@ -73,15 +75,36 @@ def make_loss_sum(network: nn.Module, plan: Plan, choice: DeviceChoice) -> Calla
     return loss_sum
 
 
-def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> tuple[Calibration | None, str]:
-    """Calibrate a forecaster on windows that it was not trained on; return the calibration, or None, and a note."""
+def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> str:
+    """Set the intervals and the mean of a forecaster by windows that it was not trained on; return a note."""
     part = validation.take(spread_evenly(len(validation), CALIBRATION_WINDOWS))
-    values_WHQ, loc_W1, scale_W1 = forecaster.predict_normalised(part)
+    normalised = forecaster.predict_normalised(part)
+    values_WHQ, loc_W1, scale_W1 = normalised
     batch = part.gather_batch(torch.arange(len(part)))
-    y_WH = apply_transform(batch.target_BW[:, validation.context :], forecaster.spec.transform).cpu().numpy()
+    target_WH = batch.target_BW[:, validation.context :]
+    y_WH = apply_transform(target_WH, forecaster.spec.transform).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
-    return calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, describe_windows(part))
+    about = describe_windows(part)
+    forecaster.calibration, note = calibrate(values_WHQ, z_WH, observed_WH, forecaster.quantiles, about)
+    forecaster.mean_share = _fit_mean_share(
+        forecaster, forecaster.restore_units(*normalised, windows=part), target_WH.cpu().numpy(), observed_WH, about
+    )
+    return f"{note}; the mean takes {forecaster.mean_share:.2f} of its distance from the median"
+
+
+def _fit_mean_share(
+    forecaster: Forecaster,
+    values_WHQ: NDArray[np.float32],
+    y_WH: NDArray[np.float32],
+    observed_WH: NDArray[np.bool_],
+    windows: CalibrationWindows,
+) -> float:
+    mean_WH = compute_mean(values_WHQ, forecaster.quantiles, transform=forecaster.spec.transform, share=1.0)
+    median_WH = values_WHQ[..., values_WHQ.shape[-1] // 2]
+    found = (array[observed_WH].astype(np.float64) for array in (median_WH, mean_WH, y_WH))
+    series_WH = np.broadcast_to(windows.series_W[:, None], y_WH.shape)
+    return fit_mean_share(*found, series_WH[observed_WH], horizons=float(windows.horizons_K.sum()))
 
 
 def describe_windows(windows: Windows) -> CalibrationWindows:

@@ -24,7 +24,7 @@ from lstm_model.forecast.bundle import load_bundle, read_weights
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.manifest import DamagedArtifactError
 from lstm_model.storage.store import Store
-from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.frequency import Frequency, drop_holidays
 from lstm_model.training.leakage import Seen, SeenError, find_last_targets, find_latest, refuse_leaks, to_moment
 from lstm_model.training.progress import Stage
 from lstm_model.windows.in_memory import Windows
@@ -187,8 +187,8 @@ def _find_changes(
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(find_input_shape(train, season=plan.window.season))
-    was |= {"frequency": card.frequency, **card.covariates.model_dump()}
-    now |= {"frequency": meta.frequency, **meta.covariates.model_dump()}
+    was |= {"frequency": drop_holidays(card.frequency), **card.covariates.model_dump()}
+    now |= {"frequency": drop_holidays(meta.frequency), **meta.covariates.model_dump()}
     for name in was:
         if was[name] != now[name]:
             yield f"{name} {was[name]} → {now[name]}"

@@ -35,6 +35,8 @@ from lstm_model.windows.layout import Layout, Segment
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
+WEEKS_BEFORE = 4
+"""Weeks before each test window that baselines may see."""
 ROW_GROUP_STEPS = 1 << 20
 """Steps buffered before a row group is written, which bounds the memory."""
 
@@ -286,7 +288,9 @@ def make_layout(spec: WindowSpec, split: Split) -> Layout:
 
 def _find_lead(spec: WindowSpec, split: Split) -> int:
     """Return the steps before the first target: in an evaluation, enough for the baselines too."""
-    return spec.context if split == "train" else max(spec.context, spec.season)
+    if split != "test":
+        return spec.context if split == "train" else max(spec.context, spec.season)
+    return max(spec.context, spec.season, WEEKS_BEFORE * Frequency(spec.frequency).count_week_steps(spec.season))
 
 
 def select_before_test(table: pd.DataFrame, spec: WindowSpec, *, frame: Frame | None = None) -> pd.DataFrame:

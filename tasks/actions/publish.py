@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
@@ -13,12 +14,13 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.decision import NOT_EVALUATED, Decision
+from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.score_records import ScoreRecord
-from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.settings_file import dump_config
 from lstm_model.contracts.stage_meta import PlotsMeta
 from lstm_model.lifecycle.retention import clean_up, remember
 from lstm_model.lifecycle.stage_outputs import summarise_scores
+from lstm_model.reporting.markdown import PUBLISHED
 from lstm_model.storage.backend import is_url, whole_root
 from lstm_model.storage.store import Store
 from tasks.actions.promote import Settled, Status
@@ -66,22 +68,21 @@ class Outcome(BaseModel):
     model: Artifact
     verdict: str
     notes: list[str]
-    """What was left out of the scores, and why."""
+    """What was left out of the scores, and why; what will fail next."""
     scores: list[ScoreRecord]
     stages: list[StageRecord]
 
     def summary(self) -> str:
         """The verdict, a small table of scores, and where to look further."""
-        lines = ["", self.verdict, ""]
+        decided = [self.decision.summary, *(w for w in self.decision.warnings if w != self.decision.summary)]
+        decided[1:] = [f"note: {warning}" for warning in decided[1:]]
+        promoted = self.decision.verdict == "promote"
+        lines = ["", *([] if promoted else [*decided, ""]), self.verdict, ""]
         if self.scores:
-            lines += [f"{'':<16}{'MASE':>8}{'sMAPE':>8}{'RMSE':>12}"]
-            lines += [f"{s.model:<16}{s.mase:>8.3f}{s.smape:>8.2f}{s.rmse:>12.4g}" for s in self.scores]
+            lines += [f"{'':<16}{'MASE':>8}{'RMSSE':>8}{'sMAPE':>8}{'RMSE':>12}{'bias':>8}"]
+            lines += [_show_scores(scores) for scores in self.scores]
         lines += [f"note: {note}" for note in self.notes]
-        lines += [
-            "",
-            self.decision.summary,
-            *(f"note: {w}" for w in self.decision.warnings if w != self.decision.summary),
-        ]
+        lines += ["", *decided] if promoted else []
         computed = [
             f"{one.name} {one.seconds:.1f} s" for one in summarise_records(self.stages) if one.outcome != "cached"
         ]
@@ -98,6 +99,12 @@ class Outcome(BaseModel):
         if self.link:
             lines.append(f"or        {self.link}")
         return "\n".join(lines)
+
+
+def _show_scores(scores: ScoreRecord) -> str:
+    bias = "–" if scores.bias is None else f"{scores.bias:+.1%}"
+    errors = f"{scores.mase:>8.3f}{scores.rmsse:>8.3f}{scores.smape:>8.2f}{scores.rmse:>12.4g}"
+    return f"{scores.model:<16}{errors}{bias:>8}"
 
 
 def open_store(root: str, name: str) -> Store:
@@ -119,7 +126,7 @@ def _open_shared(url: str, name: str) -> Store:
 
 @task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(
-    config: PipelineConfig,
+    resolved: Resolved,
     pages: Pages,
     settled: Settled,
     records: list[StageRecord],
@@ -128,21 +135,24 @@ def publish(
     """Put report.html, the plots and the complete pipeline.yaml at the top of the store, and the report into the UI.
 
     Args:
-        config: the config with nothing left open.
+        resolved: the config with nothing left open, and warnings.
         pages: scores, plots and report.
         settled: whether the new model forecasts from now on.
         records: what became of each stage of this run.
         store: of this problem.
     """
+    config = resolved.config
     # An experiment must not lie where people look for what is in production.
     top = "experiment/" if settled.status == "kept back" else ""
     report, pipeline = f"{top}report.html", f"{top}pipeline.yaml"
-    store.backend.write(report, (store.path(pages.report) / "report.html").read_bytes())
+    date = f"Published {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; this bundle {_STANDING[settled.status]}."
+    html = (store.path(pages.report) / "report.html").read_text(encoding="utf-8")
+    store.backend.write(report, html.replace(PUBLISHED, f'<p class="muted">{date}</p>', 1).encode())
     store.backend.write(pipeline, dump_config(config))
     found = summarise_scores(pages.scores, store)
     verdict = found.headline.verdict if found else NOT_EVALUATED
     markdown = (store.path(pages.report) / "report.md").read_text(encoding="utf-8")
-    page = f"{_for_a_person(settled)}{markdown}\n\n{stage_table(records)}"
+    page = f"{_for_a_person(settled)}{markdown}\n\n{date}\n\n{stage_table(records)}"
     show_markdown("report", config.name, page, description=verdict)
     remember(store, [record.artifact for record in records], flow="retrain")
     with forwarded_logs("lstm_model"):
@@ -161,7 +171,7 @@ def publish(
         pipeline=store.backend.shown(pipeline),
         model=next(record.artifact for record in records if record.artifact.kind == "model"),
         verdict=verdict,
-        notes=found.notes if found else [],
+        notes=[*(found.notes if found else []), *resolved.warnings],
         scores=found.total if found else [],
         stages=records,
     )

@@ -1,6 +1,7 @@
 """One Prefect server with served deployments, shared by the slow tests here: a server takes 10 to 40 s to start."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,17 +46,35 @@ def write_pipelines(folder, **pipelines):
     return folder
 
 
+LIVING = []
+"""Each `serve` of the tests that has not been asked to end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Give slow tests time: on a busy machine a server takes minutes to start."""
+    for item in items:
+        here = item.nodeid.startswith("tests/deployments/")
+        if here and item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 def wait_for(what, check, *, process=None, log=None, seconds=600):
-    """The first truthy value of `check`; an error at once if the process that it waits for has ended."""
+    """The first truthy value of `check`; an error at once if a process that it waits for has ended.
+
+    These are every `serve` of the tests, and `process`, whose output is in `log`.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        ended = process is not None and process.poll() is not None
+        waiting = [(process, log)] if process else []
+        waiting += [(serving.process, serving.log) for serving in LIVING]
+        ended = [(file, code) for one, file in waiting if (code := one.poll()) is not None]
         if found := check():
             return found
-        assert not ended, f"waited for {what}, but exit code {process.returncode}:\n{Path(log).read_text()}"
+        for file, code in ended:
+            raise AssertionError(f"waited for {what}, but exit code {code}:\n{Path(file).read_text()}")
         time.sleep(0.2)
-    output = f":\n{Path(log).read_text()}" if log else ""
-    raise AssertionError(f"waited {seconds} s for {what}{output}")
+    outputs = "\n".join(Path(file).read_text() for _, file in waiting)
+    raise AssertionError(f"waited {seconds} s for {what}:\n{outputs}")
 
 
 def hear_ctrl_c():
@@ -70,7 +89,7 @@ class Serving:
         self.log = log
         self.home = home
         environment = {**os.environ, "PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"}
-        environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONUNBUFFERED": "1", **variables}
+        environment |= {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PYTHONUNBUFFERED": "1", **variables}
         environment.pop("PREFECT_API_URL", None)
         if api_url:
             environment["PREFECT_API_URL"] = api_url
@@ -84,22 +103,22 @@ class Serving:
                 preexec_fn=hear_ctrl_c,
                 start_new_session=True,  # a group of its own, so that a test can send Ctrl-C to it as a terminal does
             )
+        LIVING.append(self)
 
     def wait_until_ready(self):
-        self.wait_for("serve", lambda: READY in self.output())
+        wait_for("serve", lambda: READY in self.output())
         return self
-
-    def wait_for(self, what, check):
-        """The first truthy value of `check`, as long as this process lives."""
-        return wait_for(what, check, process=self.process, log=self.log)
 
     def output(self):
         return self.log.read_text()
 
-    def end(self, number=signal.SIGTERM):
+    def end(self, number=signal.SIGTERM, *, group=False):
         """Its exit code; a process that does not end is killed, and the test fails."""
+        if self in LIVING:
+            LIVING.remove(self)
         if self.process.poll() is None:
-            self.process.send_signal(number)
+            send = os.killpg if group else os.kill
+            send(self.process.pid, number)
         try:
             return self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -155,10 +174,22 @@ def server(home, tmp_path_factory):
     assert subprocess.run(["pgrep", "-g", str(serving.process.pid)], capture_output=True).stdout == b""
 
 
+@pytest.fixture(scope="session")
+def database(tmp_path_factory):
+    """A new database of Prefect's, to be copied: to make one takes as long as all else of a server's start."""
+    home = tmp_path_factory.mktemp("database")
+    environment = {**os.environ, "PREFECT_HOME": str(home)}
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return home / "prefect.db"
+
+
 @pytest.fixture
-def start_serve(tmp_path):
+def start_serve(tmp_path, database):
     """Start a `serve` of this test's own; it is ended with the test."""
     started = []
+    (tmp_path / "home").mkdir()
+    shutil.copy(database, tmp_path / "home")
 
     def start(*arguments, write, **settings):
         folder = tmp_path / f"serve-{len(started)}"

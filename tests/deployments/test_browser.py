@@ -89,7 +89,7 @@ def test_change_a_parameter_run_see_the_report_and_approve(server, client, runs,
     submit(page)
     (run,) = wait_for("the run", lambda: [run for run in runs("tiny") if run.id not in before])
     assert run.parameters["config"]["horizon"] == 8 and run.parameters["promote"] == "ask"
-    done = wait_for("its end", lambda: (now := client.read_flow_run(run.id)).state.is_final() and now, seconds=180)
+    done = wait_for("its end", lambda: (now := client.read_flow_run(run.id)).state.is_final() and now)
     assert done.state.is_completed(), done.state
 
     page.goto(f"{server.api_url.removesuffix('/api')}/v2/runs/flow-run/{run.id}")

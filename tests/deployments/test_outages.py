@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,9 +31,11 @@ def find_server(serving):
 
 
 @pytest.fixture
-def start_server(home, tmp_path, wait_for):
+def start_server(tmp_path, database, wait_for):
     """Start a server that `serve` does not own, on a port; the last one is ended with the test."""
     started = []
+    (tmp_path / "server").mkdir()
+    shutil.copy(database, tmp_path / "server")
 
     def start(port):
         environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "server"), "PREFECT_SERVER_API_PORT": str(port)}
@@ -50,7 +53,6 @@ def start_server(home, tmp_path, wait_for):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("owner", ["serve", "somebody"])
 def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_server, free_port, wait_for):
     """The server is killed while a run is under way, of which the next one takes the place."""
@@ -59,7 +61,7 @@ def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_se
         server, url = start_server(port), f"http://127.0.0.1:{port}/api"
     schedule = "schedule: {interval_seconds: 30}"
     serving = start_serve("--port", port, write={"ticking": schedule}, api_url=url).wait_until_ready()
-    serving.wait_for("a run", lambda: "Beginning flow run" in serving.output())
+    wait_for("a run", lambda: "Beginning flow run" in serving.output())
     before = len(serving.output().splitlines())
     if owner == "serve":
         os.kill(find_server(serving), signal.SIGKILL)
@@ -68,11 +70,11 @@ def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_se
         server.kill()
         server.wait(30)
         away = f"the Prefect server at {url} does not answer; it is waited for, up to 60 min. "
-    serving.wait_for("the message", lambda: away in serving.output())
+    wait_for("the message", lambda: away in serving.output())
     if owner == "somebody":
         start_server(port)
     back = "the Prefect server answers again; schedules and runs go on"
-    serving.wait_for("the new server", lambda: back in serving.output())
+    wait_for("the new server", lambda: back in serving.output())
     lines = serving.output().splitlines()[before:]
     began = next(number for number, line in enumerate(lines) if line.startswith(away))
     ended = next(number for number, line in enumerate(lines) if line.startswith(back))
@@ -83,14 +85,13 @@ def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_se
         def completed():
             return [run for run in client.read_flow_runs() if run.auto_scheduled and run.state.is_completed()]
 
-        serving.wait_for("a scheduled run", completed)
+        wait_for("a scheduled run", completed)
     assert "Traceback" in (serving.home / "outages.log").read_text()  # what was kept out of it is not lost
     serving.end()
     assert is_taken(port) == (owner == "somebody")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_sigterm_ends_serve_and_its_runs_while_the_server_hangs(start_serve, free_port, wait_for):
     port = free_port()
     serving = start_serve("--port", port, write={"busy": ""}).wait_until_ready()

@@ -23,7 +23,7 @@ AT_ONCE = 3
 
 
 @pytest.fixture(scope="module")
-def database(postgres, postgres_password):
+def postgres_database(postgres, postgres_password):
     """URL of the server's own database without its password; its owner is no administrator."""
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     with psycopg.connect(postgres, password=postgres_password, autocommit=True) as connection:
@@ -34,9 +34,9 @@ def database(postgres, postgres_password):
 
 
 @pytest.fixture(scope="module")
-def server(database, postgres_password, tmp_path_factory, free_port, wait_for):
+def server(postgres_database, postgres_password, tmp_path_factory, free_port, wait_for):
     """API URL and log of a server whose passwords are in its environment and in a file, not in its arguments."""
-    address, tmp_path = database, tmp_path_factory.mktemp("server")
+    address, tmp_path = postgres_database, tmp_path_factory.mktemp("server")
     passwords = tmp_path / "pgpass"
     passwords.write_text(f"{address.host}:{address.port}:*:{address.username}:{postgres_password}\n", encoding="utf-8")
     passwords.chmod(0o600)
@@ -54,7 +54,7 @@ def server(database, postgres_password, tmp_path_factory, free_port, wait_for):
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     api_url = f"http://127.0.0.1:{port}/api"
     try:
-        wait_for("the server", lambda: is_healthy(api_url), seconds=180)
+        wait_for("the server", lambda: is_healthy(api_url), process=process, log=log)
         yield api_url, log
     finally:
         process.send_signal(signal.SIGINT)
@@ -62,9 +62,9 @@ def server(database, postgres_password, tmp_path_factory, free_port, wait_for):
 
 
 @pytest.fixture(scope="module")
-def rows(database, postgres_password):
+def rows(postgres_database, postgres_password):
     """Rows of a query to the server's database."""
-    url = database.set(drivername="postgresql+psycopg", password=postgres_password)
+    url = postgres_database.set(drivername="postgresql+psycopg", password=postgres_password)
     engine = sa.create_engine(url, poolclass=sa.NullPool)
 
     def ask(query, **values):
@@ -114,7 +114,7 @@ def kill(process, *runs):
 
 def done(process):
     """What it printed."""
-    assert process.wait(120) == 0, process.log.read_text()
+    assert process.wait(600) == 0, process.log.read_text()
     return process.log.read_text()
 
 
@@ -186,7 +186,7 @@ def test_two_workers_share_a_pool_and_one_is_killed(server, start, write_pipelin
             return all(run.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} for run in found) and found
 
         first = begin("retrain/a", "retrain/b", "retrain/c", "monitor/a")
-        runs = wait_for("the runs", lambda: ended(first), seconds=240)
+        runs = wait_for("the runs", lambda: ended(first))
         unfinished = [(run.name, run.state_type, run.message) for run in runs if run.state_type != "COMPLETED"]
         assert not unfinished
         assert {run.worker for run in runs} == set(names)

@@ -40,7 +40,7 @@ def test_an_interval_fires_and_its_second_run_uses_the_cache(client, runs, stage
         done = [run for run in found if run.state.is_completed()]
         return len(done) >= 2 and sorted(done, key=lambda run: run.start_time)
 
-    first, second, *_ = wait_for("two scheduled runs", completed, seconds=240)
+    first, second, *_ = wait_for("two scheduled runs", completed)
     deployment = client.read_deployment_by_name("retrain/ticking")
     client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # enough of it
     assert first.auto_scheduled and second.auto_scheduled

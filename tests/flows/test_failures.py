@@ -15,7 +15,7 @@ from prefect import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli import main
+from flows.cli import explain, main
 from tests.waiting import wait_for
 
 CONFIGS = [
@@ -65,6 +65,16 @@ def test_a_wrong_setting_is_named_before_anything_starts(arguments, message, cap
     assert "secret" not in errors.replace("secret:NAME", "")
     assert len(errors) < 1000 and "Traceback" not in errors
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "way_out"),
+    [("http://127.0.0.1:9/api", "PREFECT_API_URL is http://127.0.0.1:9/api: start that"), (None, "run again, the fin")],
+)
+def test_a_server_that_cannot_be_reached_is_told_with_the_way_out(url, way_out):
+    with temporary_settings({PREFECT_API_URL: url}):
+        said = explain(RuntimeError("Failed to reach API at http://127.0.0.1:9/api/"))
+    assert way_out in said and "None" not in said
 
 
 def leftovers(store):

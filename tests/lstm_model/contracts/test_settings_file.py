@@ -9,6 +9,7 @@ import pytest
 
 from lstm_model.contracts.settings_file import (
     SettingsError,
+    derive_name,
     dump_config,
     load_config,
     make_config,
@@ -229,3 +230,18 @@ def test_a_plain_source_needs_no_kind(source, kind):
 def test_settings_without_a_source_are_never_the_built_in_panel(document, message):
     with pytest.raises(SettingsError, match=message):
         make_config(document)
+
+
+def test_the_name_of_a_file_names_the_problem():
+    assert derive_name("data/Sales 2024.csv") == "sales_2024"
+    assert derive_name("s3://bucket/load.parquet") == "load"
+    assert derive_name("meters/*.csv") == "meters"
+    assert derive_name("*.csv") == "data"
+
+
+def test_names_in_any_script_make_names_of_their_own():
+    names = ["продажи", "расходы", "売上", "需要", "مبيعات", "Müller", "Muller", "Mäller", "ß", "é", "a" * 70, "a" * 80]
+    made = [derive_name(f"/data/{name}.csv") for name in names]
+    assert len(set(made)) == len(names)
+    assert all(make_config({"source": {"path": "x.csv"}, "name": name}).name == name for name in made)
+    assert derive_name("Mu\u0308ller.csv") == derive_name("M\u00fcller.csv") != "muller", "two spellings of one name"

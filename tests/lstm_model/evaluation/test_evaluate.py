@@ -13,10 +13,11 @@ from utilsforecast import losses
 from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score, tabulate_forecasts
-from lstm_model.evaluation.scores import MODELS, Scores
+from lstm_model.evaluation.scores import MEAN, MODEL, Scores
 from lstm_model.windows.in_memory import Windows
 
 LEVELS = (0.8, 0.95)
+MODELS = (MODEL, MEAN, *BASELINES)
 DATA = Path(os.environ.get("FORECAST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 
 
@@ -33,6 +34,9 @@ class Rule:
         middle = forecast_baselines(context, horizon=windows.horizon, season=self.season)[self.name] + self.shift
         offsets = self.spread * np.array([-2.0, -1.3, 0.0, 1.3, 2.0])
         return (middle[..., None] + offsets).astype(np.float32)
+
+    def compute_mean(self, values_WHQ: np.ndarray) -> np.ndarray:
+        return values_WHQ.mean(axis=-1)
 
 
 def np_index(windows: Windows) -> torch.Tensor:
@@ -55,7 +59,7 @@ def evaluated(series: list[np.ndarray], rule: Rule, season: int = 12, horizon: i
 def test_the_forecast_table_has_the_contract_columns() -> None:
     table, _ = evaluated(panel(), Rule("naive", 12))
     intervals = ["lo_80", "hi_80", "lo_95", "hi_95"]
-    assert list(table) == ["unique_id", "cutoff", "ds", "step", "y", "lstm", *intervals, *BASELINES]
+    assert list(table) == ["unique_id", "cutoff", "ds", "step", "y", "lstm", *intervals, "lstm_mean", *BASELINES]
     assert isinstance(table["unique_id"].dtype, pd.CategoricalDtype)
     assert set(map(str, table.dtypes[4:])) == {"float32"}
     assert (table["ds"] - table["cutoff"] == table["step"]).all()
@@ -338,7 +342,40 @@ class TestHeadline:
         _, scores = evaluated(trend, Rule("naive", 12))
         assert scores.headline.best_baseline == "drift"
         assert scores.headline.beats_seasonal_naive and not scores.beats_baseline
-        assert "but not drift" in scores.headline.verdict
+        assert scores.headline.verdict.startswith("The LSTM does not beat drift, the best baseline: MASE")
+
+    def test_the_best_baseline_is_named_where_the_lstm_loses_to_all(self) -> None:
+        trend = [np.arange(120.0) + np.random.default_rng(0).normal(size=120)]
+        _, scores = evaluated(trend, Rule("naive", 12, shift=99))
+        assert "of drift, the best baseline" in scores.headline.verdict
+
+    def test_where_zeros_are_common_the_mean_is_judged_and_the_volume_told(self) -> None:
+        """A median of zero has the least absolute error, and leaves all sales out."""
+        rng = np.random.default_rng(0)
+        sales = [(rng.random(300) < 0.35) * 4.0 for _ in range(4)]
+
+        class Zero(Rule):
+            def predict(self, windows: Windows) -> np.ndarray:
+                return np.tile(np.array([0, 0, 0, 4, 4], np.float32), (len(windows), windows.horizon, 1))
+
+            def compute_mean(self, values_WHQ: np.ndarray) -> np.ndarray:
+                return np.full(values_WHQ.shape[:2], 1.4, np.float32)
+
+        table, scores = evaluated(sales, Zero("naive", 1), season=1)
+        headline, total = scores.headline, scores.total.set_index("model")
+        assert "tsb" in table and total.loc["lstm", "mase"] < total.loc["tsb", "mase"], "MASE would crown the zeros"
+        assert (headline.metric, headline.judged) == ("rmsse", "lstm_mean")
+        assert headline.error["lstm_mean"] == pytest.approx(total.loc["lstm_mean", "rmsse"])
+        assert total.loc["lstm", "bias"] == -1 and abs(total.loc["lstm_mean", "bias"]) < 0.2
+        assert "of the values are zero" in headline.verdict and "the median 0%" in headline.verdict
+
+    def test_a_verdict_from_few_points_says_so(self) -> None:
+        series = panel(1)
+        windows = Windows.from_arrays([y[-48:] for y in series], context=36, horizon=12)
+        table = tabulate_forecasts(Rule("naive", 12), windows, season=12)
+        few = score(table, scale=measure_scales({"0": series[0][:-12]}, season=12))
+        assert "rests on 12 points only" in few.headline.verdict
+        assert "points only" not in evaluated(panel(), Rule("naive", 12))[1].headline.verdict
 
     def test_a_baseline_without_error_leaves_skill_open(self) -> None:
         season = [np.tile([1.0, 5.0, 2.0, 7.0], 30)]
@@ -374,3 +411,27 @@ def test_seasonal_naive_on_m4_hourly_gives_the_competition_figures() -> None:
     assert round(seasonal["smape"], 3) == 13.912
     assert round(seasonal["mase"], 3) == 1.193
     assert not scores.headline.beats_seasonal_naive
+
+
+def test_no_forecast_is_below_zero_where_the_history_never_is() -> None:
+    series = [np.full(60, 2.0), np.full(60, -2.0)]
+    windows = Windows.from_arrays(series, context=10, horizon=4)
+    history = pd.DataFrame({"unique_id": np.repeat(["0", "1"], 60), "ds": np.tile(np.arange(60), 2)})
+    history = history.assign(y=np.concatenate(series), observed=True)
+    table = tabulate_forecasts(Rule("naive", 1, spread=3), windows, season=1, history=history)
+    own = table[table["unique_id"] == "0"]
+    assert (own["lo_95"] == 0).all() and (own["hi_95"] == 8).all()
+    assert (table.loc[table["unique_id"] == "1", "lo_95"] == -8).all()
+
+
+def test_the_past_of_a_test_ends_at_each_series_first_cutoff() -> None:
+    """A backtest hands over later rows too, which the years before must not show."""
+    ds = pd.date_range("2020-01-01", periods=1100, unit="us")
+    y = 10 + np.sin(np.arange(1100) * 2 * np.pi / 365.25)
+    late = np.arange(1100) >= 1000
+    history = pd.DataFrame({"unique_id": "0", "ds": ds, "y": np.where(late, 1e6, y), "observed": True})
+    windows = replace(
+        Windows.from_arrays([y[990 - 20 : 1000]], context=20, horizon=10), frequency="D", cutoff_W=ds[[989]].to_numpy()
+    )
+    table = tabulate_forecasts(Rule("naive", 7), windows, season=7, history=history)
+    assert table["years_before"].max() < 20

@@ -19,7 +19,7 @@ from lstm_model.forecast.__main__ import main
 from lstm_model.forecast.bundle import RECORD, WEIGHTS, load_bundle, save_bundle
 from lstm_model.forecast.calibrate import Calibration
 from lstm_model.forecast.forecaster import Forecaster
-from lstm_model.forecast.predict import compute_mean, forecast
+from lstm_model.forecast.predict import forecast
 from lstm_model.networks.models import build_network
 from lstm_model.reporting.fan_chart import plot_upcoming
 from lstm_model.reporting.figures import to_png
@@ -212,6 +212,51 @@ def test_a_forecast_that_is_no_number_is_an_error(made, table):
         forecast(made / "bundle", table(frame))
 
 
+@pytest.fixture(scope="module")
+def of_logarithms(tmp_path_factory):
+    """A bundle whose network reads logarithms, without covariates and not calibrated."""
+    folder = tmp_path_factory.mktemp("logarithms")
+    spec = ModelSpec(hidden_dim=4, layer_dim=1, segment=1, normalisation="mean_std", transform="log", levels=(0.8,))
+    shape = InputShape(CONTEXT, HORIZON, 7)
+    torch.manual_seed(0)
+    save_bundle(folder, Forecaster(build_network(spec, shape), spec, shape), model_card(windows_meta(frequency="D")))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("last", "forecast_it", "said"),
+    [
+        ([5.0] * 12, True, "the intervals are not calibrated"),
+        ([0.0] * 12, False, "series not forecast, since their latest values are 0 or less"),
+        ([5.0] * 11 + [-1.0], False, "series not forecast, since their latest values are 0 or less"),
+        ([0.0] + [5.0] * 11, False, "more than 5% of their context is"),
+    ],
+)
+def test_a_network_of_logarithms_refuses_series_that_have_none(of_logarithms, table, last, forecast_it, said):
+    y = np.concatenate([np.full(30, 5.0) + np.arange(30) % 3, last])
+    frame = pd.DataFrame({"unique_id": "b", "ds": pd.date_range("2024-01-01", periods=42, unit="us"), "y": y})
+    good = frame.assign(unique_id="a", y=np.abs(y) + 4)
+    result = forecast(of_logarithms, table(pd.concat([good, frame]).assign(observed=True)))
+    assert set(result.table["unique_id"]) == ({"a", "b"} if forecast_it else {"a"})
+    assert any(said in note for note in result.notes) and result.notes[-1].startswith(
+        "the intervals are not calibrated"
+    )
+
+
+def test_forecasts_are_not_below_zero_where_the_history_never_is_and_whole_where_asked(made, table):
+    frame = panel()
+    low = frame.assign(y=frame["y"] - frame.groupby("unique_id")["y"].transform("min"))
+    low.loc[low["unique_id"] == "b", "y"] -= 30
+    columns = ["lo_95", "lo_80", "median", "hi_80", "hi_95"]
+    free = forecast(made / "bundle", table(low)).table.set_index("unique_id")
+    assert (free.loc[["a", "c"], [*columns, "mean"]] >= 0).all(axis=None) and (free.loc["b", "lo_95"] < 0).any()
+    assert (free.loc[["a", "c"], "lo_95"] == 0).any(), "the bound would be below zero"
+    whole = forecast(made / "bundle", table(low), integers=True).table.set_index("unique_id")
+    assert (whole[columns] % 1 == 0).all(axis=None) and whole["mean"].equals(free["mean"])
+    assert (whole["lo_80"] <= free["lo_80"]).all() and (whole["hi_80"] >= free["hi_80"]).all()
+    assert (whole["median"] - free["median"]).abs().max() <= 0.5
+
+
 def test_the_tutorials_network_knows_the_median_alone(table, tmp_path):
     frame = pd.DataFrame({"unique_id": "sine", "ds": np.arange(30), "y": np.sin(np.arange(30) / 3), "observed": True})
     torch.manual_seed(0)
@@ -229,18 +274,22 @@ def test_the_tutorials_network_knows_the_median_alone(table, tmp_path):
     assert [one.get_title(loc="left") for one in plot_upcoming(result, frame).axes] == ["sine"]
 
 
-def test_the_mean_is_the_area_under_the_quantile_function():
-    values = np.array([[[0.0, 1.0, 10.0]]], np.float32)
-    assert compute_mean(values, (0.1, 0.5, 0.9)).item() == pytest.approx(0.1 * 0 + 0.4 * 0.5 + 0.4 * 5.5 + 0.1 * 10)
-    assert compute_mean(values[..., 1:2], (0.5,)).tolist() == [[1.0]]
-    normal = torch.distributions.Normal(3, 2).icdf(torch.linspace(0.005, 0.995, 199, dtype=torch.float64)).numpy()
-    exponential = -np.log1p(-np.linspace(0.005, 0.995, 199))
-    assert compute_mean(
-        normal[None, None].astype(np.float32), tuple(np.linspace(0.005, 0.995, 199))
-    ).item() == pytest.approx(3)
-    assert compute_mean(exponential[None, None].astype(np.float32), tuple(np.linspace(0.005, 0.995, 199))).item() == (
-        pytest.approx(1, abs=0.01)
-    )
+def test_closed_times_are_not_forecast_even_where_the_bundle_does_not_know_them_yet(table, tmp_path):
+    closed = pd.offsets.CustomBusinessDay(holidays=["2024-11-28", "2024-12-25", "2025-01-01"])
+    days = pd.date_range(end="2024-12-23", periods=30, freq=closed, unit="us")
+    frame = table(pd.DataFrame({"unique_id": "shop", "ds": days, "y": np.arange(30.0), "observed": True}))
+    spec = ModelSpec(kind="mixture", hidden_dim=4, layer_dim=1, segment=1, normalisation="last", levels=(0.8,))
+    shape = InputShape(8, 8, 5)
+    forecaster = Forecaster(build_network(spec, shape), spec, shape)
+    save_bundle(tmp_path / "bundle", forecaster, model_card(windows_meta(frequency="B", horizon=8)))
+    known = "B closed 01-01 12-25 4thu11"
+    ahead = forecast(tmp_path / "bundle", frame, frequency=known).table
+    assert ahead["ds"].tolist() == pd.date_range("2024-12-24", periods=8, freq=closed).tolist()
+    days = days.append(pd.DatetimeIndex(["2024-12-24", "2024-12-26"]))[2:]
+    frame = table(pd.DataFrame({"unique_id": "shop", "ds": days, "y": np.arange(30.0), "observed": True}))
+    with pytest.raises(DataError, match="the bundle forecasts steps of frequency 'B'; series 'shop' has 7 other steps"):
+        forecast(tmp_path / "bundle", frame, frequency="D")
+    assert len(forecast(tmp_path / "bundle", frame, frequency=known).table) == 8
 
 
 BLOCKED = """

@@ -192,3 +192,39 @@ def test_the_test_keeps_its_size():
     pairs = rng.normal(size=(4000, 2, 8))
     rejected = np.mean([diebold_mariano(a, b) <= 0.1 for a, b in pairs])
     assert 0.07 < rejected < 0.13
+
+
+def test_the_floor_is_the_best_baseline_on_these_targets():
+    last_week = {"last_week": np.random.default_rng(9).normal(size=len(forecasts(1.0))) * 0.2}
+    decision = judged(forecasts(0.5).assign(**last_week), first_model="floor")
+    assert decision.verdict == "reject" and decision.floor == "last week"
+    assert ("last week", f"{decision.floor_loss:.4f}") in decision.losses()
+    better = judged(forecasts(0.5).assign(**last_week), forecasts(1.0, seed=1))
+    assert better.verdict == "promote" and better.warnings[0].startswith(
+        "it does not beat last week, the best baseline"
+    )
+
+
+def test_where_zeros_are_common_the_mean_decides():
+    """The challenger's median has the smaller absolute error, and forecasts nothing."""
+    sold = (np.random.default_rng(5).random(len(forecasts(1.0))) < 0.3) * 4.0
+    champion = forecasts(1.0).assign(y=sold, lstm=0.0, lstm_mean=1.2, seasonal_naive=np.roll(sold, 7))
+    challenger = champion.assign(lstm_mean=0.0)
+    scale = SCALE.assign(rmsse_scale=2.0)
+    for share, verdict in ((0.7, "reject"), (0.0, "promote")):
+        rules = Gate(scale.assign(zero_share=share), HORIZON, stride=1, own_ends=False, settings=Promotion())
+        other = champion.assign(lstm=1.2)
+        table = common_targets(challenger, other, seen=(BEFORE, BEFORE), gate=rules)
+        decision = decide(table.assign(lo_80=0.0, hi_80=4.0), champion="abc", gate=rules)
+        margin = {check.name: check.passed for check in decision.checks}["margin"]
+        assert margin == (verdict == "promote")
+    assert decision.floor == "seasonal naive"
+
+
+def test_intervals_that_pass_and_cover_too_little_are_called_so():
+    narrow = forecasts(0.5).assign(y=0.0)
+    narrow["lo_80"], narrow["hi_80"] = narrow["lstm"] - 0.54, narrow["lstm"] + 0.54  # 72% of the normal
+    decision = judged(narrow, forecasts(1.0, seed=1))
+    assert decision.verdict == "promote" and checks(decision)["coverage"]
+    assert ("coverage", "TOO NARROW") in [row[:2] for row in decision.rows()]
+    assert any(warning.startswith("coverage is TOO NARROW: 7") for warning in decision.warnings)

@@ -113,11 +113,13 @@ def test_irregular_timestamps_name_the_offender():
         look(table)
 
 
-def test_two_rows_in_one_month_are_irregular_and_one_in_the_middle_moves_to_its_start():
+def test_two_rows_in_one_month_are_irregular_and_one_in_the_middle_keeps_its_day():
     middle = look(series(pd.date_range("2020-01-01", periods=24, freq="MS") + pd.Timedelta("14D")))
-    assert middle.frequency == "MS"
-    assert codes(middle) == ["moved"]
-    assert middle.table["ds"].dt.day.unique().tolist() == [1]
+    assert middle.frequency == "MS +14D"
+    assert middle.table["ds"].dt.day.unique().tolist() == [15]
+    moved = look(series(pd.date_range("2020-01-01", periods=24, freq="MS") + pd.Timedelta("14D")), frequency="MS")
+    assert codes(moved) == ["moved"]
+    assert moved.table["ds"].dt.day.unique().tolist() == [1]
     with pytest.raises(DataError, match=r"irregular.*expected steps of MS"):
         look(series(pd.date_range("2024-01-01", periods=60, freq="D")), frequency="MS")
 
@@ -130,18 +132,15 @@ def test_unknown_frequencies(frequency, message):
         look(series(hours()), frequency=frequency)
 
 
-def test_stock_market_holidays_are_gaps_in_business_days():
+def test_stock_market_holidays_are_closed_not_missing():
     days = pd.bdate_range("2024-01-01", "2024-12-31")
     traded = days[~days.isin(pd.to_datetime(["2024-07-04", "2024-11-28", "2024-12-25"]))]
     examined = look(series(traded + pd.Timedelta("16h")))
-    assert examined.frequency == "B"
-    (finding,) = examined.findings
-    assert "3 business days without a value (such as holidays)" in finding.message
-    assert examined.table.loc[~examined.table["observed"], "ds"].dt.strftime("%m-%d").tolist() == [
-        "07-04",
-        "11-28",
-        "12-25",
-    ]
+    assert examined.frequency == "B closed 07-04 12-25 4thu11"
+    assert codes(examined) == []
+    assert examined.table["ds"].tolist() == (traded + pd.Timedelta("16h")).tolist()
+    given = look(series(traded), frequency="B")
+    assert "3 business days without a value (such as holidays)" in given.findings[0].message
 
 
 # Duplicates -----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lstm_model.contracts.forecast_columns import name_bounds
 from lstm_model.contracts.loss_history import LossRecord
+from lstm_model.evaluation.baselines import BASELINES
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score
 from lstm_model.evaluation.scores import MODELS, Scores
@@ -204,7 +205,7 @@ def test_loss_marks_the_kept_step_and_takes_a_log_scale_when_it_falls_far() -> N
 def test_further_points_show_the_error_of_every_model() -> None:
     step = np.arange(1000, 1200)
     y = np.sin(step / 10)
-    table = pd.DataFrame({"ds": step, "y": y, **dict.fromkeys(MODELS, y + 0.5), "lstm": y + 0.01})
+    table = pd.DataFrame({"ds": step, "y": y, **dict.fromkeys(BASELINES, y + 0.5), "lstm": y + 0.01})
     figure = plot_further_points(table.assign(drift=np.nan))
     check(figure)
     title = figure.axes[1]._left_title.get_text()  # type: ignore[attr-defined]

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from lstm_model.contracts.decision import Check, Decision, Verdict
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import name_bounds
 from lstm_model.evaluation.baselines import BASELINES
 from lstm_model.evaluation.evaluate import score
 from lstm_model.evaluation.scores import Scores
+from lstm_model.reporting.markdown import PUBLISHED
 from lstm_model.reporting.report import (
     CAPTIONS,
     WORST_SERIES,
@@ -241,3 +243,35 @@ def test_numbers_to_read() -> None:
         "4.200e+09",
         "3.000e-06",
     ]
+
+
+def decide(verdict: Verdict, *, share: float = 0.8, passed: bool = True) -> Decision:
+    flaw = "TOO NARROW" if share < 0.75 else ""
+    check = Check(name="coverage", passed=passed, detail=f"{share:.1%} at 80%", flaw=flaw)
+    warnings = (f"coverage is {flaw}: {check.detail}",) if flaw else ()
+    return Decision(verdict=verdict, summary=f"Decided to {verdict}.", checks=(check,), warnings=warnings)
+
+
+def test_a_rejected_challenger_does_not_open_in_green() -> None:
+    for verdict, tone in (("reject", "bad"), ("defer", "mixed"), ("promote", "good")):
+        report = replace(make_report(error=0.5), decision=decide(verdict))
+        page, opening = render_html(report), render_markdown(report).splitlines()[2]
+        assert f'class="verdict {tone}"' in page
+        text = [part.strip() for part in Page(page).text if part.strip()]
+        assert text[2].startswith("The LSTM beats" if verdict == "promote" else f"Decided to {verdict}.")
+        assert opening.startswith("**The LSTM beats" if verdict == "promote" else f"**Decided to {verdict}.")
+
+
+def test_intervals_that_cover_too_little_are_red_although_they_pass() -> None:
+    report = replace(make_report(error=0.5), decision=decide("promote", share=0.72))
+    page = render_html(report)
+    assert '<td class="flaw">TOO NARROW</td>' in page and "<td>passed</td>" not in page
+    assert 'class="verdict mixed"' in page and "coverage is TOO NARROW: 72.0% at 80%" in page
+    assert "| coverage | **TOO NARROW** |" in render_markdown(report)
+    assert 'class="number flaw">100.0%' in page, "too wide is a flaw too"
+
+
+def test_the_report_names_what_it_is_of() -> None:
+    report = replace(make_report(), about=[("bundle", "abc123"), ("data", "sales.csv")])
+    assert "<dt>bundle</dt><dd>abc123</dd>" in render_html(report)
+    assert "bundle: abc123" in render_markdown(report) and PUBLISHED in render_html(report)

@@ -20,4 +20,4 @@ def test_a_folder_without_tables_says_so(tmp_path):
     (tmp_path / "id_rsa").touch()
     with pytest.raises(DataError) as caught:
         locate_files(f"{tmp_path}/sales.csv")
-    assert str(caught.value).endswith(f"the folder {tmp_path} holds no CSV or Parquet file")
+    assert str(caught.value).endswith(f"the folder {tmp_path} holds no table (CSV, Parquet or spreadsheet)")

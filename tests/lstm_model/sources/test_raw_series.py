@@ -276,7 +276,7 @@ def test_a_date_that_contradicts_the_others_is_named(tmp_path):
         ("start,end,y\n2024-01-01,2024-01-02,1\n2024-01-02,2024-01-03,1\n", ["start, end", "--time-column"]),
         ("name,y\nx,1\ny,2\n", ["no column of timestamps", "name (text), y (integer)", "--time-column"]),
         ("ds,name\n2024-01-01,x\n2024-01-02,x\n", ["no column of numbers", "--target"]),
-        ("2024-01-01,5.5\n2024-01-02,6.5\n", ["first line", "looks like data", "column names"]),
+        ("1,5.5\n2,6.5\n", ["line 1", "looks like data", "names of the columns", "source.header_line"]),
         ("ds,y\n2024-01-01,1,5\n2024-01-02,2,5\n", ["line 2", "3 fields", "2 columns", "decimal comma"]),
         ("date,time,y\n2024-01-01,12:00,1\n2024-01-02,12:00,2\n", ["'time' holds times of day", "join"]),
         ("ds,y\n2024-01-01,yes\n2024-01-02,no\n", ["y (text)", "--target"]),
@@ -320,7 +320,7 @@ def test_places_that_hold_nothing_say_what_exists(tmp_path):
         with pytest.raises(DataError, match=rf"is a folder.*\*\.{ending}"):
             read(tmp_path / name)
     with pytest.raises(DataError, match=r"kind of file.*\.csv.*\.parquet"):
-        read(write(tmp_path / "a.xlsx", "x"))
+        read(write(tmp_path / "a.docx", "x"))
     with pytest.raises(DataError, match=r"cannot be read as Parquet"):
         read(write(tmp_path / "a.parquet", "no parquet"))
     with pytest.raises(DataError, match="cannot be opened"):
@@ -452,3 +452,25 @@ def test_times_with_an_offset_beside_a_column_of_one_name(tmp_path):
     frame = pd.DataFrame({"unique_id": "a", "ds": HOURS.tz_localize("UTC").astype(str), "y": 1.0})
     frame.to_csv(tmp_path / "d.csv", index=False)
     assert read(tmp_path / "d.csv").table["unique_id"].unique().tolist() == ["a"]
+
+
+@pytest.mark.parametrize("ids", [[1, 2, np.nan], ["a", "b", None]])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_row_without_the_name_of_a_series_is_told_by_its_place(tmp_path, kind, ids):
+    long = pd.DataFrame({"unique_id": ids, "ds": pd.to_datetime(["2024-01-01"] * 3), "y": 1.0})
+    wide = pd.DataFrame({"unique_id": ids, "V1": 1.0, "V2": 2.0, "V3": 3.0})
+    for table, layout in ((long, "long"), (wide, "wide_rows")):
+        path = tmp_path / f"a.{kind}"
+        table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
+        with pytest.raises(DataError, match=r"^row 4 of a\.\w+.*: the name of the series .* is empty") as caught:
+            columns = Columns(unique_id="unique_id")
+            read_source(Source(kind="files", path=str(path), layout=layout, columns=columns), covariates=Covariates())
+        assert "nan" not in str(caught.value) and "None" not in str(caught.value)
+
+
+def test_a_name_that_is_a_number_is_told_as_one(tmp_path):
+    table = pd.DataFrame({"unique_id": [1, 2], "ds": pd.to_datetime(["2024-01-01"] * 2), "y": ["1", "x"]})
+    table.to_parquet(tmp_path / "a.parquet")
+    columns = Columns(unique_id="unique_id", ds="ds", y="y")
+    with pytest.raises(DataError, match=r"row 3 of a\.parquet, series 2, timestamp"):
+        read_source(Source(kind="files", path=str(tmp_path / "a.parquet"), columns=columns), covariates=Covariates())
