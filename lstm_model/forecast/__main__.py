@@ -27,6 +27,7 @@ from lstm_model.contracts.bundle_card import (
     read_model_card,
     validate_part,
 )
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, escape_unseen, listed
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import check_columns, forecast
@@ -35,6 +36,7 @@ from lstm_model.sources.files import PARQUET_SUFFIXES
 from lstm_model.sources.parquet import open_parquet
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
+from lstm_model.timeline.time_zones import add_source_clock, find_clock
 from lstm_model.timeline.timestamps import parse_timestamps
 
 MAX_MANIFEST_BYTES = 1024**2
@@ -70,9 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            table = _prepare_table(options.bundle, options.series, Path(folder))
+            table, clock = _prepare_table(options.bundle, options.series, Path(folder))
             result = forecast(options.bundle, table, integers=options.integers)
-        _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
+        found = add_source_clock(result.table, clock)
+        _write_table(found.assign(model_version=compute_version(options.bundle)), options.output)
     except (ValueError, OSError) as error:
         _print_note(f"error: {error}")
         return 2
@@ -95,10 +98,10 @@ def compute_version(bundle: Path) -> str:
     return hashlib.sha256(named).hexdigest()[:VERSION_DIGITS]
 
 
-def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
-    """Return the file as a series table: read and examined like a source, also where it is a series table already."""
+def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock | None]:
+    """Return the file as a series table, read and examined like a source, and its own clock if that is another one."""
     is_series_table = _is_series_table(file)
-    config = _adapt_config(bundle, None if is_series_table else file)
+    config = _adapt_config(bundle, file, is_series_table=is_series_table)
     if is_series_table:
         raw = RawSeries(_read_series_table(file, config.covariates), config.source)
     else:
@@ -110,7 +113,7 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
     if is_series_table:
         _mark_repaired(table, raw.table)
     table.to_parquet(folder / "series.parquet", index=False)
-    return folder / "series.parquet"
+    return folder / "series.parquet", find_clock(raw.table["ds"], config.source.timezone)
 
 
 def _mark_repaired(table: pd.DataFrame, given: pd.DataFrame) -> None:
@@ -154,7 +157,7 @@ def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
     _refuse_rows(file, frame, frame["observed"] & frame["y"].isna(), "observed is true, but y is empty")
     seen = frame["unique_id"].isin(frame.loc[frame["observed"], "unique_id"].unique())
     _refuse_rows(file, frame, ~seen, "observed is false in all rows of this series")
-    frame["ds"], read = parse_timestamps(frame["ds"], Source(), lambda row: _name_row(file, frame, row))
+    frame["ds"], read = parse_timestamps(frame["ds"], Source(path=str(file)), lambda row: _name_row(file, frame, row))
     if read:  # numbers that stand for dates
         raise _refuse(file, f"its column ds holds no steps: {' '.join(read.values())}")
     for name in numbers:
@@ -179,14 +182,15 @@ def _refuse(file: Path, what: str) -> DataError:
     )
 
 
-def _adapt_config(bundle: Path, file: Path | None) -> PipelineConfig:
+def _adapt_config(bundle: Path, file: Path, *, is_series_table: bool) -> PipelineConfig:
     """Return the bundle's config, and for a file how to read it: the bundle's column names count if it has them."""
     card = read_model_card(bundle)
     made_with = card.config or {}
-    sections = {name: made_with[name] for name in USED_SECTIONS if name in made_with}
+    of_file = {"source": {"path": str(file)}}
+    sections = of_file | {name: made_with[name] for name in USED_SECTIONS if name in made_with}
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
-    source = Source() if file is None else Source(kind=SourceKind.files, path=str(file))
-    if file is not None and config.source.kind is not SourceKind.synthetic:
+    source = Source(path=str(file))
+    if not is_series_table and config.source.kind is not SourceKind.synthetic:
         kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
         header = set(read_files(source)[0].frame.columns)
