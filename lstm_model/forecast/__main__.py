@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import JsonValue
 
 from lstm_model.contracts.artifact import MANIFEST, VERSION_DIGITS
 from lstm_model.contracts.bundle_card import (
@@ -186,8 +187,8 @@ def _adapt_config(bundle: Path, file: Path, *, is_series_table: bool) -> Pipelin
     """Return the bundle's config, and for a file how to read it: the bundle's column names count if it has them."""
     card = read_model_card(bundle)
     made_with = card.config or {}
-    of_file = {"source": {"path": str(file)}}
-    sections = of_file | {name: made_with[name] for name in USED_SECTIONS if name in made_with}
+    sections: dict[str, JsonValue] = {"source": {"path": str(file)}}
+    sections |= {name: made_with[name] for name in USED_SECTIONS if name in made_with}
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
     source = Source(path=str(file))
     if not is_series_table and config.source.kind is not SourceKind.synthetic:

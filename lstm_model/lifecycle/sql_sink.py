@@ -121,8 +121,8 @@ def _known(connection: sa.Connection, target: sa.Table, rows: pd.DataFrame) -> A
     if known.empty:
         return np.zeros(len(rows), bool)
     known[cutoff.name] = known[cutoff.name].astype(rows[cutoff.name].dtype)
-    known = known.groupby(key, as_index=False)["known"].max()
-    both = rows[[*key, "revision"]].merge(known, on=key, how="left")
+    latest = known.groupby(key)["known"].max().reset_index()
+    both = rows[[*key, "revision"]].merge(latest, on=key, how="left")
     return (both["known"] >= both["revision"]).to_numpy()
 
 

@@ -57,14 +57,15 @@ def add_source_clock(table: pd.DataFrame, clock: Clock | None) -> pd.DataFrame:
         return table
     utc = {f"{name}_utc": table[name] for name in ("cutoff", "ds")}
     local = {name: to_local(table[name], clock) for name in ("cutoff", "ds")}
-    place = table.columns.get_loc("ds") + 1
+    place = list(table.columns).index("ds") + 1
     return pd.concat([table.iloc[:, :place].assign(**local), pd.DataFrame(utc), table.iloc[:, place:]], axis=1)
 
 
 def to_local(utc: pd.Series, clock: Clock) -> pd.Series:
     """Return moments in UTC, without their zone, in the source's clock."""
-    local = utc.dt.tz_localize("UTC").dt.tz_convert(clock.zone)
-    return local if clock.aware else local.dt.tz_localize(None)
+    local: pd.Series = utc.dt.tz_localize("UTC").dt.tz_convert(clock.zone)
+    wall: pd.Series = local.dt.tz_localize(None)
+    return local if clock.aware else wall
 
 
 def suspect_clock(ds_us: np.ndarray, conflicting_us: np.ndarray) -> str | None:
