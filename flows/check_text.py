@@ -56,7 +56,8 @@ def _write_columns(found: Inspection) -> list[str]:
 
 def _describe_columns(group: list[ColumnRole]) -> list[str]:
     first, last = group[0], group[-1]
-    name = first.name if len(group) == 1 else f"{_cut(first.name)}, …, {_cut(last.name)} ({len(group):,})"
+    between = ", …, " if len(group) > 2 else ", "
+    name = first.name if len(group) == 1 else f"{_cut(first.name)}{between}{_cut(last.name)} ({len(group):,})"
     return [name, first.kind, "?" if first.role == "unknown" else first.role, first.reason]
 
 

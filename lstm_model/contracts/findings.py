@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -23,6 +24,46 @@ class NothingLeftError(DataError):
     def __init__(self, message: str, *, code: str, count: int) -> None:
         super().__init__(message)
         self.finding = Finding(code=code, severity="warning", message=message, count=count)
+
+
+class ManyDataError(DataError):
+    """Several things that are wrong with the data, independent of each other."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        self.messages = tuple(messages)
+        lines = [f"\n  {count}. {text}" for count, text in enumerate(messages, start=1)]
+        super().__init__(f"{len(messages)} things are wrong with the data:{''.join(lines)}")
+
+
+class ErrorCollector:
+    """Collects what is wrong, so that a user learns all of it at once rather than one thing a run."""
+
+    def __init__(self) -> None:
+        self.found: list[DataError] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep an error about the data that the block raises, and go on after it."""
+        try:
+            yield
+        except DataError as error:
+            self.found.append(error)
+
+    def raise_found(self) -> None:
+        """Raise what was collected: a single error as it is, several as one.
+
+        Raises:
+            DataError: something was collected.
+        """
+        if len(self.found) > 1:
+            raise ManyDataError([text for error in self.found for text in list_messages(error)])
+        if self.found:
+            raise self.found[0]
+
+
+def list_messages(error: Exception) -> tuple[str, ...]:
+    """Return the message of an error, or each of several."""
+    return error.messages if isinstance(error, ManyDataError) else (str(error),)
 
 
 class Finding(BaseModel):

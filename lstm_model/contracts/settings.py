@@ -132,7 +132,7 @@ class FileLayout(TitledEnum):
     wide_rows = "wide_rows"
 
 
-READING = ("layout", "columns", "timezone", "dayfirst", "decimal")
+READING = ("layout", "columns", "timezone", "dayfirst", "date_format", "decimal")
 OF_FILES = ("encoding", "separator", "header_line", "footer_lines", "sheet", "files_are")
 USED_SETTINGS = {
     SourceKind.synthetic: ("dataset", "num_series", "num_steps", "seed"),
@@ -147,11 +147,19 @@ class Columns(ConfigModel, title="Columns"):
 
     has_addresses = False
     unique_id: str | None = None
-    """Column that names the series. Empty: inferred; no such column means one series."""
+    """Column that names the series, or several with commas between them (a list, too), whose values are joined as
+    store/item. Not set: inferred; "" means that no column does, and a file is one series."""
     ds: str | None = None
     """Column with the timestamp (or an integer step)."""
     y: str | None = None
     """Column with the value to forecast."""
+
+    @field_validator("unique_id", mode="before")
+    @classmethod
+    def _join_names(cls, value: Any) -> Any:
+        """Accept a list of columns."""
+        is_list = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+        return ",".join(value) if is_list else value
 
 
 class Source(ConfigModel, title="Source"):
@@ -159,8 +167,6 @@ class Source(ConfigModel, title="Source"):
 
     kind: SourceKind = SourceKind.files
     """files: tables. sql: a database query. synthetic: generated. Left out: sql where a query is given."""
-    path: str | None = None
-    """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     path: str | None = None
     """files: a path, a glob or an fsspec URL of CSV, Parquet or spreadsheet files."""
     layout: FileLayout = FileLayout.auto
@@ -171,6 +177,8 @@ class Source(ConfigModel, title="Source"):
     """IANA zone of local timestamps, such as Europe/Berlin; needed where clocks change."""
     dayfirst: bool | None = None
     """Whether 03/04/2024 is the third of April (true) or March the fourth (false)."""
+    date_format: str | None = None
+    """How timestamps are written, such as day-month-year, year-week, excel-days, step or %d.%m.%Y. Empty: inferred."""
     decimal: Literal[".", ","] | None = None
     """CSV: the decimal mark. Empty: inferred."""
     encoding: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{2,30}$")

@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lstm_model.timeline.frequency import DAY_US, Frequency
-from lstm_model.windows.segments import WEEKS_BEFORE
+from lstm_model.timeline.frequency import DAY_US, WEEKS_BEFORE, Frequency
 
 BASELINES = ("naive", "seasonal_naive", "drift", "window_average")
 FURTHER_BASELINES = {

@@ -108,7 +108,8 @@ def _find_nonnegative(history: pd.DataFrame, windows: Windows) -> NDArray[np.boo
     """Return (W,) whether the series of each window never had a negative value."""
     lowest = history.groupby("unique_id", observed=True)["y"].min()
     nonnegative = {str(unique_id) for unique_id in lowest.index[lowest >= 0]}
-    return np.array([name in nonnegative for name in windows.unique_ids])[windows.series_W.cpu().numpy()]
+    mask_K = np.array([name in nonnegative for name in windows.unique_ids], np.bool_)
+    return np.asarray(mask_K[windows.series_W.cpu().numpy()])
 
 
 def join_shards(tables: Sequence[pd.DataFrame], scales: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -210,7 +210,9 @@ def _explain_metric(metric: Metric, bias: pd.Series[float], zero_share: float) -
     """Say by what the model is judged where that is not the usual, and what the median does to the volume."""
     if metric == "mase":
         return []
-    shares = ", ".join(f"the {noun} {1 + bias[model]:.0%}" for noun, model in (("mean", MEAN), ("median", MODEL)))
+    shares = ", ".join(
+        f"the {noun} {round(1 + bias[model], 2) + 0.0:.0%}" for noun, model in (("mean", MEAN), ("median", MODEL))
+    )
     return [
         f"Judged by its mean forecast and the squared error, since {zero_share:.0%} of the values are zero and a "
         f"median would leave out sales to look good. Of the total volume, {shares} is forecast."

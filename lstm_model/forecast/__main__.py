@@ -30,15 +30,15 @@ from lstm_model.contracts.bundle_card import (
 )
 from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, escape_unseen, listed
-from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
+from lstm_model.contracts.settings import OF_FILES, Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import check_columns, forecast
 from lstm_model.quality.doctor import examine
+from lstm_model.sources.dates import NOTHING_SET, read_dates
 from lstm_model.sources.files import PARQUET_SUFFIXES
 from lstm_model.sources.parquet import open_parquet
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
 from lstm_model.timeline.time_zones import add_source_clock, find_clock
-from lstm_model.timeline.timestamps import parse_timestamps
 
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
@@ -158,9 +158,10 @@ def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
     _refuse_rows(file, frame, frame["observed"] & frame["y"].isna(), "observed is true, but y is empty")
     seen = frame["unique_id"].isin(frame.loc[frame["observed"], "unique_id"].unique())
     _refuse_rows(file, frame, ~seen, "observed is false in all rows of this series")
-    frame["ds"], read = parse_timestamps(frame["ds"], Source(path=str(file)), lambda row: _name_row(file, frame, row))
-    if read:  # numbers that stand for dates
-        raise _refuse(file, f"its column ds holds no steps: {' '.join(read.values())}")
+    dates = read_dates(frame["ds"], NOTHING_SET, lambda row: _name_row(file, frame, row))
+    if dates.times.dtype.kind == "M" != frame["ds"].dtype.kind:  # numbers that stand for dates
+        raise _refuse(file, f"its column ds holds no steps: {' '.join(dates.reasons.values())}")
+    frame["ds"] = dates.times
     for name in numbers:
         frame[name] = frame[name].astype("float64")
     return frame
@@ -190,9 +191,10 @@ def _adapt_config(bundle: Path, file: Path, *, is_series_table: bool) -> Pipelin
     sections: dict[str, JsonValue] = {"source": {"path": str(file)}}
     sections |= {name: made_with[name] for name in USED_SECTIONS if name in made_with}
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
-    source = Source(path=str(file))
+    source = NOTHING_SET if is_series_table else Source(path=str(file))
     if not is_series_table and config.source.kind is not SourceKind.synthetic:
-        kept = ("columns", "timezone", "dayfirst", "decimal", *(["layout"] * (config.source.kind is SourceKind.files)))
+        of_files = ("layout", *OF_FILES) if config.source.kind is SourceKind.files else ()
+        kept = ("columns", "timezone", "dayfirst", "date_format", "decimal", *of_files)
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})
         header = set(read_files(source)[0].frame.columns)
         if not {name for name in source.columns.model_dump().values() if name} <= header:

@@ -15,7 +15,7 @@ from lstm_model.contracts.settings import Covariates, PipelineConfig, WindowSpec
 from lstm_model.contracts.stage_meta import SeriesMeta
 from lstm_model.lifecycle.stage_outputs import TABLE
 from lstm_model.series.infer import infer_plan
-from lstm_model.series.known_ahead import is_known_ahead
+from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.series_table import find_last_observed, read_series
 from lstm_model.storage.store import Store
 from lstm_model.windows.segments import write_windows
@@ -85,8 +85,8 @@ def tell_reading(series: Artifact, store: Store) -> None:
         "read: %s with %s from %s to %s, frequency %s",
         number(facts.num_series, "series", "series"),
         number(facts.num_observed, "value"),
-        facts.start,
-        facts.end,
+        show_ds(facts.start),
+        show_ds(facts.end),
         facts.frequency,
     )
     logger.info("layout %s; %s", meta.source.layout, ", ".join(roles) or "no column has a name")

@@ -5,7 +5,9 @@ Shape suffixes: N rows of all series, K series.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +26,15 @@ SMALLEST_COVARIATE = 1e-7
 """A covariate that deviates by less than 1e-8 is taken for constant."""
 NARROW = 1e-5
 """A range smaller than this share of the level is taken for constant too: float32 has seven digits."""
+LEADING = 0.1
+"""Largest share of a series that is left out because a covariate begins later."""
 _HARDLY = (
     "change by less than a hundred-thousandth of their level, which the network takes for constant (it computes in "
     "float32); subtract the level in the source to forecast the changes"
+)
+_ROUNDED = (
+    "change by so little beside their level that float32, in which the network computes, rounds their steps, and the "
+    "truth that forecasts are scored on; subtract the level in the source"
 )
 Checked = tuple[Rows, list[Finding]]
 
@@ -82,36 +90,55 @@ def _explain_size(rows: Rows, name: str, values: np.ndarray, bad_N: np.ndarray, 
     )
 
 
-def drop_duplicates(rows: Rows, *, unzoned: bool) -> Checked:
+def drop_duplicates(rows: Rows, *, unzoned: bool, find_apart: Callable[[], str] = str) -> Checked:
     """Drop rows that repeat another; refuse two values for one timestamp.
 
     Args:
+        find_apart: returns the columns that tell such rows apart, for the message.
         unzoned: timestamps are naive and their zone is not set, so that a change of clocks is looked for.
     """
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
     differs = np.zeros(len(again), dtype=bool)
     if again.any():
         for values in (rows.y_N, *rows.covariates.values()):
-            pair = again & (values[1:] != values[:-1])
-            differs |= pair & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+            known = ~np.isnan(values)
+            both = known[1:] & known[:-1]
+            either = both if rows.covariates else known[1:] | known[:-1]  # a covariate may stand in a row of its own
+            differs |= again & either & (values[1:] != values[:-1])
     if unzoned and len(rows.ds_N):
         _check_clock(rows, differs)
-    if differs.any():
-        row = int(differs.argmax())
-        raise DataError(
-            f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
-            "timestamp, expected one row "
-            f"({number(int(differs.sum()), 'such pair')} in all). Remove the duplicates; where the "
-            "rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); where "
-            "they are different series, name the columns that tell them apart with --id-column "
-            "(source.columns.unique_id)"
-        )
     if not again.any():
         return rows, []
+    apart = find_apart()
+    if differs.any() or apart:  # rows of equal values may still be of two series
+        bad = differs if differs.any() else again
+        row, given = int(bad.argmax()), f"{apart} " if apart else ""
+        raise DataError(
+            f"{rows.describe(row)}: received the values {rows.y_N[row]:g} and {rows.y_N[row + 1]:g} for one "
+            f"timestamp, expected one row ({number(int(bad.sum()), 'such pair')} in all). Remove the duplicates; where "
+            "the rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); "
+            f"where they are different series, name the columns that tell them apart with --id-column {given}"
+            "(source.columns.unique_id)"
+        )
     unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = f"{number(total, 'duplicate row')} dropped in {number(touched, 'series', 'series')}; worst: {unique_id!r}"
-    kept = rows.take(np.append(True, ~again))
+    kept = _keep_known(rows, again)
     return kept, [Finding(code="duplicates", severity="repair", message=text, unique_id=unique_id, count=total)]
+
+
+def _keep_known(rows: Rows, again: np.ndarray) -> Rows:
+    """Return one row for each timestamp: what one of its rows lacks, such as the target, another may know."""
+    first = np.append(True, ~again)
+    order = np.cumsum(first) - 1
+
+    def take_known(values: np.ndarray) -> np.ndarray:
+        kept = values[first]
+        known = np.flatnonzero(~np.isnan(values))
+        kept[order[known]] = values[known]
+        return np.asarray(kept)
+
+    columns = {name: take_known(values) for name, values in rows.covariates.items()}
+    return replace(rows.take(first), y_N=take_known(rows.y_N), covariates=columns)
 
 
 def _check_clock(rows: Rows, differs: np.ndarray) -> None:
@@ -273,6 +300,7 @@ def find_constant(rows: Rows) -> list[Finding]:
     kinds = {
         "constant": (high_K == low_K, "never change", "always"),
         "narrow": (narrow_K & (high_K > low_K), _HARDLY, "about"),
+        "rounded": (_find_rounded(rows) & ~narrow_K & (high_K > low_K), _ROUNDED, "about"),
     }
     findings = []
     for code, (flat_K, what, always) in kinds.items():
@@ -286,6 +314,62 @@ def find_constant(rows: Rows) -> list[Finding]:
                 Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
             )
     return findings
+
+
+def _find_rounded(rows: Rows) -> np.ndarray:
+    """Return a mask of the series whose steps float32 rounds by more than a twentieth of their mean size."""
+    first_K = rows.first_K
+    step_N = np.nan_to_num(np.abs(np.diff(rows.y_N, prepend=np.nan)))
+    step_N[first_K] = 0.0
+    rounding_N = np.nan_to_num(np.abs(rows.y_N - rows.y_N.astype(np.float32)))
+    lengths_K = np.diff(np.append(first_K, len(rows.y_N)))
+    mean_step_K = np.add.reduceat(step_N, first_K) / np.maximum(lengths_K - 1, 1)
+    return np.asarray(np.maximum.reduceat(rounding_N, first_K) > mean_step_K / 20)
+
+
+def find_similar_names(ids: np.ndarray) -> list[Finding]:
+    """Warn of names of series that differ in case, blanks or Unicode forms only: they stay series of their own."""
+    forms = Counter(map(_fold, ids))
+    alike = [name for name in ids if forms[_fold(name)] > 1] if len(forms) < len(ids) else []
+    if not alike:
+        return []
+    pair = [name for name in alike if _fold(name) == _fold(alike[0])][:2]
+    text = (
+        f"{number(len(alike), 'series', 'series')} have names that differ from another in case, blanks or Unicode form "
+        f"only, such as {pair[0]!a} and {pair[1]!a}; they are kept apart. Mend the source if they are one"
+    )
+    return [Finding(code="similar_names", severity="warning", message=text, unique_id=str(pair[0]), count=len(alike))]
+
+
+def _fold(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def trim_leading_holes(rows: Rows, names: Sequence[str]) -> Checked:
+    """Leave out the first rows of a series, a tenth at most, in which a covariate has no value yet, as means of the
+    last days have none."""
+    findings = []
+    for name in names:
+        known = ~np.isnan(rows.covariates[name])
+        place = np.arange(len(known))
+        first_K = np.full(rows.num_series, len(known))
+        np.minimum.at(first_K, rows.series_N[known], place[known])
+        hole_N = place < first_K[rows.series_N]
+        size_K = np.bincount(rows.series_N, minlength=rows.num_series)
+        short_K = rows.count(hole_N) <= LEADING * size_K
+        hole_N &= short_K[rows.series_N]
+        if not hole_N.any():
+            continue
+        unique_id, touched, total = find_worst(rows.count(hole_N), rows.ids)
+        text = (
+            f"{number(total, 'row')} left out at the beginning of {number(touched, 'series', 'series')}, where "
+            f"covariate {name!r} has no value yet; most: {unique_id!r}"
+        )
+        findings.append(
+            Finding(code="leading_hole", severity="warning", message=text, unique_id=unique_id, count=total)
+        )
+        rows = rows.take(~hole_N)
+    return rows, findings
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
+from lstm_model.contracts.findings import DataError, ErrorCollector, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
 from lstm_model.quality.aggregation import aggregate_rows
@@ -51,35 +51,53 @@ def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
     """Check a raw table and put it on a regular grid, missing values filled by `config.missing`.
 
     Raises:
-        DataError: naming the series, the timestamp, what was received, what was expected and the fix.
+        DataError: naming the series, the timestamp, what was received, what was expected and the fix; of several
+            things that are wrong, all but those that follow from another.
     """
+    errors = ErrorCollector()
+    with errors.collect():
+        examined = _examine(raw, config, errors)
+    errors.raise_found()
+    return examined
+
+
+def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> Examination:
+    """Examine the data; errors after which the rest can be examined too are only collected."""
     if raw.table.empty:
         raise DataError("the source has no rows; expected at least horizon + 2 observations of one series")
     covariates = config.covariates
     table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
-    static = checks.collect_static(table, rows, order, covariates.static)
+    static = pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
+    with errors.collect():
+        static = checks.collect_static(table, rows, order, covariates.static)
 
     rows, infinite = checks.replace_infinite(rows)
     if config.aggregate:
         rows, duplicates = aggregate_rows(rows, config.aggregate, config.frequency)
     else:
-        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw))
+        rows, duplicates = checks.drop_duplicates(rows, unzoned=_lacks_zone(raw), find_apart=raw.find_rows_apart)
     zeroed: list[Finding] = []
     if config.missing == "zero":
         frequency, why = _choose_frequency(rows, config)
         rows, zeroed = fill_zeros(rows, frequency, _suggest_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
+    rows, holes = checks.trim_leading_holes(rows, [*covariates.past, *covariates.future])
     rows, short = checks.drop_short(rows, config.horizon)
-    checks.check_magnitudes(rows, static)
+    with errors.collect():
+        checks.check_magnitudes(rows, static)
     if config.missing != "zero":
         frequency, why = _choose_frequency(rows, config)
-    rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw))
+    rows, observed_N, filled = _make_regular(rows, frequency, config, _suggest_zone(raw), errors)
 
     history_N, _, _ = find_history(rows)
-    checks.check_future_covariates(rows, covariates.future, history_N)
+    with errors.collect():
+        checks.check_future_covariates(rows, covariates.future, history_N)
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
-    findings += [*infinite, *duplicates, *zeroed, *trimmed, *short, *filled, *checks.find_constant(rows), *past]
+    findings += [
+        *(*raw.findings, *infinite, *duplicates, *zeroed, *trimmed, *holes, *short, *filled),
+        *(*checks.find_constant(rows), *past, *checks.find_similar_names(rows.ids)),
+    ]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),
         frequency=frequency,
@@ -120,7 +138,7 @@ def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
 
 
 def _make_regular(
-    rows: Rows, frequency: str, config: PipelineConfig, hint: str
+    rows: Rows, frequency: str, config: PipelineConfig, hint: str, errors: ErrorCollector
 ) -> tuple[Rows, np.ndarray, list[Finding]]:
     """Return all steps of every series with missing targets filled, a mask of observed rows, and findings."""
     grid, step_N, findings = checks.place_on_grid(rows, frequency, hint)
@@ -135,10 +153,11 @@ def _make_regular(
         f"most: {unique_id!r} with {missing_K.max():,}"
     )
     if config.missing == "error":
-        raise DataError(
+        refused = DataError(
             f"{what}; first at {_find_first_gap(rows, step_N)}. Repair the source, or set missing to interpolate, "
             f"seasonal or drop_series{checks.offer_zero(rows)}"
         )
+        errors.found.append(refused)
     if config.missing == "drop_series":
         complete_K = missing_K == 0
         if not complete_K.any():
@@ -167,7 +186,7 @@ def _make_regular(
 def _fill_missing(rows: Rows, policy: MissingPolicy, season: int) -> tuple[Rows, str]:
     history_N, _, _ = find_history(rows)
     missing = np.flatnonzero(history_N & np.isnan(rows.y_N))
-    if policy == "interpolate":
+    if policy in ("interpolate", "error"):
         return replace(rows, y_N=interpolate(rows.y_N, missing)), "by interpolation"
     values, unfilled = fill_from_seasons(rows.y_N, missing, rows.series_N, season)
     rest = f"; {len(unfilled):,} without an earlier season by interpolation" if len(unfilled) else ""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lstm_model.contracts.findings import DataError, listed
+from lstm_model.contracts.findings import DataError, list_messages, listed
 from lstm_model.contracts.inspection import ColumnRole, CovariateReach, Inferred, Inspection, Role, SeriesSpan
 from lstm_model.contracts.redaction import redact_address
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
@@ -43,7 +43,7 @@ def inspect_source(config: PipelineConfig, table: Path, *, password: str | None 
             _describe_spans(found, raw.table.assign(observed=raw.table["y"].notna()), regular=False)
             raise
     except (DataError, OSError) as error:
-        found.errors.append(str(error))
+        found.errors += list_messages(error)
         return found
     meta = written.meta
     found.profile, found.findings = meta.profile, meta.findings

@@ -7,19 +7,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, listed, unknown_columns
+from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
-from lstm_model.timeline.timestamps import DATE, MONTH_NAME, is_decimal_year, is_whole, kind_of_texts, parse_timestamps
+from lstm_model.sources.date_forms import MONTHS
+from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
+from lstm_model.sources.numbers import kind_of_texts
+from lstm_model.sources.series_names import ID_NAMES, split_names
 
-ID_NAMES = ("unique_id", "series_id", "item_id", "series", "id")
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
 PARTS_OF_DATES = ("quarter", "month", "week", "day")
 TARGET_NAMES = ("y", "target", "value")
 SAMPLE_ROWS = 2000
+MOST_ATTRIBUTES = 30
+"""Most columns before the steps of a table with one row a series."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
         DataError: a declared column does not exist, or more than one column would do; it names the candidates.
     """
     names = [str(name) for name in frame.columns]
-    declared = [name for name in (source.columns.unique_id, source.columns.ds, source.columns.y) if name]
+    ids = split_names(source.columns.unique_id or "", names)
+    declared = [name for name in (*ids, source.columns.ds, source.columns.y) if name]
     _check_names_exist(declared, names, "source.columns")
     others = [*covariates.static, *covariates.past, *covariates.future]
     _check_names_exist(others, names, "covariates")
@@ -57,7 +63,7 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
     kinds = {name: kind for name, kind in kinds.items() if name not in others + nested}
     layout, reason = _infer_layout(frame, kinds, source)
     if layout is FileLayout.wide_rows:
-        return _assign_wide_rows(kinds, source, covariates, reason)
+        return _assign_wide_rows(frame, kinds, source, covariates, reason)
     if layout is FileLayout.wide_columns:
         return _assign_wide_columns(kinds, source, covariates, reason)
     return _assign_long(frame, kinds, source, reason)
@@ -67,12 +73,10 @@ def infer_kind(column: pd.Series) -> str:
     """Return the kind of a column: time, clock (a time of day), integer, number, text, nested or empty."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return "time"
+    if is_date_number(column):
+        return "time"
     if column.dtype.kind in "iu" or is_whole(column):
         return "integer"
-    if str(column.name).lower() in TIME_NAMES and is_decimal_year(column):
-        return "time"
-    if column.dtype.kind in "fb":
-        return "empty" if np.isnan(column.to_numpy(np.float64, na_value=np.nan)).all() else "number"
     filled = column.dropna()
     if filled.empty:
         return "empty"
@@ -82,7 +86,7 @@ def infer_kind(column: pd.Series) -> str:
         return "nested"
     if isinstance(filled.iloc[0], (int, float, Decimal)):
         return "number"
-    return kind_of_texts([str(value) for value in filled])
+    return kind_of_texts([str(value) for value in filled], column.name)
 
 
 def _check_names_exist(wanted: Sequence[str], names: Sequence[str], setting: str) -> None:
@@ -98,11 +102,14 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
     if columns.y or (columns.unique_id and columns.ds):
         return FileLayout.long, "long: its columns are named in source.columns"
     times = [name for name in kinds if kinds[name] == "time" or name == columns.ds]
-    texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name == columns.unique_id]
+    ids = split_names(columns.unique_id or "", list(kinds))
+    texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name in ids]
     numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty") and name != columns.ds]
     named = [name for name in kinds if name.lower() in (*ID_NAMES, *TARGET_NAMES)]
-    if not times and len(texts) == 1 and len(numbers) >= 3 and _are_numbered(numbers) and frame[texts[0]].is_unique:
-        return FileLayout.wide_rows, f"wide_rows: {texts[0]!r} differs in every row and the other columns are numbered"
+    steps = _find_steps([name for name in kinds if kinds[name] != "text" and name not in ids])
+    naming = [name for name in texts if name not in steps and frame[name].is_unique]
+    if not [name for name in times if name not in steps] and naming and steps and len(frame) > 1:
+        return FileLayout.wide_rows, f"wide_rows: {naming[0]!r} differs in every row and the other columns are numbered"
     clock = times or [name for name in numbers if name.lower() in TIME_NAMES][:1]
     series = [name for name in numbers if name not in clock]
     if len(clock) == 1 and not texts and not named and len(series) >= 3:
@@ -114,9 +121,21 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
     return FileLayout.long, "long: one row an observation"
 
 
+def _find_steps(names: Sequence[str]) -> Sequence[str]:
+    """Return the last columns of a table, at least three, whose names count on or are dates."""
+    for first in range(min(len(names) - 2, MOST_ATTRIBUTES)):
+        if _are_numbered(names[first:]):
+            before, step = (re.sub(r"\d+$", "", name) for name in (names[max(0, first - 1)], names[first]))
+            return names[first:] if not first or before != step or before == names[first - 1] else ()
+    return ()
+
+
 def _are_numbered(names: Sequence[str]) -> bool:
     """Return whether column names count on (V2, V3, ...) or are dates."""
-    if all(re.fullmatch(DATE, name) for name in names):
+    try:
+        if read_header(names) is not None:
+            return True
+    except AmbiguousDatesError:  # it is raised again when the table is arranged
         return True
     parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
     if not all(parts):
@@ -126,17 +145,33 @@ def _are_numbered(names: Sequence[str]) -> bool:
     return len({part[1] for part in matches}) == 1 and bool((np.diff(numbers) == 1).all())
 
 
-def _assign_wide_rows(kinds: dict[str, str], source: Source, covariates: Covariates, reason: str) -> Roles:
+def _assign_wide_rows(
+    frame: pd.DataFrame, kinds: dict[str, str], source: Source, covariates: Covariates, reason: str
+) -> Roles:
     if covariates.past or covariates.future:
         raise DataError(
             "covariates.past and covariates.future need the long layout: a file with one row a series has no room "
             "for them"
         )
     names = list(kinds)
-    texts = [name for name in names if kinds[name] == "text"]
-    unique_id = source.columns.unique_id or (texts or names)[0]
-    values = tuple(name for name in names if name != unique_id)
+    given = split_names(source.columns.unique_id or "", names)
+    numbers = [name for name in names if kinds[name] != "text" and name not in given]
+    steps = _find_steps(numbers if given or len(numbers) < len(names) else names[1:])
+    before = [name for name in names if name not in steps] or names
+    texts = [name for name in before if kinds[name] == "text"]
+    unique_id = source.columns.unique_id or next((n for n in texts if frame[n].is_unique), (texts or before)[0])
+    ids = split_names(unique_id, names)
+    values = tuple(steps or (name for name in names if name not in ids))
     _check_values(values, unique_id, "wide_rows")
+    twice = frame[ids].duplicated()
+    if twice.any():
+        again = frame[twice].iloc[0]
+        raise DataError(
+            f"more than one row has {' '.join(repr(again[name]) for name in ids)} in the column {unique_id!r}, "
+            "expected one row a series; name the columns that tell rows apart with --id-column "
+            f"(source.columns.unique_id), such as {','.join(before[:2])}"
+        )
+    beside = [name for name in before if name not in ids and steps]
     if not _are_numbered(values):
         reason += "; steps in the order of the columns"
     return Roles(
@@ -145,7 +180,7 @@ def _assign_wide_rows(kinds: dict[str, str], source: Source, covariates: Covaria
         None,
         None,
         values,
-        {"layout": reason, "columns.unique_id": f"{unique_id!r} names each row"},
+        {"layout": reason, "columns.unique_id": f"{unique_id!r} names each row"} | _explain_ignored(beside),
     )
 
 
@@ -158,7 +193,7 @@ def _assign_wide_columns(kinds: dict[str, str], source: Source, covariates: Cova
     values = tuple(name for name in kinds if name != ds and kinds[name] != "text")
     ignored = [name for name in kinds if name != ds and kinds[name] == "text"]
     _check_values(values, ds, "wide_columns")
-    months = [name for name in values if re.fullmatch(MONTH_NAME, name)]
+    months = [name for name in values if name.strip().lower() in MONTHS]
     if len(months) >= 12:
         raise DataError(
             f"the columns {listed(months)} look like the months of the year in {ds!r}; bring one row a month, with "
@@ -174,11 +209,19 @@ def _check_values(values: Sequence[str], first: str, layout: str) -> None:
 
 
 def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
-    ds, why_ds = _find_time(kinds, source)
-    rest = {name: kind for name, kind in kinds.items() if name != ds}
-    unique_id, why_id = _find_id(frame, rest, source, ds)
-    rest = {name: kind for name, kind in rest.items() if name != unique_id}
-    y, why_y = _find_target(rest, source)
+    errors, ds, unique_id, y = ErrorCollector(), "", None, ""
+    with errors.collect():
+        ds, why_ds = _find_time(kinds, source)
+    rest = {name: kind for name, kind in kinds.items() if name != ds and (ds or kind != "time")}
+    with errors.collect():
+        if ds:
+            unique_id, why_id = _find_id(frame, rest, source, ds)
+    ids = split_names(unique_id or "", list(kinds))
+    rest = {name: kind for name, kind in rest.items() if name not in ids}
+    with errors.collect():
+        if ds or len(rest) < len(kinds):  # without any time, the columns that could be it would be told as targets
+            y, why_y = _find_target(rest, source)
+    errors.raise_found()
     reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
     return Roles(
         FileLayout.long, unique_id, ds, y, (), reasons | _explain_ignored([name for name in rest if name != y])
@@ -219,6 +262,8 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
                 f"more than one column could be the time: {listed(found)}. Name it with --time-column, or "
                 "source.columns.ds in the file"
             )
+    if claimed := [name for name, kind in kinds.items() if name.lower() in TIME_NAMES and kind == "text"]:
+        return claimed[0], f"{claimed[0]!r}: by its name"  # the row that is no timestamp is told when it is read
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
     raise DataError(
         f"no column of timestamps found among: {shown}. Name it with --time-column, or source.columns.ds in the file"
@@ -226,21 +271,57 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
 
 
 def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str) -> tuple[str | None, str]:
-    if source.columns.unique_id:
-        return source.columns.unique_id, "set"
+    if source.columns.unique_id is not None:
+        return source.columns.unique_id or None, "set"
     named = [name for name in kinds if name.lower() in ID_NAMES and name != source.columns.y]
+    named = [
+        name
+        for name in named
+        if not (kinds[name] in ("integer", "number") and frame[name].is_unique and len(frame) > 1)
+    ]
     texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
     texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
     for found, why in ((named, "by its name"), (texts, "the only column of names")):
         found = [name for name in found if not _counts_rows(frame, name, ds)]
         if len(found) == 1:
             return found[0], f"{found[0]!r}: {why}"
-        if found:
-            raise DataError(
-                f"more than one column could name the series: {listed(found)}. "
-                "Name it with --id-column, or source.columns.unique_id in the file"
-            )
+        if len(found) > 1:
+            return _choose_ids(frame, found, ds)
     return None, "no column that tells series apart: one series a file"
+
+
+def _choose_ids(frame: pd.DataFrame, found: Sequence[str], ds: str) -> tuple[str, str]:
+    """Return the one column, or all of them, that leave no two rows at one time.
+
+    Raises:
+        DataError: more than one column would do, or not even all of them.
+    """
+    apart = [name for name in found if not frame.duplicated([name, ds]).any()]
+    several = frame.duplicated(apart or list(found)).any()  # a name of one row tells nothing
+    if several and len(apart) == 1 and all(frame.groupby(apart[0])[name].nunique().le(1).all() for name in found):
+        return apart[0], f"{apart[0]!r}: the only column of names that leaves no two rows at one time"
+    if several and not apart and not frame.duplicated([*found, ds]).any():
+        return ",".join(found), f"{listed(found)}: only together they leave no two rows at one time"
+    raise DataError(
+        f"more than one column could name the series: {listed(found)}. Name it with --id-column, or "
+        f"source.columns.unique_id in the file; several together as {','.join(found[:2])}"
+    )
+
+
+def find_rows_apart(frame: pd.DataFrame, roles: Roles) -> str:
+    """Return columns that tell rows of one series and time apart, as --id-column takes them; "" if none do."""
+    if roles.layout is not FileLayout.long or roles.ds is None:
+        return ""
+    names = [str(name) for name in frame.columns]
+    ids = split_names(roles.unique_id or "", names)
+    others = [name for name in names if name not in (*ids, roles.ds, roles.y)]
+    kinds = {name: infer_kind(frame[name].iloc[:SAMPLE_ROWS]) for name in others}
+    others = [name for name in others if kinds[name] in ("text", "integer") and not frame[name].is_unique][:8]
+    for count in (1, 2):
+        for added in combinations(others, count):
+            if not frame.duplicated([*ids, *added, roles.ds]).any():
+                return ",".join([*ids, *added])
+    return ""
 
 
 def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
@@ -256,13 +337,30 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
     if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
         return False
     try:
-        times, _ = parse_timestamps(frame[ds], source, str)
+        times = read_dates(frame[ds], source, str).times
     except DataError:  # it is raised again, with the right place, when the whole table is read
         return False
     ds_N, codes_N = times.astype("int64").to_numpy(), pd.factorize(frame[name])[0]
+    _check_blocks(frame[name], ds_N, codes_N)
     within_N = np.lexsort((ds_N, codes_N))
     steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
     return _measure_steadiness(np.diff(np.sort(ds_N))) >= _measure_steadiness(steps_within)
+
+
+def _check_blocks(names: pd.Series, ds_N: np.ndarray, codes_N: np.ndarray) -> None:
+    """Refuse a column of texts that may as well name series that follow each other as parts of one."""
+    order = np.argsort(ds_N, kind="stable")
+    texts, sizes = np.unique(codes_N, return_counts=True)
+    steps = np.unique(np.diff(ds_N[order]))
+    changes = np.flatnonzero(np.diff(codes_N[order]))
+    if len(texts) < 2 or texts[0] < 0 or sizes.min() < 3 or len(changes) != len(texts) - 1 or len(steps) > 1:
+        return
+    before, after = names.iloc[order[changes[0]]], names.iloc[order[changes[0] + 1]]
+    raise DataError(
+        f"column {str(names.name)!r} changes once from {before!r} to {after!r}, as series would that follow each "
+        f"other, or parts of one. If it names series, say --id-column {names.name}; if all rows are one series, "
+        "--id-column ''"
+    )
 
 
 def _measure_steadiness(steps: np.ndarray) -> float:

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from lstm_model.contracts.findings import DataError
+from lstm_model.sources.cell_kinds import find_kind
 from lstm_model.sources.table_bounds import MOST_COLUMNS, Record, is_blank, measure_kinds
-from lstm_model.timeline.timestamps import kind_of_texts
 
 MARKS = (",", ";", "\t", "|")
 SPACES = r"\s+"
@@ -124,4 +124,4 @@ def _is_clean(cell: str, kind: str, others: Sequence[str]) -> bool:
 
 
 def _fits(cell: str) -> bool:
-    return kind_of_texts([cell]) != "text"
+    return find_kind(cell.strip()) != "text"

@@ -18,7 +18,9 @@ from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources.columns import infer_roles
+from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.files import PARQUET_SUFFIXES, locate_files
+from lstm_model.sources.series_names import convert_ids as convert_ids
 
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, pa.ArrowException)
 """What Arrow and pandas raise at damaged bytes, by the place of the damage."""
@@ -45,8 +47,9 @@ def survey_parquet(source: Source, covariates: Covariates) -> tuple[Source, Coun
     if any("=" in folder for name in located.names for folder in PurePosixPath(name).parts[:-1]):
         return None  # the names of the folders of a partitioned dataset are columns too
     files = list(zip(located.files, located.names, strict=True))
-    roles = infer_roles(_read_sample(located.filesystem, files), source, covariates)
-    if roles.layout is not FileLayout.long or roles.unique_id is None:
+    sample, _ = join_date_parts(_read_sample(located.filesystem, files), source, covariates)
+    roles = infer_roles(sample, source, covariates)
+    if roles.layout is not FileLayout.long or roles.unique_id is None or "," in roles.unique_id:
         return None
     columns = source.columns.model_copy(update={"unique_id": roles.unique_id, "ds": roles.ds, "y": roles.y})
     settled = source.model_copy(update={"layout": roles.layout, "columns": columns})
@@ -74,13 +77,6 @@ def read_series_range(filesystem: Any, file: str, name: str, *, source: Source, 
                 parts.append(rows.filter(_mark_rows(rows.column(column), only)))
         table = pa.concat_tables(parts) if parts else parquet.schema_arrow.empty_table()
     return _to_frame(table, name)
-
-
-def convert_ids(ids: pd.Series) -> pd.Series:
-    """Return names of series as texts: 1.0 is the series "1" in a column that a missing value made float."""
-    if ids.dtype.kind == "f" and (ids % 1 == 0).all():
-        return ids.astype("int64").astype("str")
-    return ids.astype("str").str.strip()
 
 
 def check_unique(names: Sequence[str], where: str) -> None:

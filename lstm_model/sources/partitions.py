@@ -15,9 +15,10 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.contracts.settings import Source
-from lstm_model.sources.columns import ID_NAMES, infer_kind
+from lstm_model.sources.columns import infer_kind
+from lstm_model.sources.dates import read_dates
 from lstm_model.sources.raw_table import RawTable
-from lstm_model.timeline.timestamps import parse_timestamps
+from lstm_model.sources.series_names import ID_NAMES
 
 PARTS_OF_TIME = ("year", "month", "day", "hour", "week", "quarter", "date", "dt", "ds", "yyyy", "mm", "dd", "hh", "ym")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -99,7 +100,7 @@ def _find_spans(tables: Sequence[RawTable], ds: str, source: Source) -> list[_Sp
     spans = []
     for table in tables:
         try:
-            times = parse_timestamps(table.frame[ds], source, str)[0]
+            times = read_dates(table.frame[ds], source, str).times
         except (DataError, KeyError):  # it is raised again, with its place, when the whole table is read
             return None
         year = None if times.dtype.kind == "i" else int(times.dt.year.min())

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Where, listed
+from lstm_model.contracts.findings import DataError, Finding, Where, listed
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
-from lstm_model.sources.columns import Roles, infer_roles
-from lstm_model.sources.parquet import convert_ids
+from lstm_model.sources.columns import Roles, find_rows_apart, infer_roles
+from lstm_model.sources.date_parts import join_date_parts
+from lstm_model.sources.dates import read_dates, read_header
+from lstm_model.sources.flags import read_flags
+from lstm_model.sources.numbers import find_sentinels, read_numbers
 from lstm_model.sources.partitions import find_series_key, name_series
 from lstm_model.sources.raw_table import RawTable
-from lstm_model.timeline.timestamps import parse_numbers, parse_timestamps
+from lstm_model.sources.series_names import convert_ids, split_names, take_ids
 
 __all__ = ["DataError", "RawSeries", "read_source"]
 
@@ -30,9 +34,13 @@ class RawSeries:
 
     table: pd.DataFrame
     source: Source
-    """The source with the inferred settings filled in: layout, columns, dayfirst, decimal."""
+    """The source with the inferred settings filled in: layout, columns, dayfirst, date_format, decimal."""
     reasons: dict[str, str] = field(default_factory=dict)
     """How each was inferred, by the name of the setting below `source`."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed about the values: marks taken as missing, and values that look like such marks."""
+    find_rows_apart: Callable[[], str] = str
+    """Return the columns that tell two rows of one series and time apart, as --id-column takes them; "" if none do."""
 
 
 def read_source(
@@ -62,23 +70,31 @@ def arrange_tables(
     """Give the columns of tables their roles, and put all rows into one long table."""
     if source.columns.unique_id is None and (key := find_series_key(loaded)):
         source = source.model_copy(update={"columns": source.columns.model_copy(update={"unique_id": key})})
+    joined = [join_date_parts(part.frame, source, covariates) for part in loaded]
+    loaded = [replace(part, frame=frame) for part, (frame, _) in zip(loaded, joined, strict=True)]
     roles = infer_roles(loaded[0].frame, source, covariates)
+    if joined[0][1] is not None:
+        roles.reasons["columns.ds"] = joined[0][1]
     series, why = _name_series(loaded, roles, source)
     parts = [
-        _arrange_part(part, roles, covariates, first=loaded[0].name, series=name)
+        _arrange_part(part, roles, covariates, source, first=loaded[0].name, series=name)
         for part, name in zip(loaded, series, strict=True)
         if len(part.frame) or only is None
     ]
     if only is None:
         _check_kinds_of_time(parts, loaded)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    frame = frame.assign(**{name: read_flags(frame[name]) for name in (*covariates.past, *covariates.future)})
     reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
+    used = {*roles.values, roles.y, *covariates.past, *covariates.future}
+    noticed = tuple(_note_column(name, note) for part in loaded for name, note in part.notes if name in used)
     where = (
         _make_row_locator(loaded, frame)
         if roles.layout is FileLayout.long and only is None
         else _make_series_locator(frame)
     )
-    return _convert_types(frame, source, (loaded[0].decimal, roles, reasons), covariates, where)
+    raw = _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
+    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles))
 
 
 def _name_series(loaded: Sequence[RawTable], roles: Roles, source: Source) -> tuple[Sequence[str | None], str]:
@@ -112,11 +128,12 @@ def _check_kinds_of_time(parts: Sequence[pd.DataFrame], loaded: Sequence[RawTabl
 
 
 def _arrange_part(
-    part: RawTable, roles: Roles, covariates: Covariates, *, first: str, series: str | None
+    part: RawTable, roles: Roles, covariates: Covariates, source: Source, *, first: str, series: str | None
 ) -> pd.DataFrame:
     """Arrange one file as long rows with the roles' names; values stay as they were read."""
     extra = [*covariates.static, *covariates.past, *covariates.future]
-    needed = [name for name in (roles.unique_id, roles.ds, roles.y, *roles.values, *extra) if name]
+    ids = split_names(roles.unique_id or "", [str(name) for name in part.frame.columns])
+    needed = [name for name in (*ids, roles.ds, roles.y, *roles.values, *extra) if name]
     missing = [name for name in needed if name not in part.frame.columns]
     if missing:
         raise DataError(
@@ -129,11 +146,11 @@ def _arrange_part(
                 f"row {part.locate(int(unnamed.argmax()))} of {part.name}: the name of the series (column "
                 f"{roles.unique_id!r}) is empty; give one, or drop the row"
             )
-        return _melt_rows(part.frame, roles, list(covariates.static))
+        return _melt_rows(part.frame, roles, list(covariates.static), source)
     if roles.layout is FileLayout.wide_columns:
         return _melt_columns(part.frame, roles, [*covariates.past, *covariates.future])
-    ids = _convert_whole(part.frame[roles.unique_id]) if roles.unique_id else series
-    data = {"unique_id": ids, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
+    names = _convert_whole(take_ids(part.frame, roles.unique_id)) if roles.unique_id else series
+    data = {"unique_id": names, "ds": part.frame[roles.ds], "y": part.frame[roles.y]}
     return pd.DataFrame(data | {name: part.frame[name] for name in extra})
 
 
@@ -158,18 +175,18 @@ def _melt_columns(frame: pd.DataFrame, roles: Roles, extra: list[str]) -> pd.Dat
     return long
 
 
-def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str]) -> pd.DataFrame:
+def _melt_rows(frame: pd.DataFrame, roles: Roles, static: list[str], source: Source) -> pd.DataFrame:
     """Turn one row a series into long rows without padding; steps count from 1, or are the columns' dates."""
     count, values = len(frame), list(roles.values)
-    numbered = not all(name[:4].isdigit() and not name.isdigit() for name in values)
-    steps = pd.Series(range(1, len(values) + 1) if numbered else values)
+    dates = read_header(values, source)
+    steps = pd.Series(range(1, len(values) + 1)) if dates is None else dates
     block = frame[values]
     empty = (block.isna() | (block == "")).to_numpy()
     length_K = len(values) - np.logical_and.accumulate(empty[:, ::-1], axis=1).sum(axis=1)
     kept = (np.arange(len(values)) < length_K[:, None]).ravel()
     long = pd.DataFrame(
         {
-            "unique_id": frame[roles.unique_id].repeat(len(values)).to_numpy()[kept],
+            "unique_id": take_ids(frame, str(roles.unique_id)).repeat(len(values)).to_numpy()[kept],
             "ds": pd.concat([steps] * count, ignore_index=True)[kept].reset_index(drop=True),
             "y": block.to_numpy().ravel()[kept],
         }
@@ -220,12 +237,12 @@ def _decode_ids(ids: pd.Series, where: Where) -> pd.Series:
 def _convert_types(
     frame: pd.DataFrame,
     source: Source,
-    inferred: tuple[str, Roles, dict[str, str]],
+    inferred: tuple[str | None, Roles, dict[str, str], tuple[Finding, ...]],
     covariates: Covariates,
     where: Where,
 ) -> RawSeries:
     """Return the frame with its final types, and the source with the inferred settings."""
-    decimal, roles, reasons = inferred
+    decimal, roles, reasons, noticed = inferred
     ids = _decode_ids(frame["unique_id"], where)
     texts = ids.astype("str")
     if (nul := texts.str.contains("\0", regex=False).to_numpy(dtype=bool, na_value=False)).any():
@@ -233,18 +250,29 @@ def _convert_types(
     blank = (ids.isna() | texts.str.strip().eq("")).to_numpy()
     if blank.any():
         raise DataError(f"{where(int(blank.argmax()))}: the name of the series (column {roles.unique_id!r}) is empty")
-    ds, more = parse_timestamps(frame["ds"].rename(roles.ds), source, where)
+    dates = read_dates(frame["ds"].rename(roles.ds), source, where, ids)
+    ds = dates.times
     table = pd.DataFrame({"unique_id": convert_ids(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
-    table["y"] = parse_numbers(frame["y"].rename(roles.y), where, decimal=decimal)
-    for name in (*covariates.past, *covariates.future):
-        table[name] = parse_numbers(frame[name], where, decimal=decimal)
+    findings = []
+    for name in ("y", *covariates.past, *covariates.future):
+        column = frame[name].rename(roles.y) if name == "y" else frame[name]
+        read = read_numbers(column, where, decimal=source.decimal, hint=decimal)
+        table[name] = read.values
+        findings += [_note_column(column.name, note) for note in read.notes]
+        decimal = decimal or read.decimal
+        if read.reason and source.decimal is None:
+            reasons.setdefault("decimal", read.reason)
+    if sentinel := find_sentinels(table["y"].to_numpy(), table["unique_id"]):
+        findings.append(sentinel)
     for name in covariates.static:
         table[name] = frame[name].array
-    columns = Columns(unique_id=roles.unique_id, ds=roles.ds, y=roles.y)
-    dayfirst = (
-        more["dayfirst"].startswith("the day") if source.dayfirst is None and "dayfirst" in more else source.dayfirst
-    )
-    update = {"layout": roles.layout, "columns": columns, "dayfirst": dayfirst}
-    if decimal != ".":
+    given = roles.unique_id if roles.unique_id or source.columns.unique_id is None else ""
+    columns = Columns(unique_id=given, ds=roles.ds, y=roles.y)
+    update = {"layout": roles.layout, "columns": columns, **dates.settled}
+    if decimal == ",":
         update["decimal"] = decimal
-    return RawSeries(table, source.model_copy(update=update), reasons | more)
+    return RawSeries(table, source.model_copy(update=update), reasons | dates.reasons, (*noticed, *findings))
+
+
+def _note_column(name: object, note: str) -> Finding:
+    return Finding(code="number_marks", severity="info", message=f"column {str(name)!r}: {note}")

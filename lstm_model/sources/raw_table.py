@@ -25,8 +25,11 @@ class RawTable:
 
     name: str
     frame: pd.DataFrame
-    decimal: str = "."
+    decimal: str | None = None
+    """The mark that columns of texts with numbers agree on."""
     reasons: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    """What was noticed about the numbers of a column, by its name."""
     locate: Callable[[int], int] = count_from_one
     """Return the line of a row of the frame, as an editor or spreadsheet program counts it."""
 

@@ -19,7 +19,6 @@ from lstm_model.sources.partitions import add_partition_keys
 from lstm_model.sources.raw_table import RawTable, count_below_names
 from lstm_model.sources.spreadsheets import read_spreadsheet
 from lstm_model.sources.text_files import read_text
-from lstm_model.storage.database import connected
 
 
 def read_files(source: Source, *, only: IdRange | None = None) -> list[RawTable]:
@@ -76,6 +75,8 @@ def run_query(source: Source, password: str | None) -> RawTable:
         ConnectionError: the server cannot be reached or went away, which time may heal.
         DataError: no access, a failing query, or one without rows.
     """
+    from lstm_model.storage.database import connected  # SQLAlchemy takes a while to load, which files need not wait for
+
     assert source.url is not None and source.query is not None
     with connected(source.url, password, setting="source.url") as connection:
         result = connection.execution_options(no_parameters=True).exec_driver_sql(source.query)

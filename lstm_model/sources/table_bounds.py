@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed, number
-from lstm_model.timeline.timestamps import DATE, MISSING_TEXTS, NUMBER, YEARS, kind_of_texts
+from lstm_model.sources.cell_kinds import DATE, NUMBER, fits_kind, is_missing
+from lstm_model.sources.dates import YEARS
+from lstm_model.sources.numbers import kind_of_texts
 
 MOST_COLUMNS = 64
 """The first columns show which rows are data; a table may have thousands more."""
@@ -118,28 +120,20 @@ def is_data(cells: Sequence[str], kinds: Sequence[str]) -> bool:
     """Return whether a row looks like data: its time is one or, without a column of times, most of its numbers are."""
     times = [cell for cell, kind in zip(cells, kinds, strict=False) if kind == "time"]
     if "time" in kinds:
-        return any(_fits(cell, "time") and cell.strip() not in MISSING_TEXTS for cell in times)
+        return any(fits_kind(cell, "time") and not is_missing(cell) for cell in times)
     numbers = [
-        _fits(cell, kind)
+        fits_kind(cell, kind)
         for cell, kind in zip(cells, kinds, strict=False)
-        if kind in ("number", "clock") and cell.strip() not in MISSING_TEXTS
+        if kind in ("number", "clock") and not is_missing(cell)
     ]
     return sum(numbers) > len(numbers) / 2 if numbers else not {"number", "clock"} & {*kinds}
-
-
-def _fits(cell: str, kind: str) -> bool:
-    if kind in ("text", "empty") or cell.strip() in MISSING_TEXTS:
-        return True
-    return kind_of_texts([cell]) == kind or (kind == "number" and bool(re.fullmatch(NUMBER, cell.strip())))
 
 
 def _is_sure(cells: Sequence[str], kinds: Sequence[str], width: int) -> bool:
     """Return whether all cells of a row are of their columns' kinds, one of them a time or number."""
     anchors = {"time"} if "time" in kinds else {"number", "clock"}
-    filled = any(
-        kind in anchors and cell.strip() not in MISSING_TEXTS for cell, kind in zip(cells, kinds, strict=False)
-    )
-    return len(cells) == width and filled and all(map(_fits, cells, kinds))
+    filled = any(kind in anchors and not is_missing(cell) for cell, kind in zip(cells, kinds, strict=False))
+    return len(cells) == width and filled and all(map(fits_kind, cells, kinds))
 
 
 def _choose_names(
@@ -334,7 +328,7 @@ def _shorten(row: Sequence[str]) -> str:
 
 def _is_foreign(row: Sequence[str], above: pd.DataFrame, kinds: Sequence[str]) -> bool:
     """Return whether a row is a note, or a total by its word or by its numbers."""
-    filled = [(i, cell.strip()) for i, cell in enumerate(row) if cell.strip() not in MISSING_TEXTS]
+    filled = [(i, cell.strip()) for i, cell in enumerate(row) if not is_missing(cell)]
     numbers = [(i, cell) for i, cell in filled if re.fullmatch(NUMBER, cell) and kinds[i] == "number"]
     if not numbers:
         return True

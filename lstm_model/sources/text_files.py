@@ -6,10 +6,11 @@ read line by line, which costs more and knows every line by its number.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,8 +25,10 @@ from lstm_model.contracts.settings import Source
 from lstm_model.sources import dialects
 from lstm_model.sources.compression import open_text
 from lstm_model.sources.dialects import detect_encoding, detect_separator, explain_encoding, split_records
+from lstm_model.sources.numbers import MISSING_TEXTS, Decimals, convert_columns, find_decimals
 from lstm_model.sources.parquet import check_unique
 from lstm_model.sources.raw_table import RawTable, drop_unnamed, name_columns
+from lstm_model.sources.series_names import is_name_column
 from lstm_model.sources.table_bounds import (
     Header,
     Record,
@@ -35,7 +38,6 @@ from lstm_model.sources.table_bounds import (
     is_data,
     make_width_error,
 )
-from lstm_model.timeline.timestamps import MISSING_TEXTS, NUMBER, kind_of_texts
 
 SAMPLE_BYTES = 1 << 20
 
@@ -78,6 +80,10 @@ def read_text(filesystem: Any, file: str, name: str, source: Source) -> RawTable
         head = stream.read(SAMPLE_BYTES)
     encoding = source.encoding or detect_encoding(head)
     try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise DataError(f"source.encoding {encoding!r} is no encoding; expected such as utf-8 or cp1252") from None
+    try:
         try:
             if encoding == "utf-8-sig":
                 head[: max(0, SAMPLE_BYTES - 4)].decode(encoding)
@@ -92,8 +98,6 @@ def read_text(filesystem: Any, file: str, name: str, source: Source) -> RawTable
         raise DataError(
             f"{name} is no text in the encoding {encoding} ({error.reason}); set source.encoding, or save it in UTF-8"
         ) from None
-    except LookupError:
-        raise DataError(f"source.encoding {encoding!r} is no encoding; expected such as utf-8 or cp1252") from None
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{name} cannot be read as CSV: {str(error).strip()}") from None
 
@@ -161,17 +165,12 @@ class _Reader:
             raise DataError(f"{name} has column names ({listed(header.names)}) but no rows")
         if not self.text.left_out and any(map(self._is_out_of_line, rows)):
             return self._read_cleaned(records, reasons)
-        width = len(header.names)
-        texts = list(zip_longest(*(row.cells[:width] for row in rows), fillvalue=""))
-        texts += [()] * (width - len(texts))
         names = name_columns(header.names)
-        sample = dict(zip(names, texts, strict=True))
-        numeric = [column for column, cells in sample.items() if kind_of_texts(cells) in ("number", "empty")]
-        decimal, why = _detect_decimal(sample, numeric, self.source)
-        reasons = (*reasons, *((("decimal", why),) if decimal != "." else ()))
+        decimals = self._judge_numbers(rows, names)
+        plain = list(decimals.plain)
         first_line = rows[0].line
         try:
-            frame = self._parse(first_line, names, numeric, decimal)
+            frame = self._parse(first_line, names, plain, decimals.mark)
         except pd.errors.ParserError:
             if self.text.left_out:
                 raise
@@ -185,12 +184,29 @@ class _Reader:
         if count:
             if count == len(frame):
                 raise DataError(f"{name} has column names ({listed(header.names)}) but no rows")
-            frame = self._parse(first_line, names, numeric, decimal, nrows=len(frame) - count)
+            if len(rows) == len(frame):  # what is no data was judged as such
+                decimals = self._judge_numbers(rows[:-count], names)
+                plain = list(decimals.plain)
+            frame = self._parse(first_line, names, plain, decimals.mark, nrows=len(frame) - count)
+        if surprising := decimals.find_surprises(frame):
+            plain = [column for column in plain if column not in surprising]
+            frame = self._parse(first_line, names, plain, decimals.mark, nrows=len(frame))
         frame, why_index = drop_unnamed(frame, header.given_names, name)
         if (blank := frame.isna().all(axis=1).to_numpy()).any():
             places = replace(places, kept=np.flatnonzero(~blank))
             frame = frame[~blank].reset_index(drop=True)
-        return RawTable(name, frame, decimal, (*reasons, *why_footer, *why_index), places.locate)
+        frame, notes = convert_columns(frame, decimals, self.source.decimal)
+        why = (("decimal", decimals.reason),) if decimals.reason else ()
+        reasons = (*reasons, *why, *why_footer, *why_index)
+        return RawTable(name, frame, decimals.hint, reasons, notes, places.locate)
+
+    def _judge_numbers(self, rows: Sequence[Record], names: list[str]) -> Decimals:
+        """Return which columns hold numbers, and their decimal mark, by the first rows."""
+        width = len(names)
+        texts = list(zip_longest(*(row.cells[:width] for row in rows), fillvalue=""))
+        texts += [()] * (width - len(texts))
+        kept = {name: cells for name, cells in zip(names, texts, strict=True) if not is_name_column(name, self.source)}
+        return find_decimals(pd.DataFrame(kept, dtype="str"), self.source.decimal)
 
     def _parse(
         self, first_line: int, names: list[str], numeric: list[str], decimal: str, nrows: int | None = None
@@ -297,21 +313,3 @@ def _split_from(text: Iterator[str], first_line: int, separator: str) -> Iterato
 def _is_empty(record: Record) -> bool:
     """Return whether a line is blank: pandas passes over it."""
     return len(record.cells) < 2 and is_blank(record.cells)
-
-
-def _detect_decimal(sample: Mapping[str, Sequence[str]], columns: list[str], source: Source) -> tuple[str, str]:
-    """Return the decimal mark, judged by the numbers with a comma in them, and the reason."""
-    if source.decimal is not None:
-        return source.decimal, "set"
-    commas = [
-        text.strip() for name in columns for text in sample[name] if "," in text and re.fullmatch(NUMBER, text.strip())
-    ]
-    if not commas or any(re.fullmatch(r"[^.]*,\d{3}(,\d{3})*\.\d*", text) for text in commas):
-        return ".", "no decimal commas"
-    sure = [text for text in commas if not re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text)]
-    if not sure:
-        raise DataError(
-            f"numbers such as {commas[0]!r} are ambiguous: the comma may mark decimals or thousands. "
-            "Set source.decimal to ',' or '.'"
-        )
-    return ",", f"{sure[0]!r} has a decimal comma"

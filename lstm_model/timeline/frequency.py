@@ -25,6 +25,8 @@ INTEGER = "1"
 """The frequency of a series whose `ds` counts steps."""
 LONGEST_DAYS = 36_525
 """Most days, about a hundred years, in one step; beyond it timestamps soon leave the calendar."""
+WEEKS_BEFORE = 4
+"""Weeks before each test window that baselines may see."""
 LONGEST_WEEK = 2016
 """Most steps of a week that windows reach back to: five minutes each."""
 _DAYS = {"B": 1.4, "W": 7, "S": 15, "M": 30, "Q": 91, "Y": 365}
@@ -180,6 +182,10 @@ class Frequency:
         Args:
             season: of steps without a calendar, which are hours or their parts where it is a day of them.
         """
+        if isinstance(self.calendar, RetailMonths):
+            return 0
+        if self.calendar:
+            return count if 1 < (count := len(self.calendar.week)) <= LONGEST_WEEK else 0
         if self.is_integer:
             return 7 * season if season in (24, 48, 96) else season * (season == 7)
         if self.offset.rule_code == "B":

@@ -102,9 +102,9 @@ def _fit_mean_share(
 ) -> float:
     mean_WH = compute_mean(values_WHQ, forecaster.quantiles, transform=forecaster.spec.transform, share=1.0)
     median_WH = values_WHQ[..., values_WHQ.shape[-1] // 2]
-    found = (array[observed_WH].astype(np.float64) for array in (median_WH, mean_WH, y_WH))
-    series_WH = np.broadcast_to(windows.series_W[:, None], y_WH.shape)
-    return fit_mean_share(*found, series_WH[observed_WH], horizons=float(windows.horizons_K.sum()))
+    median_N, mean_N, y_N = (array[observed_WH].astype(np.float64) for array in (median_WH, mean_WH, y_WH))
+    series_N = np.broadcast_to(windows.series_W[:, None], y_WH.shape)[observed_WH]
+    return fit_mean_share(median_N, mean_N, y_N, series_N, horizons=float(windows.horizons_K.sum()))
 
 
 def describe_windows(windows: Windows) -> CalibrationWindows:

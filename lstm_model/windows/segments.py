@@ -30,13 +30,11 @@ from lstm_model.contracts.windows_meta import (
     write_windows_meta,
 )
 from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
-from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.frequency import WEEKS_BEFORE, Frequency
 from lstm_model.windows.layout import Layout, Segment
 
 SEGMENT_WINDOWS = 65_536
 """Most windows in a segment: long series spread over several rows, so that readers can share them."""
-WEEKS_BEFORE = 4
-"""Weeks before each test window that baselines may see."""
 ROW_GROUP_STEPS = 1 << 20
 """Steps buffered before a row group is written, which bounds the memory."""
 

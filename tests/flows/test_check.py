@@ -42,3 +42,41 @@ def test_neither_prefect_nor_torch_is_loaded(tmp_path):
         "assert not {'prefect', 'torch', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_all_that_must_be_said_is_asked_at_once(tmp_path, capsys):
+    path = tmp_path / "orders.csv"
+    rows = [f"2024-01-{d:02},2024-02-{d:02},{s},{c},{d},{d + 1}" for d in range(1, 29) for s in "ab" for c in "xy"]
+    path.write_text("\n".join(["ordered,shipped,shop,colour,sold,returned", *rows]))
+    assert main(["--data", str(path)]) == 2
+    told = capsys.readouterr()
+    assert "more than one column could be the time: ordered, shipped" in told.err
+    assert "more than one column of numbers could be the target: sold, returned" in told.err
+    assert told.err.count("error: ") == 2
+    assert main(["--data", str(path), "--time-column", "ordered"]) == 2
+    told = capsys.readouterr()
+    assert "could name the series: shop, colour" in told.err and "target: sold, returned" in told.err
+    assert "sold, returned (2)" in told.out and "2024-01-28" in told.out, "columns and rows as far as they were read"
+
+
+def test_the_page_tells_how_a_source_is_read(tmp_path, capsys):
+    path = tmp_path / "meters.csv"
+    times = pd.date_range("2024-01-01", periods=300, freq="h")
+    frame = pd.DataFrame({"ds": times, "meter": "A", "load": range(300), "note": "x"}).drop(index=[10, 11, 50])
+    frame.to_csv(path, index=False)
+    assert (
+        main(["--data", str(path), "--id-column", "meter", "--horizon", "12", "--json", str(tmp_path / "o.json")]) == 0
+    )
+    page = capsys.readouterr().out
+    assert all(len(line) <= 110 for line in page.splitlines())
+    for line in (
+        "  load    integer  target   the only column of numbers",
+        "  A       2024-01-01 00:00  2024-01-13 11:00     297  3 (1 %)            2  1 (<1 %)",
+        "  A          2024-01-13 11:00  299",
+        "forecast     will work: 12 steps of h ahead",
+    ):
+        assert line in page, page
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert [one["role"] for one in told["columns"]] == ["time", "series", "target", "ignored"]
+    assert told["series"][0]["missing"] == 3 and told["findings"][0]["code"] == "missing"
+    assert {one["flow"]: one["works"] for one in told["prospects"]} == {"retrain": True, "forecast": True}

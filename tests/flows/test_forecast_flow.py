@@ -112,6 +112,12 @@ def test_without_a_champion_it_says_what_to_do(tmp_path):
         require_champion(Store(tmp_path), "shops")
 
 
+def test_another_horizon_than_the_champions_is_refused(cli, tiny, trained):
+    code, errors = cli.fail("--config", tiny, "--horizon", 14, flow="forecast")
+    assert code == 1 and "horizon is 14, but the champion" in errors and "forecasts 6 steps" in errors
+    assert not (cli.folder / "store" / "tiny" / "forecasts.parquet").exists()
+
+
 def issue(hour):
     cutoff = pd.Timestamp("2024-01-01") + pd.Timedelta(hours=hour)
     frame = pd.DataFrame({"unique_id": ["a", "b"], "cutoff": cutoff, "ds": cutoff + pd.Timedelta(hours=1)})

@@ -15,9 +15,10 @@ from lstm_model.evaluation.backtest import (
     pool_folds,
     tabulate_folds,
 )
-from lstm_model.evaluation.baselines import forecast_seasonal_naive
+from lstm_model.evaluation.baselines import find_baselines, forecast_seasonal_naive
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import tabulate_forecasts
+from lstm_model.evaluation.scores import name_model
 from lstm_model.lifecycle.envelope import envelope
 from lstm_model.reporting.fold_table import make_fold_table
 from lstm_model.reporting.monitor_plots import plot_folds
@@ -108,7 +109,9 @@ def test_folds_are_scored_drawn_and_make_one_long_envelope(table, tmp_path):
     assert folds["cutoff"].is_monotonic_decreasing and len(folds) == 3
     np.testing.assert_allclose(folds["lstm"], folds["seasonal_naive"])
     shown = make_fold_table(folds)
-    assert [row[4] for row in shown.rows] == ["+0%"] * 3
+    best = folds[list(find_baselines(folds))].mean().idxmin()
+    better = [f"{1 - row['lstm'] / row[best]:+.0%}" for row in folds[::-1].to_dict("records")]
+    assert [row[-2] for row in shown.rows] == better and shown.head[-2] == f"better than {name_model(best)}"
     assert shown.head[-1] == "inside 80%" and shown.rows[-1][0] == "2024-01-18 23:00:00"
     usual = envelope(pool_folds(tables), scales=scale, spec=SPEC)
     assert usual.period_steps == 24 and usual.num_periods == 6, "three tests of two days each"
@@ -116,7 +119,7 @@ def test_folds_are_scored_drawn_and_make_one_long_envelope(table, tmp_path):
     assert plot_folds(folds).axes[0].get_ylabel() == "MASE"
     page = Report(name="panel, backtest", scores=None, tables=[shown])
     for text in (render_html(page), render_markdown(page)):
-        assert "Scores by fold" in text and "2024-01-16 23:00:00" in text and "better than seasonal naive" in text
+        assert "Scores by fold" in text and "2024-01-16 23:00:00" in text and f"better than {name_model(best)}" in text
 
 
 def test_the_same_problem_may_be_tested_on_other_spans():

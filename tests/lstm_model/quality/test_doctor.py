@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lstm_model.contracts.findings import ManyDataError
 from lstm_model.contracts.settings import Columns, Covariates, PipelineConfig, Source
 from lstm_model.networks.normalise import normalise_context
 from lstm_model.quality import checks
@@ -407,8 +408,8 @@ def test_trailing_rows_without_future_covariates_are_trimmed():
         (lambda t: t.drop(index=57), r"'holiday' is missing in the steps after.*2024-01-03 09:00"),
         (lambda t: t.drop(index=20), r"'holiday' is missing in the history.*2024-01-01 20:00:00"),
         (
-            lambda t: t.assign(humidity=t["humidity"].where(t.index > 3)),
-            r"'humidity' has no value yet at series 'a'.*4 such steps",
+            lambda t: t.assign(humidity=t["humidity"].where(t.index > 30)),
+            r"'humidity' has no value yet at series 'a'.*31 such steps",
         ),
         (
             lambda t: t.assign(region=np.where(t.index == 9, "south", "north")),
@@ -549,6 +550,12 @@ def test_small_values_beside_usual_ones_and_zeros_pass(unit):
     assert codes(look(series(hours(), y * 0))) == ["constant"]
 
 
+def test_steps_that_float32_would_round_are_told():
+    steps = np.arange(96) * 200.5  # float32 knows every 64th number near 1e9
+    assert codes(look(series(hours(96), steps + 1e9))) == ["rounded"]
+    assert "rounded" not in codes(look(series(hours(96), steps + 1e4)))
+
+
 def test_a_series_that_float32_takes_for_constant_is_told():
     examined = look(series(hours(), 1e9 + np.arange(100.0) % 24))
     assert codes(examined) == ["narrow"]
@@ -561,3 +568,27 @@ def test_within_the_limits_a_unit_does_not_change_what_the_network_sees(unit, no
     values = 10 + torch.randn(4, 1500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     usual, scaled = (normalise_context(v.float(), normalisation)[0] for v in (values, values * unit))
     assert torch.allclose(usual, scaled, atol=1e-5)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    """Gaps that the policy refuses, a covariate that changes, and one with a hole: three things, one message."""
+    days = pd.date_range("2024-01-01", periods=40).delete([5, 9])
+    frame = pd.DataFrame({"ds": days, "y": np.arange(38.0), "region": ["n"] * 20 + ["s"] * 18, "holiday": 0.0})
+    frame.loc[3, "holiday"] = np.nan
+    raw = RawSeries(frame.assign(unique_id="a"), Source(path="x.csv"))
+    covariates = {"static": ["region"], "future": ["holiday"]}
+    config = PipelineConfig(source=raw.source, missing="error", covariates=covariates)
+    with pytest.raises(ManyDataError) as caught:
+        examine(raw, config)
+    told = caught.value.messages
+    assert len(told) == 3 and "\n  3. " in str(caught.value)
+    assert "'region' changes" in told[0] and "2 steps without a value" in told[1]
+    assert "'holiday' is missing" in told[2]
+
+
+def test_what_follows_from_an_error_is_not_said_beside_it():
+    days = pd.date_range("2024-01-01", periods=20).append(pd.DatetimeIndex(["2024-01-03", "2024-01-05 07:00"]))
+    raw = RawSeries(pd.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(22.0)}), Source(path="x.csv"))
+    with pytest.raises(DataError, match="for one timestamp") as caught:
+        examine(raw, PipelineConfig(source=raw.source))
+    assert not isinstance(caught.value, ManyDataError)

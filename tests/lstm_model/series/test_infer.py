@@ -31,7 +31,7 @@ def test_every_open_setting_is_chosen_with_a_reason():
     assert all(reason for _, _, reason in reasons)
     for section in (filled, filled.advanced.window, filled.advanced.model, filled.advanced.training):
         left = {n for n in type(section).model_fields if getattr(section, n) is None}
-        assert left <= {"schedule", "notify", "threads", "memory_mib"}  # the last two are the machine's
+        assert left <= {"schedule", "notify", "aggregate", "threads", "memory_mib"}  # the last two are the machine's
 
 
 def test_what_is_written_out_resolves_to_the_same_plan():

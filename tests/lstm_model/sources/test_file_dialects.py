@@ -29,7 +29,7 @@ FOOTERS = {
     "total": [["Total"]],
     "total and note": [["Summe"], ["* provisional"]],
 }
-N = 200
+N = 150
 LAYOUTS = ["long", "one", "wide"]
 QUOTING = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "texts": csv.QUOTE_NONNUMERIC}
 UNITS = [False, True]

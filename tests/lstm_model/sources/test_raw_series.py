@@ -278,7 +278,7 @@ def test_a_date_that_contradicts_the_others_is_named(tmp_path):
         ("ds,name\n2024-01-01,x\n2024-01-02,x\n", ["no column of numbers", "--target"]),
         ("1,5.5\n2,6.5\n", ["line 1", "looks like data", "names of the columns", "source.header_line"]),
         ("ds,y\n2024-01-01,1,5\n2024-01-02,2,5\n", ["line 2", "3 fields", "2 columns", "decimal comma"]),
-        ("date,time,y\n2024-01-01,12:00,1\n2024-01-02,12:00,2\n", ["'time' holds times of day", "join"]),
+        ("start,end,time,y\n2024-01-01,2024-01-02,12:00,1\n2024-01-02,2024-01-03,12:00,2\n", ["times of day", "join"]),
         ("ds,y\n2024-01-01,yes\n2024-01-02,no\n", ["y (text)", "--target"]),
         ("ds,y\n", ["no rows", "ds, y"]),
         ("", ["is empty"]),
@@ -395,10 +395,45 @@ def test_a_column_a_month_is_an_error_that_says_so(tmp_path):
         read(write(tmp_path / "m.csv", f"YEAR,{months}\n{rows}"))
 
 
-def test_parts_of_dates_in_columns_of_their_own_are_an_error_that_says_so(tmp_path):
-    path = write(tmp_path / "d.csv", "year,month,y\n2024,1,1\n2024,2,2\n")
-    with pytest.raises(DataError, match=r"year, month are parts of dates; join them.*--time-column"):
-        read(path)
+HOURLY = pd.date_range("2023-12-30 01:00", periods=100, freq="h")
+MONTHLY = pd.date_range("2021-11-01", periods=20, freq="MS")
+
+
+def split_hours(stamp):
+    before = stamp - pd.Timedelta(hours=1)
+    return {"Date": f"{before:%Y-%m-%d}", "HE": before.hour + 1}
+
+
+@pytest.mark.parametrize(
+    ("truth", "split"),
+    [
+        (HOURLY, lambda t: {"Date": f"{t:%d/%m/%Y}", "Time": f"{t:%H:%M:%S}"}),
+        (HOURLY, lambda t: {"Datum": f"{t:%d.%m.%Y}", "Uhrzeit": f"{t:%H:%M}"}),
+        (HOURLY, lambda t: {"YEAR": t.year, "MO": t.month, "DY": t.day, "HR": t.hour}),
+        (HOURLY, lambda t: {"date": f"{t:%Y-%m-%d}", "hour": t.hour}),
+        (HOURLY, split_hours),
+        (MONTHLY, lambda t: {"Year": t.year, "Month": t.month}),
+        (MONTHLY, lambda t: {"year": t.year, "month": f"{t:%b}"}),
+        (MONTHLY, lambda t: {"year": t.year, "period": f"M{t.month:02}"}),
+        (HOURLY[::24], lambda t: {"year": t.year, "doy": t.day_of_year}),
+    ],
+)
+def test_parts_of_timestamps_in_columns_of_their_own_are_joined(tmp_path, truth, split):
+    path = tmp_path / "d.csv"
+    frame = pd.DataFrame([split(stamp) | {"y": float(row)} for row, stamp in enumerate(truth)])
+    frame.to_csv(path, index=False)
+    raw = read(path, columns={"y": "y"})
+    expected = truth.normalize() if "doy" in frame else truth
+    assert raw.table["ds"].tolist() == list(expected)
+    assert "are parts of one timestamp" in raw.reasons["columns.ds"]
+    again = read(path, columns=raw.source.columns.model_dump())
+    assert again.table["ds"].tolist() == list(expected)
+
+
+def test_parts_beside_the_whole_timestamp_are_not_joined(tmp_path):
+    frame = pd.DataFrame({"timestamp": HOURLY, "year": HOURLY.year, "month": HOURLY.month, "y": 1.0})
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    assert read(tmp_path / "d.csv", columns={"y": "y"}).source.columns.ds == "timestamp"
 
 
 # Fingerprints ---------------------------------------------------------------------------------------------------------

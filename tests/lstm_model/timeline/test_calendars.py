@@ -119,3 +119,8 @@ def test_a_calendar_that_cannot_be_read_says_what_is_expected(alias, message):
 )
 def test_the_season_counts_open_moments(alias, season):
     assert Frequency(alias).default_season == season
+
+
+def test_a_week_of_a_calendar_is_its_open_moments():
+    weeks = {"B closed 12-25": 5, "D open mon-sat": 6, "h open mon-fri 09:00-17:00": 45, "4-4-5 from 2000-01-29": 0}
+    assert {alias: Frequency(alias).count_week_steps(9) for alias in weeks} == weeks
