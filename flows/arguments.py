@@ -40,7 +40,10 @@ FLAGS = {
 }
 FLOW_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "retrain": {
-        "refresh": {"action": "store_true", "help": "compute every stage again, from scratch"},
+        "refresh": {
+            "action": "store_true",
+            "help": "compute every stage again, from scratch, and accept another source",
+        },
         "promote": {
             "choices": ["auto", "ask", "never"],
             "default": "auto",

@@ -13,6 +13,7 @@ from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.evaluation.backtest import TrainingSpan
 from tasks.actions.backtest import BacktestOutcome, plan_folds, publish_backtest
 from tasks.actions.publish import open_store
+from tasks.actions.receive import receive
 from tasks.actions.resolve import resolve
 from tasks.runtime.resume import keep, recall
 from tasks.runtime.runner import StageRunner
@@ -39,7 +40,10 @@ def backtest(
         training: expanding trains on all of the past of a fold, rolling on a span that is the same for all.
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
-    pin = recall(run) or keep(run, ingest_source(run, config), if_damaged="leave")
+    pin = recall(run)
+    if pin is None:
+        series = receive(ingest_source(run, config), config, run.store, flow="backtest")
+        pin = keep(run, series, if_damaged="leave")
     series = pin.series
     resolved = resolve(config, series, run.store, refresh=False, drifted=False)
     asked = plan_folds(resolved.plan, series, folds, refit, training, run.store)

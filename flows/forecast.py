@@ -11,8 +11,10 @@ from flows.hooks import ENDINGS
 from flows.shards import ingest_source, predict_next
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.lifecycle.issuing import check_horizon, require_champion
+from lstm_model.lifecycle.stage_outputs import read_clock
 from tasks.actions.issue import Issued, deliver, issue, show
 from tasks.actions.publish import open_store
+from tasks.actions.receive import receive
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import keep, recall
 from tasks.runtime.runner import StageRunner
@@ -28,11 +30,12 @@ def forecast(config: PipelineConfig, store: str = "store") -> Issued:
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
     champion = require_champion(run.store, config.name)
-    pin = recall(run) or keep(run, ingest_source(run, config))
+    pin = recall(run) or keep(run, receive(ingest_source(run, config), config, run.store, flow="forecast"))
     champion = pin.champion or champion
     check_horizon(config.horizon, champion, run.store)
-    issued = issue(predict_next(run, config, pin.series, champion), champion, run.store)
-    delivered = deliver(config.forecasting, run.store) if config.forecasting.url else None
+    clock = read_clock(pin.series, run.store)
+    issued = issue(predict_next(run, config, pin.series, champion), champion, clock, run.store)
+    delivered = deliver(config.forecasting, run.store, clock) if config.forecasting.url else None
     return show(config.name, issued, delivered, pin.series, run.records, run.store)
 
 

@@ -13,6 +13,7 @@ from lstm_model.contracts.monitored import Monitored
 from lstm_model.contracts.settings import PipelineConfig
 from tasks.actions.monitor import respond, watch_forecasts
 from tasks.actions.publish import open_store
+from tasks.actions.receive import receive
 from tasks.runtime.executors import threads
 from tasks.runtime.runner import StageRunner
 
@@ -27,7 +28,8 @@ def monitor(config: PipelineConfig, store: str = "store") -> Monitored:
     """
     run = StageRunner(open_store(store, config.name), config.scaling)
     # Executed again after a crash it looks at the newest data, and so it does not pin its inputs.
-    seen = watch_forecasts(ingest_source(run, config), config, run.store)
+    series = receive(ingest_source(run, config), config, run.store, flow="monitor")
+    seen = watch_forecasts(series, config, run.store)
     return respond(seen, config, run.store)
 
 

@@ -19,6 +19,7 @@ from lstm_model.lifecycle.rivalry import Comparison, find_rivalry, find_unchange
 from lstm_model.lifecycle.stage_outputs import Subject, read_decision
 from tasks.actions.promote import Mode, settle
 from tasks.actions.publish import Outcome, Pages, open_store, publish
+from tasks.actions.receive import receive
 from tasks.actions.resolve import resolve
 from tasks.runtime.executors import threads
 from tasks.runtime.resume import Pin, keep, recall
@@ -50,13 +51,16 @@ def retrain(
     Args:
         config: The forecasting problem. Empty settings are inferred from the data and explained.
         store: Folder that keeps the artifacts; each problem has its own folder in it.
-        refresh: Compute every stage again, from scratch, and infer the settings again.
+        refresh: Compute every stage again, from scratch, infer the settings again, and accept another source.
         promote: auto lets the new model take over if it is better, ask leaves that to you, never is for experiments.
         reason: Why, in words. If it begins with drift, only the latest data are trained and tested on.
     """
     run = StageRunner(open_store(store, config.name), config.scaling, refresh=refresh)
     on_damage: Literal["leave", "set aside"] = "leave" if promote == "never" else "set aside"
-    start = recall(run) or keep(run, ingest_source(run, config), if_damaged=on_damage, notify=config.notify)
+    start = recall(run)
+    if start is None:
+        series = receive(ingest_source(run, config), config, run.store, flow="retrain", accept=refresh)
+        start = keep(run, series, if_damaged=on_damage, notify=config.notify)
     drifted = reason.startswith(DRIFT)
     resolved = resolve(config, start.series, run.store, refresh, drifted)
 

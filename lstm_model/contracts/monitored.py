@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from lstm_model.contracts.findings import listed, number
 from lstm_model.contracts.score_records import MeasureRecord
 
 Status = Literal["no forecasts", "waiting", "normal", "drift"]
@@ -43,12 +44,21 @@ class Monitored(BaseModel):
     """Of the present champion."""
     thresholds: dict[str, float] = {}
     periods: list[PeriodRecord] = []
+    gone: list[str] = []
+    """Series that the champion forecasts and the data no longer have."""
+    ended: list[str] = []
+    """Series that ended a horizon or more before the others."""
     retraining: str = ""
     """What was started, or the command that starts it."""
     plot: str | None = None
 
     def summary(self) -> str:
-        lines = ["", f"{self.name}: {self.status}", self.finding]
+        lines = ["", f"{self.name}: {self.status}", self.finding, *self.describe_ended()]
         lines += [f"compared  with {self.compared_with}"] if self.compared_with else []
         lines += [f"retrain   {self.retraining}"] if self.retraining else []
         return "\n".join([*lines, *([f"plot      {self.plot}"] if self.plot else [])])
+
+    def describe_ended(self) -> list[str]:
+        """Return a sentence for the series that are gone, and one for those that ended."""
+        kinds = ((self.gone, "are no longer in the data"), (self.ended, "ended a horizon or more before the others"))
+        return [f"{number(len(names), 'series', 'series')} {what}: {listed(names)}" for names, what in kinds if names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import PipelineConfig, Source
@@ -37,6 +38,8 @@ class SeriesMeta(ExaminedMeta):
     """The source with what was inferred filled in: layout and columns."""
     repaired: int
     """Values that were filled in."""
+    clock: Clock | None = None
+    """The source's own, if the series are in UTC instead."""
 
 
 class PanelMeta(SeriesMeta):

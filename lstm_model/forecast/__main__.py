@@ -28,6 +28,7 @@ from lstm_model.contracts.bundle_card import (
     read_model_card,
     validate_part,
 )
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, escape_unseen, listed
 from lstm_model.contracts.settings import OF_FILES, Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
 from lstm_model.forecast.predict import check_columns, forecast
@@ -37,6 +38,7 @@ from lstm_model.sources.files import PARQUET_SUFFIXES
 from lstm_model.sources.parquet import open_parquet
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
+from lstm_model.timeline.time_zones import add_source_clock, find_clock
 
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
@@ -71,9 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is not None and options.output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--output must end in .csv or .parquet, received {options.output.name}")
         with tempfile.TemporaryDirectory() as folder:
-            table = _prepare_table(options.bundle, options.series, Path(folder))
+            table, clock = _prepare_table(options.bundle, options.series, Path(folder))
             result = forecast(options.bundle, table, integers=options.integers)
-        _write_table(result.table.assign(model_version=compute_version(options.bundle)), options.output)
+        found = add_source_clock(result.table, clock)
+        _write_table(found.assign(model_version=compute_version(options.bundle)), options.output)
     except (ValueError, OSError) as error:
         _print_note(f"error: {error}")
         return 2
@@ -96,10 +99,10 @@ def compute_version(bundle: Path) -> str:
     return hashlib.sha256(named).hexdigest()[:VERSION_DIGITS]
 
 
-def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
-    """Return the file as a series table: read and examined like a source, also where it is a series table already."""
+def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock | None]:
+    """Return the file as a series table, read and examined like a source, and its own clock if that is another one."""
     is_series_table = _is_series_table(file)
-    config = _adapt_config(bundle, None if is_series_table else file)
+    config = _adapt_config(bundle, file, is_series_table=is_series_table)
     if is_series_table:
         raw = RawSeries(_read_series_table(file, config.covariates), config.source)
     else:
@@ -111,7 +114,7 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> Path:
     if is_series_table:
         _mark_repaired(table, raw.table)
     table.to_parquet(folder / "series.parquet", index=False)
-    return folder / "series.parquet"
+    return folder / "series.parquet", find_clock(raw.table["ds"], config.source.timezone)
 
 
 def _mark_repaired(table: pd.DataFrame, given: pd.DataFrame) -> None:
@@ -181,15 +184,15 @@ def _refuse(file: Path, what: str) -> DataError:
     )
 
 
-def _adapt_config(bundle: Path, file: Path | None) -> PipelineConfig:
+def _adapt_config(bundle: Path, file: Path, *, is_series_table: bool) -> PipelineConfig:
     """Return the bundle's config, and for a file how to read it: the bundle's column names count if it has them."""
     card = read_model_card(bundle)
     made_with = card.config or {}
     sections: dict[str, JsonValue] = {"source": {"path": str(file)}}
     sections |= {name: made_with[name] for name in USED_SECTIONS if name in made_with}
     config = validate_part(PipelineConfig, sections, bundle / RECORD, place="card.config")
-    source = NOTHING_SET if file is None else Source(kind=SourceKind.files, path=str(file))
-    if file is not None and config.source.kind is not SourceKind.synthetic:
+    source = NOTHING_SET if is_series_table else Source(path=str(file))
+    if not is_series_table and config.source.kind is not SourceKind.synthetic:
         of_files = ("layout", *OF_FILES) if config.source.kind is SourceKind.files else ()
         kept = ("columns", "timezone", "dayfirst", "date_format", "decimal", *of_files)
         source = source.model_copy(update={name: getattr(config.source, name) for name in kept})

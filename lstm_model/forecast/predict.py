@@ -12,6 +12,7 @@ Shapes: W windows, H horizon, Q quantiles.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Forecasts:
     """Series that were not forecast, by the reason."""
     remarks: list[str] = field(default_factory=list)
     """What a reader must know of those that were."""
+    data: dict[str, str] = field(default_factory=dict)
+    """By series, a hash of all that its forecast was computed from; another at the same cutoff is of revised data."""
 
     @property
     def notes(self) -> list[str]:
@@ -134,18 +137,18 @@ def forecast(
     task = _Task(forecaster, covariates, steps, encoded.rows, end, integers)
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
-    left_out = dict[str, list[str]]()
+    data, left_out = dict[str, str](), dict[str, list[str]]()
     with restore_threads():
         torch.set_num_threads(1)
         ready = _cut_upcoming(task, read_series(table, covariates), left_out)
         chunks = iter(lambda: list(islice(ready, SERIES_AT_ONCE)), [])
-        found = [_forecast_chunk(task, chunk, left_out) for chunk in chunks]
+        found = [_forecast_chunk(task, chunk, data, left_out) for chunk in chunks]
     if not any(map(len, found)) and frame is None:
         raise DataError(f"no series can be forecast; {'; '.join(left_out_notes([left_out]))}")
     remarks = [f"{number(len(ids), 'series', 'series')} {what}: {listed(ids)}" for what, ids in task.remarks.items()]
     if forecaster.calibration is None and len(forecaster.quantiles) > 1:
         remarks.append("the intervals are not calibrated: too little history was left to check how much they cover")
-    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out, remarks)
+    return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out, remarks, data)
 
 
 def check_columns(table: Path, covariates: Covariates) -> None:
@@ -184,7 +187,9 @@ def _is_readable(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]
     return True
 
 
-def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, list[str]]) -> pd.DataFrame:
+def _forecast_chunk(
+    task: _Task, chunk: list[_Upcoming], data: dict[str, str], left_out: dict[str, list[str]]
+) -> pd.DataFrame:
     _check_grid(task, chunk)
     windows = Windows.from_segments([one.segment for one in chunk], task.layout, task.static, scored=False)
     ids = [windows.unique_ids[k] for k in windows.series_W.tolist()]
@@ -193,6 +198,7 @@ def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, lis
         left_out.setdefault("with fewer than 2 observed values in their context", []).extend(few)
     values_WHQ = _predict(task.forecaster, windows, ids)
     _check_finite(values_WHQ, ids)
+    data |= {one.segment.unique_id: _hash_data(task, one) for one in chunk}
     nonnegative = {one.segment.unique_id: one.nonnegative for one in chunk}
     nonnegative_W = np.array([nonnegative[unique_id] for unique_id in ids], np.bool_)
     mean_WH = raise_to_zero(task.forecaster.compute_mean(values_WHQ), nonnegative_W)
@@ -200,6 +206,17 @@ def _forecast_chunk(task: _Task, chunk: list[_Upcoming], left_out: dict[str, lis
     if task.integers:
         values_WHQ = _round_outwards(values_WHQ)
     return _make_table(windows, ids, mean_WH, values_WHQ, task.forecaster.quantiles)
+
+
+def _hash_data(task: _Task, one: _Upcoming) -> str:
+    """Return 16 hex digits of a hash of the values and covariates that a series is forecast from."""
+    segment, rules = one.segment, np.array([one.nonnegative, task.integers])
+    static = np.array(task.static.get(segment.unique_id, []), np.float64)
+    arrays = segment.values, segment.observed, segment.past, segment.future, static, rules
+    found = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:

@@ -16,7 +16,8 @@ from lstm_model.contracts.monitored import Monitored, PeriodRecord
 from lstm_model.contracts.settings import PipelineConfig, Plan
 from lstm_model.evaluation.backtest import is_same_problem
 from lstm_model.lifecycle.champion import require_whole
-from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.delivery_changes import find_ended
+from lstm_model.lifecycle.ledger import Ledger, select_latest
 from lstm_model.lifecycle.monitor import (
     LOOK_BACK,
     DriftCheck,
@@ -59,9 +60,10 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
         return Look(Monitored(name=config.name, status="no champion", finding=text))
     require_whole(champion, store)
     card, version = read_bundle_card(store.path(champion)), version_of(champion)
+    seen = _find_ended(series, champion, card, store)
     if card.envelope is None:
         text = "The champion had no test, so nothing says what its errors should be; bring a longer history."
-        return Look(Monitored(name=config.name, status="no envelope", finding=text, champion=version))
+        return Look(Monitored(name=config.name, status="no envelope", finding=text, champion=version, **seen))
     end = max(find_last_observed(folder / TABLE) for folder in list_folders(series, store))
     issued = Ledger(store).cutoffs()
     usual, basis = _choose_envelope(card, store, issued[issued["model_version"] == version], end)
@@ -88,8 +90,19 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
         num_periods=int(check.periods["counted"].sum()),
         thresholds=check.thresholds,
         periods=_to_records(check.periods),
+        **seen,
     )
     return Look(found, check, usual)
+
+
+def _find_ended(series: Artifact, champion: Artifact, card: BundleCard, store: Store) -> dict[str, list[str]]:
+    """Return, and log, the series that are gone from the data and those that ended: nothing else misses them."""
+    known = read_scales(champion, store)["unique_id"].astype(str).tolist() if card.envelope is not None else []
+    gone, ended = find_ended(series, known, store, steps=card.read_plan().window.horizon)
+    found = Monitored(name="", status="waiting", finding="", gone=gone, ended=ended)
+    for text in found.describe_ended():
+        logger.warning("%s", text)
+    return {"gone": gone, "ended": ended}
 
 
 def is_known(found: Monitored, store: Store) -> bool:
@@ -150,7 +163,7 @@ def _read_pieces(series: Artifact, champion: Artifact, store: Store, *, since: A
     for shard, name, after in zip(shards, ["", *names[1:]], [*names[1:], None], strict=True):
         tables = ledger.read(since=since, ids=(name, after)), scales
         issued, scaled = (table[_is_between(table["unique_id"], name, after)] for table in tables)
-        yield Piece(issued, read_targets(shard, store, since=since), scaled)
+        yield Piece(select_latest(issued), read_targets(shard, store, since=since), scaled)
 
 
 def _is_between(ids: pd.Series[str], first: str, after: str | None) -> pd.Series[bool]:

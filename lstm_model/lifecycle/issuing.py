@@ -15,13 +15,16 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_record
-from lstm_model.contracts.findings import DataError, left_out_notes
+from lstm_model.contracts.clock import Clock
+from lstm_model.contracts.findings import DataError, left_out_notes, number
 from lstm_model.contracts.stage_meta import ForecastsMeta
-from lstm_model.lifecycle.ledger import Ledger
+from lstm_model.lifecycle.delivery import read_changes
+from lstm_model.lifecycle.ledger import Ledger, select_latest
 from lstm_model.lifecycle.registry import Registry
 from lstm_model.lifecycle.stage_outputs import FORECASTS, read_forecasts
 from lstm_model.storage.checked_parquet import dump_table
 from lstm_model.storage.store import Store
+from lstm_model.timeline.time_zones import add_source_clock
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Issue(BaseModel):
 
     model_version: str
     new_rows: int
-    """Rows that the ledger did not have; none where no series has gone on since."""
+    """Rows that the ledger did not have; none where no series has gone on or was revised since."""
     num_series: int
     cutoff: str
     """The latest."""
@@ -67,11 +70,14 @@ def check_horizon(asked: int | None, champion: Artifact, store: Store) -> None:
         )
 
 
-def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
+def issue_forecasts(
+    forecasts: list[Artifact], champion: Artifact, store: Store, *, clock: Clock | None = None
+) -> Issue:
     """Put into the ledger the forecasts that it does not have.
 
-    A forecast is known by its series, cutoff and model: where only older values were revised, the one that was issued
-    stays. `forecasts.parquet` holds the latest of each series, as the ledger does.
+    A forecast is known by its series, cutoff, model and data. Where the data that it is made of were revised, a new one
+    is issued as the next revision, which the notes say. `forecasts.parquet` holds the latest of each series, in
+    the source's own clock; the ledger keeps UTC.
     """
     version, ledger = version_of(champion), Ledger(store)
     made = [one for one in forecasts if one.num_rows]
@@ -81,10 +87,17 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     if not made:
         raise DataError(f"no series can be forecast; {'; '.join(notes)}")
     new_rows = ledger.append((read_forecasts(one, store) for one in made), model_version=version)
-    latest = pa.concat_tables([_read_issued(one, ledger, version, store) for one in made])
+    latest = pa.concat_tables([_read_issued(one, ledger, version, store, clock) for one in made])
+    revised = latest.filter(pc.greater(latest["revision"], 0))
+    if new_rows and revised.num_rows:
+        count = number(pc.count_distinct(revised["unique_id"]).as_py(), "series", "series")
+        notes.append(
+            f"the data of {count} were revised: forecasts of the same cutoff replace earlier ones, see revision"
+        )
     store.backend.write(FORECASTS, dump_table(latest), durable=True)
     for note in notes:
         logger.warning("%s", note)
+    notes = [*read_changes(store, flow="forecast"), *notes]  # those were logged before
     return Issue(
         model_version=version,
         new_rows=new_rows,
@@ -94,7 +107,7 @@ def issue_forecasts(forecasts: list[Artifact], champion: Artifact, store: Store)
     )
 
 
-def deliver_missing(database: dict[str, Any], store: Store) -> int:
+def deliver_missing(database: dict[str, Any], store: Store, *, clock: Clock | None = None) -> int:
     """Hand to the database what was issued since the latest issue that it has; return how many rows were new there.
 
     That issue is looked for from the newest back, as far as need be: a database that is named for the first time, or
@@ -105,34 +118,38 @@ def deliver_missing(database: dict[str, Any], store: Store) -> int:
     Args:
         database: the url, table and password of `insert_missing`.
         store: of the problem.
+        clock: the source's own.
     """
     from lstm_model.lifecycle.sql_sink import insert_missing
 
     ledger, inserted = Ledger(store), 0
+    clock = clock.model_copy(update={"aware": False}) if clock else None  # columns without a zone, in every database
     with store.lock("deliver"):
-        done = _find_delivered(ledger, database)
+        done = _find_delivered(ledger, database, clock)
         while (found := ledger.issue_after(done)) is not None:
             done, rows = found
-            inserted += insert_missing(rows, **database)
+            inserted += insert_missing(add_source_clock(rows, clock), **database)
     return inserted
 
 
-def _find_delivered(ledger: Ledger, database: dict[str, Any]) -> int:
+def _find_delivered(ledger: Ledger, database: dict[str, Any], clock: Clock | None) -> int:
     """Return the number of the latest issue that the database has; -1 if it has none."""
     from lstm_model.lifecycle.sql_sink import holds
 
     number = None
     while (found := ledger.issue_before(number)) is not None:
         part, keys = found
+        keys = keys if clock is None else keys.rename(columns={"cutoff": "cutoff_utc"})
         if holds(keys, **database):
             return part.last
         number = part.first
     return -1
 
 
-def _read_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store) -> pa.Table:
-    """Return a shard's forecasts as the ledger has them."""
+def _read_issued(forecasts: Artifact, ledger: Ledger, version: str, store: Store, clock: Clock | None) -> pa.Table:
+    """Return a shard's forecasts as the ledger has them, in the source's own clock."""
     asked = read_forecasts(forecasts, store, ["unique_id", "cutoff", "step"])
     ids = asked["unique_id"].min(), asked["unique_id"].max()
     issued = ledger.read(cutoffs=asked["cutoff"], ids=ids, model_version=version)
-    return pa.Table.from_pandas(asked.merge(issued)[issued.columns], preserve_index=False)
+    latest = add_source_clock(select_latest(asked.merge(issued)[issued.columns]), clock)
+    return pa.Table.from_pandas(latest, preserve_index=False)

@@ -9,6 +9,9 @@ more. So a process that dies at any moment leaves every forecast there once, and
 In an object store writers of several machines meet, whom no lock keeps apart. There a number is taken by whoever writes
 its file first, ranges are merged in blocks that can only lie apart or inside each other, and files that were merged
 stay for a while, so that nobody who has just listed them misses one.
+
+A forecast knows the data that it was made of, by their hash. Where those at its cutoff were revised, a new one is
+issued as the next revision, and what was issued before stays.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ FOLDER = "ledger"
 KEY = ("unique_id", "cutoff", "model_version")
 ORDER = [("cutoff", "ascending"), ("unique_id", "ascending"), ("step", "ascending")]
 FIXED = ("unique_id", "cutoff", "ds", "step", "mean", "median")
+NAMES = ("data", "revision", "model_version")
+"""What a forecast was made of, which of those of its cutoff it is (0 the first), and by which bundle."""
 FANOUT = 32
 """So many files in a row that hold equally many issues are merged."""
 MERGED_BYTES = 64 << 20
@@ -78,11 +83,11 @@ class Ledger:
         self.folder = store.root / FOLDER
 
     def append(self, tables: pd.DataFrame | Iterable[pd.DataFrame], *, model_version: str) -> int:
-        """Add the forecasts that are not there yet, as one issue; one is known by its series, cutoff and model.
+        """Add the forecasts that are not there yet, as one issue; one is known by its series, cutoff, model and data.
 
         Args:
-            tables: unique_id, cutoff, ds, step, mean, median and the bounds of intervals, see `forecast.predict`;
-                several have different series, and are looked at one after another.
+            tables: unique_id, cutoff, ds, step, mean, median, the bounds of intervals and perhaps data, see
+                `forecast.predict`; several have different series, and are looked at one after another.
             model_version: of the bundle that made them.
 
         Returns:
@@ -110,7 +115,7 @@ class Ledger:
         ids: tuple[str, str | None] | None = None,
         model_version: str | None = None,
     ) -> pd.DataFrame:
-        """Forecasts as they were issued, the oldest first; all of them, or a part.
+        """Forecasts as they were issued, the oldest first; all of them, or a part. See `select_latest`.
 
         Args:
             since: only cutoffs from this one on.
@@ -149,7 +154,8 @@ class Ledger:
     def issue_before(self, number: int | None) -> tuple[Part, pd.DataFrame] | None:
         """The next file that begins before this issue (None: the newest), and what its last issue forecasts.
 
-        That is unique_id, cutoff and model_version of what bears its last cutoff and model (the end of a large issue).
+        That is unique_id, cutoff, model_version and revision of what bears its last cutoff and model, the end of a
+        large issue.
         """
 
         def look() -> tuple[Part, pd.DataFrame] | None:
@@ -160,7 +166,8 @@ class Ledger:
 
     def cutoffs(self) -> pd.DataFrame:
         """How many series each model forecast at each cutoff, ascending: model_version, cutoff, num_series."""
-        names, first = ["model_version", "cutoff"], pads.field("step") == 1
+        names, revision = ["model_version", "cutoff"], pads.field("revision")
+        first = (pads.field("step") == 1) & (revision.is_null() | (revision == 0))
 
         def look() -> list[pa.Table]:
             files = [[part] for part in self.parts()] or [[]]
@@ -210,7 +217,7 @@ class Ledger:
         return parts
 
     def _without_known(self, parts: list[Part], issue: pa.Table) -> pa.Table:
-        """The rows whose forecast the ledger does not have."""
+        """The rows whose forecast the ledger does not have, or has of other data as the latest; with their revision."""
         if not parts or not issue.num_rows:
             return issue
         kept = self._open(parts[-1]).schema.field("cutoff").type
@@ -221,16 +228,26 @@ class Ledger:
             )
         version = pads.field("model_version") == issue.column("model_version")[0]
         condition = version & _among(pc.unique(issue.column("cutoff")))
-        known = self.read_parts(parts, condition, columns=[*KEY, "step"])
+        known = self.read_parts(parts, condition, columns=[*KEY, "step", "data", "revision"])
         if not known.num_rows:
             return issue
-        return issue.join(known, keys=[*KEY, "step"], join_type="left anti").sort_by(ORDER)
+        found = issue.drop_columns("revision").join(_select_known(known), keys=[*KEY, "step"])
+        same = pc.fill_null(pc.equal(found.column("data"), found.column("known_data")), True)  # none was noted before
+        is_new = pc.or_(pc.is_null(found.column("known_revision")), pc.invert(same))
+        revision = pc.fill_null(
+            pc.add(found.column("known_revision"), pa.scalar(1, pa.int32())), pa.scalar(0, pa.int32())
+        )
+        found = found.append_column("revision", revision).select(issue.column_names)
+        return found.filter(is_new).sort_by(ORDER)
 
     def read_parts(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
             return _schema([], pa.int64()).empty_table()
         files = [self._open(part) for part in parts]
         schema = pa.unify_schemas([file.schema for file in files])
+        for name in NAMES:  # what older files do not have is empty
+            if name not in schema.names:
+                schema = schema.append(_schema([], pa.int64()).field(name))
         tables = []
         for part, file in zip(parts, files, strict=True):
             with self._reading(part):
@@ -241,10 +258,10 @@ class Ledger:
         """From the last row group alone: a file may hold years."""
         file = self._open(part)
         with self._reading(part):
-            keys = file.read_last_rows(list(KEY)).to_pandas()
-        last = keys.iloc[-1]
+            keys = file.read_last_rows([name for name in (*KEY, "revision") if name in file.schema.names]).to_pandas()
+        last, keys = keys.iloc[-1], keys.assign(revision=keys["revision"] if "revision" in keys else np.int32(0))
         same = (keys["cutoff"] == last["cutoff"]) & (keys["model_version"] == last["model_version"])
-        distinct: pd.DataFrame = keys.loc[same, list(KEY)].drop_duplicates(ignore_index=True)
+        distinct: pd.DataFrame = keys.loc[same, [*KEY, "revision"]].drop_duplicates(ignore_index=True)
         return distinct
 
     def _open(self, part: Part) -> CheckedParquet:
@@ -366,8 +383,9 @@ def _moment_type(cutoffs: pd.Series) -> pa.DataType:
 def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
     if table.duplicated(["unique_id", "cutoff", "step"]).any():
         raise ValueError("the table holds a forecast twice: unique_id, cutoff and step must name one row")
-    table, moment = table.assign(model_version=model_version), _moment_type(table["cutoff"])
-    bounds = [name for name in table.columns if name not in (*FIXED, "model_version")]
+    table, moment = table.assign(revision=0, model_version=model_version), _moment_type(table["cutoff"])
+    table = table if "data" in table else table.assign(data=None)
+    bounds = [name for name in table.columns if name not in (*FIXED, *NAMES)]
     arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
     return arrow.replace_schema_metadata(None)
 
@@ -388,14 +406,37 @@ def _oldest_first(issue: pa.Table) -> pa.Table:
 
 def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:
     types = {"unique_id": pa.string(), "cutoff": moment, "ds": moment, "step": pa.int32()}
-    names = [*FIXED, *bounds, "model_version"]
-    return pa.schema([(n, pa.string() if n == "model_version" else types.get(n, pa.float32())) for n in names])
+    types |= {"data": pa.string(), "revision": pa.int32(), "model_version": pa.string()}
+    return pa.schema([(name, types.get(name, pa.float32())) for name in [*FIXED, *bounds, *NAMES]])
 
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:
     """Intervals from the narrowest, whichever models had them."""
-    frame: pd.DataFrame = table.select([*FIXED, *find_bounds(table.column_names), "model_version"]).to_pandas()
+    revision = pc.fill_null(table.column("revision"), pa.scalar(0, pa.int32()))
+    table = table.set_column(table.column_names.index("revision"), "revision", revision)
+    frame: pd.DataFrame = table.select([*FIXED, *find_bounds(table.column_names), *NAMES]).to_pandas()
     return frame
+
+
+def select_latest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the latest revision of each forecast."""
+    if not frame["revision"].any():
+        return frame
+    latest: pd.DataFrame = frame[frame["revision"] == frame.groupby(list(KEY))["revision"].transform("max")]
+    return latest.reset_index(drop=True)
+
+
+def _select_known(known: pa.Table) -> pa.Table:
+    """Return the latest revision of each forecast: its key, step, known_data and known_revision."""
+    revision = pc.fill_null(known.column("revision"), pa.scalar(0, pa.int32()))
+    known = known.set_column(known.column_names.index("revision"), "revision", revision)
+    if pc.max(revision).as_py():
+        latest = known.group_by([*KEY, "step"]).aggregate([("revision", "max")])
+        latest = latest.rename_columns([*KEY, "step", "revision"])
+        known = known.join(latest, keys=[*KEY, "step", "revision"], join_type="left semi")
+    return known.rename_columns(
+        [{"data": "known_data", "revision": "known_revision"}.get(n, n) for n in known.column_names]
+    )
 
 
 def _moment(since: Any) -> Any:

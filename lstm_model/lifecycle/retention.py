@@ -1,7 +1,8 @@
 """Forget what a store no longer needs: artifacts that nothing leads to, and their cache records.
 
 What leads to an artifact: a name in the registry, a forecast in the ledger (its bundle can make it again), the note of
-a recent run, the pin of a run that was killed and may come back, and its age: a run may be working with it just now.
+a recent run or of the last delivery, the pin of a run that was killed and may come back, and its age: a run may be
+working with it just now.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def forget(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
 
 
 def _forget(store: Store, grace_seconds: float) -> int:
-    needed, needed_bulky = _reachable(store), _noted(store, KEEP_BULKY) | _pinned(store)
+    needed, needed_bulky = _reachable(store), _noted(store, KEEP_BULKY) | _pinned(store) | _delivered(store)
     youngest = time.time() - grace_seconds
 
     def is_needed(kind: str, sha256: str) -> bool:
@@ -118,6 +119,14 @@ def _pinned(store: Store) -> set[str]:
     pins = [_read_pin(store, entry) for entry in store.backend.entries("pins")]
     pinned = [value for pin in pins for value in pin.values() if isinstance(value, Artifact)]
     return {artifact.sha256 for artifact in pinned} | {shard.sha256 for one in pinned for shard in _shards(store, one)}
+
+
+def _delivered(store: Store) -> set[str]:
+    """What later deliveries are compared with."""
+    from lstm_model.lifecycle.delivery import list_deliveries
+
+    delivered = list_deliveries(store)
+    return {one.sha256 for series in delivered for one in (series, *_shards(store, series))}
 
 
 def _shards(store: Store, artifact: Artifact) -> list[Artifact]:

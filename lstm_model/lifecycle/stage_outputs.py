@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.bundle_card import read_bundle_card
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.decision import Decision
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.score_records import ScoreSummary, read_score_summary
@@ -93,6 +94,11 @@ def read_profile(series: Artifact, store: Store) -> Profile:
 def read_inferred_source(series: Artifact, store: Store) -> Source:
     """Read the source, with its inferred layout and columns filled in."""
     return store.read_meta(series, SeriesMeta).source
+
+
+def read_clock(series: Artifact, store: Store) -> Clock | None:
+    """Read the source's own clock; None if the series are in it."""
+    return store.read_meta(series, SeriesMeta).clock
 
 
 def read_target_name(series: Artifact, store: Store) -> str:

@@ -17,6 +17,7 @@ def render_monitor(seen: Monitored, picture: bytes | None) -> str:
     parts = [
         f"# Monitor: {escape_markdown(seen.name)}",
         f"**{seen.status.capitalize()}.** {escape_markdown(seen.finding)}",
+        *map(escape_markdown, seen.describe_ended()),
     ]
     if seen.retraining:
         parts.append(f"Retraining: {escape_markdown(seen.retraining)}")

@@ -118,5 +118,6 @@ def merge_series_meta(
         findings=merge_findings(findings),
         reasons=shards[0].reasons,
         source=shards[0].source,
+        clock=shards[0].clock,
         repaired=sum(meta.repaired for meta in shards),
     )

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, Finding, number
 from lstm_model.timeline.timestamps import same_time_of_day
 
@@ -37,6 +38,34 @@ def to_regular_clock(table: pd.DataFrame, timezone: str | None) -> tuple[pd.Data
     if same_time_of_day(table["ds"]):
         return table, [], "daily or longer: local dates"
     return _from_local(table, timezone)
+
+
+def find_clock(ds: pd.Series, timezone: str | None) -> Clock | None:
+    """Return the clock of timestamps that `to_regular_clock` converts to UTC; None if it takes them as they are."""
+    aware = isinstance(ds.dtype, pd.DatetimeTZDtype)
+    if ds.dtype.kind == "i" or (timezone is None and not aware):
+        return None
+    local = ds.dt.tz_convert(timezone) if aware and timezone else ds
+    if same_time_of_day(local.dt.tz_localize(None) if aware else local):
+        return None
+    return Clock(zone=timezone or str(ds.dt.tz), aware=aware)
+
+
+def add_source_clock(table: pd.DataFrame, clock: Clock | None) -> pd.DataFrame:
+    """Return forecasts with `cutoff` and `ds` in the source's clock, and with `cutoff_utc` and `ds_utc` beside them."""
+    if clock is None:
+        return table
+    utc = {f"{name}_utc": table[name] for name in ("cutoff", "ds")}
+    local = {name: to_local(table[name], clock) for name in ("cutoff", "ds")}
+    place = list(table.columns).index("ds") + 1
+    return pd.concat([table.iloc[:, :place].assign(**local), pd.DataFrame(utc), table.iloc[:, place:]], axis=1)
+
+
+def to_local(utc: pd.Series, clock: Clock) -> pd.Series:
+    """Return moments in UTC, without their zone, in the source's clock."""
+    local: pd.Series = utc.dt.tz_localize("UTC").dt.tz_convert(clock.zone)
+    wall: pd.Series = local.dt.tz_localize(None)
+    return local if clock.aware else wall
 
 
 def suspect_clock(ds_us: np.ndarray, conflicting_us: np.ndarray) -> str | None:

@@ -11,16 +11,18 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.settings import Forecasting
 from lstm_model.lifecycle.issuing import Issue, deliver_missing, issue_forecasts
 from lstm_model.lifecycle.retention import clean_up, remember
-from lstm_model.lifecycle.stage_outputs import FORECASTS, read_target_name, read_targets
+from lstm_model.lifecycle.stage_outputs import FORECASTS, read_clock, read_target_name, read_targets
 from lstm_model.reporting.fan_chart import pick_largest, plot_upcoming
 from lstm_model.reporting.figures import to_png
 from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
 from lstm_model.storage.checked_parquet import CheckedParquet
 from lstm_model.storage.store import Store
+from lstm_model.timeline.time_zones import to_local
 from tasks.actions.publish import from_here
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.passwords import read_password
@@ -60,17 +62,18 @@ class Issued(BaseModel):
 
 
 @task(name="issue", task_run_name="issue", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
-def issue(forecasts: list[Artifact], champion: Artifact, store: Store) -> Issue:
+def issue(forecasts: list[Artifact], champion: Artifact, clock: Clock | None, store: Store) -> Issue:
     """Put into the ledger the forecasts that it does not have; see `issue_forecasts`."""
     with forwarded_logs("lstm_model"):
-        return issue_forecasts(forecasts, champion, store)
+        return issue_forecasts(forecasts, champion, store, clock=clock)
 
 
 @task(name="deliver", task_run_name="deliver to {forecasting.table}", cache_policy=NO_CACHE, **IO_RETRIES)
-def deliver(forecasting: Forecasting, store: Store) -> int:
+def deliver(forecasting: Forecasting, store: Store, clock: Clock | None = None) -> int:
     """Hand to the database what it does not have; return how many rows were new there. See `deliver_missing`."""
     password = read_password(forecasting.password_from, setting="forecasting.password_from")
-    return deliver_missing({"url": forecasting.url, "table": forecasting.table, "password": password}, store)
+    database = {"url": forecasting.url, "table": forecasting.table, "password": password}
+    return deliver_missing(database, store, clock=clock)
 
 
 @task(name="show forecasts", task_run_name="show forecasts", cache_policy=NO_CACHE)
@@ -100,7 +103,12 @@ def show(
 def draw_issue(latest: pa.Table, series: Artifact, store: Store) -> Picture:
     chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
-    figure = plot_upcoming(ahead, read_targets(series, store, only=chosen), target=read_target_name(series, store))
+    history = read_targets(series, store, only=chosen)
+    if (clock := read_clock(series, store)) is not None:
+        wall = clock.model_copy(update={"aware": False})
+        history["ds"] = to_local(history["ds"], wall)
+        ahead = ahead.assign(**{name: to_local(ahead[f"{name}_utc"], wall) for name in ("cutoff", "ds")})
+    figure = plot_upcoming(ahead, history, target=read_target_name(series, store))
     return Picture("forecasts", "", to_png(figure))
 
 

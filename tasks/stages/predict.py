@@ -22,7 +22,8 @@ def predict(
     path, frequency = store.path(series) / TABLE, frame.frequency if frame else read_profile(series, store).frequency
     found = forecast(store.path(champion), path, frame=frame, frequency=frequency, integers=integers)
     with store.create("forecasts") as draft:
-        found.table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
-        draft.num_rows = len(found.table)
+        table = found.table.assign(data=found.table["unique_id"].map(found.data)) if len(found.table) else found.table
+        table.to_parquet(draft.folder / FORECASTS, index=False, compression="zstd")
+        draft.num_rows = len(table)
         draft.meta = ForecastsMeta(left_out=found.left_out, remarks=found.remarks).to_json()
     return draft.artifact

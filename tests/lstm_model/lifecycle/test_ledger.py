@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from lstm_model.lifecycle import ledger as ledger_module
-from lstm_model.lifecycle.ledger import DamagedLedgerError, Ledger
+from lstm_model.lifecycle.ledger import DamagedLedgerError, Ledger, select_latest
+from lstm_model.storage.checked_parquet import CheckedParquet, dump_table
 from lstm_model.storage.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -50,10 +51,11 @@ def test_what_was_appended_is_read_and_a_repetition_adds_nothing(ledger):
     assert ledger.append(issue(0), model_version="n") == 6
     assert ledger.append(issue(1), model_version="m") == 6
     frame = ledger.read()
-    assert list(frame.columns) == [*issue(0).columns, "model_version"]
+    assert list(frame.columns) == [*issue(0).columns, "data", "revision", "model_version"]
     assert_once(frame[frame["model_version"] == "m"], "ab", 2)
-    first = frame[(frame["model_version"] == "m") & (frame["cutoff"] == "2024-01-01")].drop(columns="model_version")
-    pd.testing.assert_frame_equal(first.reset_index(drop=True), issue(0), check_dtype=False)
+    first = frame[(frame["model_version"] == "m") & (frame["cutoff"] == "2024-01-01")]
+    first = first[issue(0).columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, issue(0), check_dtype=False)
     assert len(ledger.read(since="2024-01-01 01:00")) == 6 == len(ledger.read(since=pd.Timestamp("2024-01-01 01:00")))
     assert len(ledger.read(model_version="n")) == 6 and ledger.model_versions() == {"m", "n"}
 
@@ -92,7 +94,16 @@ def test_integers_as_time_and_models_with_other_intervals(ledger):
     wide = issue(6, integer=True).assign(lo_97_5=np.float32(0), hi_97_5=np.float32(9), lo_50=np.float32(1))
     ledger.append(wide, model_version="n")
     frame = ledger.read(since=5)
-    assert list(frame.columns[6:]) == ["lo_50", "lo_80", "hi_80", "lo_97_5", "hi_97_5", "model_version"]
+    assert list(frame.columns[6:]) == [
+        "lo_50",
+        "lo_80",
+        "hi_80",
+        "lo_97_5",
+        "hi_97_5",
+        "data",
+        "revision",
+        "model_version",
+    ]
     assert frame["lo_97_5"].isna().sum() == 6 and frame["cutoff"].tolist() == [5] * 6 + [6] * 6
     with pytest.raises(ValueError, match=r"cutoffs of type int64, the new forecasts timestamp\[us\]: these are other"):
         ledger.append(issue(0), model_version="m")
@@ -130,6 +141,35 @@ def test_a_series_that_ended_long_ago_does_not_bring_the_whole_ledger(ledger, mo
     assert known[0].num_rows == 2 * 6, "of the two cutoffs alone"
     found = ledger.read(cutoffs=both["cutoff"], model_version="m")
     assert len(found) == 2 * 6 + 3 and set(found["cutoff"]) == set(both["cutoff"])
+
+
+def test_revised_data_at_the_same_cutoff_give_a_new_revision(ledger, monkeypatch):
+    """Those of the series that was revised alone; and once more where the data become what they were."""
+    monkeypatch.setattr(ledger_module, "FANOUT", 2)
+    mixed = pd.concat([issue(0, "a", mean=7.0).assign(data="e"), issue(0, "b").assign(data="d")])
+    for table, new in ((issue(0).assign(data="d"), 6), (mixed, 3), (mixed, 0), (issue(0).assign(data="d"), 3)):
+        assert ledger.append(table, model_version="m") == new
+    rows = ledger.read()
+    assert rows.groupby("unique_id")["revision"].unique().map(list).to_dict() == {"a": [0, 1, 2], "b": [0]}
+    latest = select_latest(rows)
+    assert_once(latest, "ab", 1)
+    assert set(latest["mean"]) == {np.float32(0.5)} and rows["mean"].max() == 7
+    assert ledger.cutoffs()["num_series"].tolist() == [2], "a revision is no other series"
+    _, keys = ledger.issue_before(None)
+    assert keys["revision"].max() == 2
+
+
+def test_a_ledger_of_a_version_that_noted_no_data_is_continued(ledger):
+    ledger.append(issue(0), model_version="m")
+    [file] = ledger.folder.glob("*.parquet")
+    older = CheckedParquet(file, "", name=f"ledger/{file.name}").read().drop_columns(["data", "revision"])
+    file.write_bytes(dump_table(older, name=f"ledger/{file.name}"))
+    assert ledger.append(issue(0).assign(data="d"), model_version="m") == 0, "what it was made of is not known"
+    assert ledger.issue_before(None)[1]["revision"].tolist() == [0, 0] and ledger.cutoffs()["num_series"].tolist() == [
+        2
+    ]
+    assert ledger.append(issue(1).assign(data="d"), model_version="m") == 6
+    assert ledger.read()["revision"].tolist() == [0] * 12
 
 
 def test_integer_cutoffs_are_picked(ledger):

@@ -18,7 +18,7 @@ def rows(hour, ids=("a", "b"), *, version="m", integer=False):
         frame = frame.astype({"cutoff": "datetime64[us]", "ds": "datetime64[us]"})
     frame["mean"] = np.float32(12.3)
     frame["lo_80"] = np.array([np.nan, 1.5] * len(ids), np.float32)
-    return frame.assign(model_version=version)
+    return frame.assign(data="d", revision=0, model_version=version)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -63,11 +63,20 @@ def test_every_forecast_once_however_often_it_is_handed_over(database):
     assert len(read(engine)) == 14
 
 
+def test_a_revision_takes_the_place_of_what_it_revises(database):
+    url, password, engine = database
+    revised = rows(0, "a").assign(mean=np.float32(5), data="e", revision=1)
+    for frame, new in ((rows(0), 4), (revised, 2), (revised, 0), (rows(0), 0), (pd.concat([rows(0), revised]), 0)):
+        assert insert_missing(frame, url=url, table="forecasts", password=password) == new
+    table = read(engine)
+    assert table["mean"].tolist() == [5.0, 5.0, 12.3, 12.3] and table["revision"].tolist() == [1, 1, 0, 0]
+
+
 def test_whether_the_table_has_an_issue(database):
     url, password, _ = database
 
     def has(frame):
-        keys = frame[["unique_id", "cutoff", "model_version"]].drop_duplicates()
+        keys = frame[["unique_id", "cutoff", "model_version", "revision"]].drop_duplicates()
         return holds(keys, url=url, table="forecasts", password=password)
 
     assert not has(rows(0)), "there is no table"
@@ -106,7 +115,7 @@ def test_a_table_of_somebody_elses(postgres, postgres_password):
         connection.execute(
             sa.text(
                 "create table zoned (unique_id text, cutoff timestamptz, ds timestamptz, step int, mean float8, "
-                "lo_80 float8, model_version text)"
+                "lo_80 float8, data text, revision int, model_version text)"
             )
         )
     for use in (insert_missing, holds):
