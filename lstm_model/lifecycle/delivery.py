@@ -63,6 +63,10 @@ def receive_delivery(
         changes = _compare(before, series, config, store)
     for change in changes:
         logger.warning("%s", change)
+    if accept:
+        # The other flows compare with these data from now on, and not with those that they read last.
+        for entry in store.backend.entries(FOLDER):
+            store.backend.remove(entry.name)
     write_note(store.backend, f"{FOLDER}/{flow}.json", Delivery(source=config.source, series=series, changes=changes))
 
 

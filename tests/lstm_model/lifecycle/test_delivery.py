@@ -67,7 +67,14 @@ def test_another_file_of_the_same_name_is_refused_with_both_paths_and_the_way_ou
     with pytest.raises(DataError, match="no series has a value at a moment that both have"):
         problem.deliver(load(names=("x", "y")), "b/load.csv")
     assert problem.deliver(load(210)) == [], "what was refused was not noted"
+
+
+def test_what_a_retraining_accepts_is_accepted_by_the_other_flows(problem):
+    for flow in ("forecast", "monitor"):
+        problem.deliver(load(205), flow=flow)
     assert problem.deliver(load(seed=1), "b/load.csv", flow="retrain", accept=True) == []
+    for flow in ("forecast", "monitor"):
+        assert problem.deliver(load(210, seed=1), "b/load.csv", flow=flow) == []
 
 
 def test_zeros_in_common_are_no_proof(problem):
