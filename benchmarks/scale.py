@@ -283,7 +283,7 @@ def issue(folder: Path) -> Figures:
     from tasks.actions.issue import issue as task
 
     (champion,), made, run = kept(folder, "champion"), kept(folder, "forecasts"), run_of(folder)
-    _, taken = in_a_flow(lambda: task(made, champion, run.store))
+    _, taken = in_a_flow(lambda: task(made, champion, None, run.store))
     return taken
 
 

@@ -103,7 +103,7 @@ def test_rows_are_numbered_as_an_editor_counts_them(tmp_path, compress):
 
 
 def test_an_odd_byte_late_in_the_file_is_read_in_another_encoding_and_told(tmp_path):
-    days = pd.date_range("1900-01-01", periods=60_000, freq="D").strftime("%Y-%m-%d")
+    days = pd.date_range("1870-01-01", periods=60_000, freq="D").strftime("%Y-%m-%d")
     text = (
         "day,load,note\n"
         + "".join(f"{day},1,plain text that is long\n" for day in days[:-1])
