@@ -14,8 +14,8 @@ from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.findings import listed, number
 from lstm_model.lifecycle.stage_outputs import TABLE, read_profile
 from lstm_model.storage.store import Store
-from lstm_model.timeline.calendars import DAY_US
 from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.timestamps import DAY_US
 
 LONGEST_SHIFT_HOURS = 26
 """Clocks are at most this far apart, by a multiple of a quarter of an hour."""
