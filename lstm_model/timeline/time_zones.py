@@ -68,6 +68,14 @@ def to_local(utc: pd.Series, clock: Clock) -> pd.Series:
     return local if clock.aware else wall
 
 
+def to_wall_time(table: pd.DataFrame, clock: Clock | None) -> pd.DataFrame:
+    """Return a table with `ds`, and `cutoff` where it has one, as the source's clocks showed them: for a person."""
+    if clock is None:
+        return table
+    wall = clock.model_copy(update={"aware": False})
+    return table.assign(**{name: to_local(table[name], wall) for name in ("cutoff", "ds") if name in table})
+
+
 def suspect_clock(ds_us: np.ndarray, conflicting_us: np.ndarray) -> str | None:
     """A zone whose change of clocks explains repeated or missing hours, else None.
 

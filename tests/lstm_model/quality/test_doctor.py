@@ -633,3 +633,9 @@ def test_what_follows_from_an_error_is_not_said_beside_it():
     with pytest.raises(DataError, match="for one timestamp") as caught:
         examine(raw, PipelineConfig(source=raw.source))
     assert not isinstance(caught.value, ManyDataError)
+
+
+def test_messages_name_moments_as_the_source_has_them():
+    local = pd.date_range("2024-06-01", periods=100, freq="h").delete(slice(20, 80))
+    with pytest.raises(DataError, match=r"between series 'a', 2024-06-01 19:00:00, and 2024-06-04 08:00:00"):
+        look(series(local), timezone="Europe/Berlin")
