@@ -178,9 +178,8 @@ def _check_clock(rows: Rows, differs: np.ndarray) -> None:
     example = f", such as {rows.describe(int(differs.argmax()))}" if differs.any() else ""
     raise DataError(
         f"hours are repeated or missing exactly where clocks change in {zone}{example}: these are local times, and "
-        "days of 23 and 25 "
-        f"hours are no regular series. Set source.timezone to their zone (for example {zone}); UTC if they are not "
-        "local times after all"
+        f"days of 23 and 25 hours are no regular series. Set source.timezone to their zone (--timezone {zone}, for "
+        "example); UTC if they are not local times after all"
     )
 
 

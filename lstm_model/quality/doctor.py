@@ -121,7 +121,7 @@ def _lacks_zone(raw: RawSeries) -> bool:
 
 def _suggest_zone(raw: RawSeries) -> str:
     zoned = isinstance(raw.table["ds"].dtype, pd.DatetimeTZDtype) and raw.source.timezone is None
-    return " in UTC (if they are regular on a local clock, set source.timezone)" if zoned else ""
+    return " in UTC (if they are regular on a local clock, set source.timezone (--timezone))" if zoned else ""
 
 
 def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:

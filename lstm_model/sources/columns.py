@@ -403,7 +403,8 @@ def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         if found:
             raise DataError(
                 f"more than one column of numbers could be the target: {listed(found)}. Name it with --target, or "
-                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns"
+                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns "
+                "(--layout wide_columns)"
             )
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20) or "none"
     raise DataError(

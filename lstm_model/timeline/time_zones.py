@@ -210,9 +210,8 @@ def _without_skipped(
         row = table.iloc[int(filled.argmax())]
         raise DataError(
             f"series {row['unique_id']!r}, {row['ds']}: {timezone} clocks skip this time, yet it has the value "
-            f"{row['y']:g}. "
-            "Set source.timezone to the zone of the timestamps: UTC, or a fixed one such as Etc/GMT-1 where "
-            "winter time runs all year"
+            f"{row['y']:g}. Set source.timezone (--timezone) to the zone of the timestamps: UTC, or a fixed one such "
+            "as Etc/GMT-1 where winter time runs all year"
         )
     count = int(skipped.sum())
     text = f"{number(count, 'empty row')} at local times that {timezone} clocks skip in spring: dropped"
