@@ -118,8 +118,8 @@ def _compare(before: Delivery, series: Artifact, config: PipelineConfig, store: 
     if hours := pair.find_shift(Frequency(new.frequency), ENOUGH_EQUAL):
         raise DataError(
             f"the same values now lie {abs(hours):g} hours {'later' if hours > 0 else 'earlier'} than in the last "
-            "delivery: the source has another clock. Set source.timezone to the zone of its timestamps, mend the "
-            f"source, or {_say_ways_out(config, store)}"
+            "delivery: the source has another clock. Set source.timezone (--timezone) to the zone of its timestamps, "
+            f"mend the source, or {_say_ways_out(config, store)}"
         )
     if not same_source and pair.share_equal < ENOUGH_EQUAL:
         raise DataError(_refuse(before.source, config, store, pair.describe_overlap()))

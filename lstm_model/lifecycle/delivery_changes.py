@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -11,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.clock import show_moment
 from lstm_model.contracts.findings import listed, number
-from lstm_model.lifecycle.stage_outputs import TABLE, read_profile
+from lstm_model.lifecycle.stage_outputs import TABLE, read_clock, read_profile
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.timestamps import DAY_US
@@ -30,6 +32,7 @@ class DeliveryPair:
 
     def __init__(self, before: Artifact, now: Artifact, store: Store) -> None:
         self._before, self._now = _list_tables(before, store), _list_tables(now, store)
+        self._clock = read_clock(now, store)
         self.old, self.new = _read_names(self._before), _read_names(self._now)
         self.single = len(self.old) == len(self.new) == 1  # named after its file, perhaps, which was renamed
         common = sorted(self.old & self.new)
@@ -77,6 +80,9 @@ class DeliveryPair:
         equal = int(self.both["equal"].sum())
         return f"of {number(len(self.both), 'value')} at moments that both have, {equal:,} are equal"
 
+    def _show(self, ds: Any) -> str:
+        return show_moment(str(ds), self._clock)
+
     def describe_changes(self) -> Iterator[str]:
         """Say what has changed since the last delivery, except that it goes on."""
         if not self.single:
@@ -89,14 +95,14 @@ class DeliveryPair:
             first = changed.sort_values("ds").iloc[0]
             names = listed(sorted(changed["unique_id"].unique())) or "the series"
             yield (
-                f"{number(len(changed), 'value')} were revised since the last delivery, from {changed['ds'].min()} to "
-                f"{changed['ds'].max()}: the first was {first['y_old']:g} and is {first['y_new']:g} now ({names})"
+                f"{number(len(changed), 'value')} were revised since the last delivery, from "
+                f"{self._show(changed['ds'].min())} to {self._show(changed['ds'].max())}: the first was {first['y_old']:g} and is {first['y_new']:g} now ({names})"
             )
         lost = len(self.old_y) - len(self.both) - int((~self.old_y["unique_id"].isin(self.new_y["unique_id"])).sum())
         if lost > 0:
             start = self.new_y["ds"].min()
             rolled = int((self.old_y["ds"] < start).sum())
-            where = f"before {start}, where the data begin now" if rolled >= lost else "of its moments"
+            where = f"before {self._show(start)}, where the data begin now" if rolled >= lost else "of its moments"
             yield f"{number(lost, 'value')} of the last delivery are no longer there, {where}"
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import read_record
-from lstm_model.contracts.clock import Clock
+from lstm_model.contracts.clock import Clock, show_moment
 from lstm_model.contracts.findings import DataError, left_out_notes, number
 from lstm_model.contracts.stage_meta import ForecastsMeta
 from lstm_model.lifecycle.delivery import read_changes
@@ -102,7 +102,7 @@ def issue_forecasts(
         model_version=version,
         new_rows=new_rows,
         num_series=pc.count_distinct(latest["unique_id"]).as_py(),
-        cutoff=str(pc.max(latest["cutoff"]).as_py()),
+        cutoff=show_moment(str(pc.max(latest["cutoff"]).as_py())),
         notes=notes,
     )
 

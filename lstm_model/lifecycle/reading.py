@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from lstm_model.contracts.artifact import Artifact
+from lstm_model.contracts.clock import show_moment
 from lstm_model.contracts.findings import number
 from lstm_model.contracts.settings import SourceKind
 from lstm_model.contracts.stage_meta import SeriesMeta
@@ -23,8 +24,8 @@ def tell_reading(series: Artifact, store: Store) -> None:
         "read: %s with %s from %s to %s, frequency %s",
         number(facts.num_series, "series", "series"),
         number(facts.num_observed, "value"),
-        facts.start.replace("T", " ").removesuffix(".000000"),
-        facts.end.replace("T", " ").removesuffix(".000000"),
+        show_moment(facts.start, meta.clock),
+        show_moment(facts.end, meta.clock),
         facts.frequency,
     )
     if meta.source.kind is not SourceKind.synthetic:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, NothingLeftError, number
 from lstm_model.quality.repair import MOST_ADDED, Rows, carry_forward, describe_longest_gap, find_history, find_worst
+from lstm_model.timeline.events import offer_days
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.grid import Grid
 from lstm_model.timeline.time_zones import suspect_clock
@@ -125,7 +126,7 @@ def drop_duplicates(
             f"timestamp, expected one row ({number(int(bad.sum()), 'such pair')} in all). Remove the duplicates; where "
             "the rows belong together, set aggregate to sum, mean, last, first, max, min or count (--aggregate sum); "
             f"where they are different series, name the columns that tell them apart with --id-column {given}"
-            "(source.columns.unique_id)"
+            f"(source.columns.unique_id){_offer_days(rows)}"
         )
     _check_repeats(rows, again, count_equal)
     unique_id, touched, total = find_worst(rows.count(np.append(False, again)), rows.ids)
@@ -150,7 +151,7 @@ def _check_repeats(rows: Rows, again: np.ndarray, count_equal: Callable[[], int 
         f"{rows.describe(row)}: the value {rows.y_N[row]:g} stands in more than one row "
         f"({number(repeats, 'such row')}, {why}): they may be transactions, of which each counts, or rows that were "
         "delivered twice. Set aggregate to "
-        "sum for transactions (--aggregate sum), or to last for repeated rows (--aggregate last)"
+        f"sum for transactions (--aggregate sum), or to last for repeated rows (--aggregate last){_offer_days(rows)}"
     )
 
 
@@ -177,9 +178,8 @@ def _check_clock(rows: Rows, differs: np.ndarray) -> None:
     example = f", such as {rows.describe(int(differs.argmax()))}" if differs.any() else ""
     raise DataError(
         f"hours are repeated or missing exactly where clocks change in {zone}{example}: these are local times, and "
-        "days of 23 and 25 "
-        f"hours are no regular series. Set source.timezone to their zone (for example {zone}); UTC if they are not "
-        "local times after all"
+        f"days of 23 and 25 hours are no regular series. Set source.timezone to their zone (--timezone {zone}, for "
+        "example); UTC if they are not local times after all"
     )
 
 
@@ -271,12 +271,18 @@ def _raise_irregular(rows: Rows, frequency: str, off_N: np.ndarray, twice: np.nd
     row = int((bad & (rows.ids[rows.series_N] == unique_id)).argmax())
     before = f" after {rows.show_timestamp(row - 1)}" if row and rows.series_N[row - 1] == rows.series_N[row] else ""
     closed = ", which say that this moment is closed" if Frequency(frequency).calendar and off_N[row] else ""
+    way_out = _offer_days(rows) or (
+        "; to sum up the rows of each step, set frequency and aggregate (such as --frequency D --aggregate sum)"
+    )
     raise DataError(
         f"irregular timestamps in {number(touched, 'series', 'series')} ({number(total, 'row')}): series "
         f"{unique_id!r} has {rows.show_timestamp(row)}{before}, expected steps of {frequency}{hint}{closed}. Round the "
-        "rows to regular steps, or set frequency; to sum up the rows of each step, set frequency and aggregate (such "
-        "as --frequency D --aggregate sum)"
+        f"rows to regular steps, or set frequency{way_out}"
     )
+
+
+def _offer_days(rows: Rows) -> str:
+    return "" if rows.integer else offer_days(rows.ds_N)
 
 
 def offer_zero(rows: Rows) -> str:
@@ -301,14 +307,16 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> tuple[n
     if share_K.max() > limit:
         index = int(share_K.argmax())
         _, first_K, last_K = find_history(rows)
+        way_out = _offer_days(rows) or (
+            f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
+        )
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
             f"({share_K[index]:.0%}) from "
             f"{rows.show_timestamp(int(first_K[index]))} to {rows.show_timestamp(int(last_K[index]))} are missing, "
             f"more than advanced.window.max_missing_share = {limit:g} ({int((share_K > limit).sum()):,} such series); "
             f"{describe_longest_gap(rows, step_N, index)}. Check the frequency and the timestamps, raise the limit, "
-            f"or set missing to drop_series; of single events, set frequency and aggregate (such as --frequency D "
-            f"--aggregate sum){offer_zero(rows)}"
+            f"or set missing to drop_series{way_out}"
         )
     return missing_K, length_K
 

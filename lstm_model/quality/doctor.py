@@ -23,9 +23,10 @@ from lstm_model.quality.repair import (
 )
 from lstm_model.quality.zeros import fill_zeros
 from lstm_model.sources.raw_series import RawSeries
+from lstm_model.timeline.events import offer_days
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.inference import infer_frequency
-from lstm_model.timeline.time_zones import to_regular_clock
+from lstm_model.timeline.time_zones import find_clock, to_regular_clock
 from lstm_model.timeline.timestamps import same_time_of_day
 
 MANY_ABSENT = 0.1
@@ -68,6 +69,7 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     covariates = config.covariates
     table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
+    rows = replace(rows, clock=find_clock(raw.table["ds"], raw.source.timezone))
     static = pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
     with errors.collect():
         static = checks.collect_static(table, rows, order, covariates.static)
@@ -119,13 +121,15 @@ def _lacks_zone(raw: RawSeries) -> bool:
 
 def _suggest_zone(raw: RawSeries) -> str:
     zoned = isinstance(raw.table["ds"].dtype, pd.DatetimeTZDtype) and raw.source.timezone is None
-    return " in UTC (if they are regular on a local clock, set source.timezone)" if zoned else ""
+    return " in UTC (if they are regular on a local clock, set source.timezone (--timezone))" if zoned else ""
 
 
 def _choose_frequency(rows: Rows, config: PipelineConfig) -> tuple[str, str]:
     if config.frequency is None:
         if config.missing == "zero":  # steps of all series together: a slow seller's own rows tell of none
             times = np.unique(rows.ds_N)
+            if not rows.integer and (offer := offer_days(times)):
+                raise DataError(f"the rows have no common step, in which absent ones could be zero{offer}")
             return infer_frequency(np.zeros(len(times), np.int64), times, integer=rows.integer)
         return infer_frequency(rows.series_N, rows.ds_N, integer=rows.integer)
     frequency = Frequency(config.frequency)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, number
 from lstm_model.timeline.grid import Grid
 
@@ -33,6 +34,8 @@ class Rows:
     """Past and future covariates, float64, N each."""
     integer: bool = False
     """Whether `ds_N` holds integer steps."""
+    clock: Clock | None = None
+    """The source's own, in which messages name moments, if `ds_N` is UTC instead."""
 
     @property
     def num_series(self) -> int:
@@ -48,8 +51,11 @@ class Rows:
         return f"series {self.ids[self.series_N[row]]!r}, {self.show_timestamp(row)}"
 
     def show_timestamp(self, row: int) -> str:
-        """Return the timestamp of a row, for a message."""
-        return f"step {self.ds_N[row]}" if self.integer else str(pd.Timestamp(self.ds_N[row], unit="us"))
+        """Return the timestamp of a row as the source has it, for a message."""
+        if self.integer:
+            return f"step {self.ds_N[row]}"
+        moment = pd.Timestamp(self.ds_N[row], unit="us").to_pydatetime()
+        return str(moment if self.clock is None else self.clock.convert(moment))
 
     def count(self, mask_N: np.ndarray) -> np.ndarray:
         """Return the number of marked rows of each series, K."""
@@ -126,7 +132,9 @@ def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
         return full
 
     columns = {name: spread(values) for name, values in rows.covariates.items()}
-    return Rows(rows.ids, series_M, grid.timestamps(series_M, step_M), spread(rows.y_N), columns, rows.integer)
+    return replace(
+        rows, series_N=series_M, ds_N=grid.timestamps(series_M, step_M), y_N=spread(rows.y_N), covariates=columns
+    )
 
 
 def describe_longest_gap(rows: Rows, step_N: np.ndarray, series: int | None = None) -> str:

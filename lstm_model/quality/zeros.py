@@ -12,6 +12,11 @@ import numpy as np
 from lstm_model.contracts.findings import Finding, number
 from lstm_model.quality.checks import place_on_grid
 from lstm_model.quality.repair import Rows, expand_to_grid, find_history, find_worst
+from lstm_model.timeline.events import name_open_days
+from lstm_model.timeline.grid import Grid
+
+ENDED_STEPS, ENDED_PAUSES = 28, 3
+"""A series may have ended when it has no value for more steps than these, and than so many times its longest pause."""
 
 
 def fill_zeros(rows: Rows, frequency: str, hint: str) -> tuple[Rows, list[Finding]]:
@@ -26,8 +31,7 @@ def fill_zeros(rows: Rows, frequency: str, hint: str) -> tuple[Rows, list[Findin
     end_K = grid.steps(np.arange(rows.num_series), np.full(rows.num_series, end))[0]
     last_K = np.append(rows.first_K[1:], len(step_N)) - 1
     ended_K = sold_K & (step_N[last_K] < end_K)
-    rows, step_N = _append_rows(rows, step_N, ended_K, end_K)
-    full = expand_to_grid(rows, step_N, grid)
+    full = expand_to_grid(*_append_rows(rows, step_N, ended_K, end_K, grid), grid)
     step_M = grid.steps(full.series_N, full.ds_N)[0]
     _, first_K, _ = find_history(full)
     after_M = np.arange(len(step_M)) >= first_K[full.series_N]
@@ -40,17 +44,55 @@ def fill_zeros(rows: Rows, frequency: str, hint: str) -> tuple[Rows, list[Findin
         f"{number(total, 'step')} without a value taken as 0 (missing is zero) in "
         f"{number(touched, 'series', 'series')}; most: {unique_id!r} with {full.count(zero_M).max():,}"
     )
-    return full, [Finding(code="zeros", severity="info", message=text, unique_id=unique_id, count=total)]
+    findings = [Finding(code="zeros", severity="info", message=text, unique_id=unique_id, count=total)]
+    return full, [*findings, *_find_closed_days(rows, frequency), *_find_ended(full, zero_M)]
 
 
-def _append_rows(rows: Rows, step_N: np.ndarray, which_K: np.ndarray, end_K: np.ndarray) -> tuple[Rows, np.ndarray]:
-    """Append an empty row at the end of some series, whose timestamp its step gives."""
+def _find_closed_days(rows: Rows, frequency: str) -> list[Finding]:
+    """Find days without a row of any series that recur: closed days, which are no zeros."""
+    if frequency != "D" or (opened := name_open_days(rows.ds_N)) == "D":
+        return []
+    text = (
+        "no series has a row on days that recur, which were taken as 0 and will be forecast. If they are closed, set "
+        f"the open days: --frequency '{opened}' (frequency)"
+    )
+    return [Finding(code="closed_days", severity="warning", message=text)]
+
+
+def _find_ended(rows: Rows, zero_M: np.ndarray) -> list[Finding]:
+    """Find series that seem to have ended: the zeros at their end outlast every earlier pause by far."""
+    last_K = np.append(rows.first_K[1:], len(rows.y_N)) - 1
+    sold = np.flatnonzero(~zero_M & ~np.isnan(rows.y_N))
+    series = rows.series_N[sold]
+    pause_K, end_K = np.zeros(rows.num_series, np.int64), np.full(rows.num_series, -1)
+    np.maximum.at(pause_K, series[1:], np.where(np.diff(series) == 0, np.diff(sold), 0))
+    end_K[series] = sold
+    # Steps without an observation after the end of all series carry covariates only.
+    absent_K = np.array([zero_M[end + 1 : last + 1].sum() for end, last in zip(end_K, last_K, strict=True)])
+    ended_K = (end_K >= 0) & (absent_K > np.maximum(ENDED_STEPS, ENDED_PAUSES * pause_K))
+    if not ended_K.any():
+        return []
+    longest = int(np.where(ended_K, absent_K, 0).argmax())
+    text = (
+        f"{number(int(ended_K.sum()), 'series', 'series')} without a value for long, such as "
+        f"{rows.describe(int(end_K[longest]))}, the last one; they are forecast as 0 or nearly so. If they have ended, "
+        "leave them out of the source"
+    )
+    name = str(rows.ids[longest])
+    return [Finding(code="ended", severity="info", message=text, unique_id=name, count=int(ended_K.sum()))]
+
+
+def _append_rows(
+    rows: Rows, step_N: np.ndarray, which_K: np.ndarray, end_K: np.ndarray, grid: Grid
+) -> tuple[Rows, np.ndarray]:
+    """Append an empty row at the end of some series."""
+    which = np.flatnonzero(which_K)
     after = np.append(rows.first_K[1:], len(step_N))[which_K]
     columns = {name: np.insert(values, after, np.nan) for name, values in rows.covariates.items()}
     longer = replace(
         rows,
-        series_N=np.insert(rows.series_N, after, np.flatnonzero(which_K)),
-        ds_N=np.insert(rows.ds_N, after, 0),
+        series_N=np.insert(rows.series_N, after, which),
+        ds_N=np.insert(rows.ds_N, after, grid.timestamps(which, end_K[which])),
         y_N=np.insert(rows.y_N, after, np.nan),
         covariates=columns,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lstm_model.contracts.artifact import VERSION_DIGITS, Artifact, version_of
+from lstm_model.contracts.clock import Clock, show_moment
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import Source
@@ -24,18 +25,19 @@ def describe_bundle(bundle: Artifact, series: Artifact, source: Source, *, code:
     ]
 
 
-def describe_data(profile: Profile, cut: WindowsMeta) -> Facts:
-    """Return what the data are and how they were split."""
+def describe_data(profile: Profile, cut: WindowsMeta, clock: Clock | None = None) -> Facts:
+    """Return what the data are and how they were split, in the source's own clock."""
     own = " at the latest: each series by its own end" if cut.align == "end" else ""
     return [
         ("series", f"{profile.num_series:,}"),
         ("observed values", f"{profile.num_observed:,}"),
         ("values a series", f"{profile.length_min:,} to {profile.length_max:,}"),
-        ("from", show_moment(profile.start)),
-        ("to", show_moment(profile.end)),
+        ("from", show_moment(profile.start, clock)),
+        ("to", show_moment(profile.end, clock)),
+        *([("clock", f"{clock.zone}, in which all times are shown")] if clock else []),
         ("frequency", profile.frequency),
         *(
-            (name, f"targets up to {show_moment(cut.cutoffs[split])}{own}: {cut.windows[split]:,} windows")
+            (name, f"targets up to {show_moment(cut.cutoffs[split], clock)}{own}: {cut.windows[split]:,} windows")
             for name, split in zip(("trained on", "validated on", "tested on"), SPLITS, strict=True)
         ),
     ]
@@ -65,8 +67,3 @@ def describe_folds(folds: Folds, usual: Envelope) -> Facts:
             "not known" if usual.spread is None else f"{usual.spread:.0%} from one period to another",
         ),
     ]
-
-
-def show_moment(ds: str) -> str:
-    """Return a `ds` without digits that say nothing: 2024-03-01 12:00, 2024-03-01, 17."""
-    return ds.replace("T", " ").removesuffix(".000000").removesuffix(":00").removesuffix(" 00:00")

@@ -13,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lstm_model.contracts.clock import Clock, show_moment
 from lstm_model.contracts.decision import COVERAGE_FLAW, NOT_EVALUATED, Decision
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import COVERAGE, name_level, show_level
@@ -138,6 +139,8 @@ class Report:
     """More scores, after the first."""
     about: Sequence[tuple[str, str]] = ()
     """What this is a report of: bundle, data, code."""
+    clock: Clock | None = None
+    """The source's own, in which moments are shown."""
 
 
 def make_picture(name: str, png: bytes) -> Picture:
@@ -190,6 +193,7 @@ def _make_environment(*, markdown: bool = False) -> Environment:
     environment.filters |= {
         "clip": _clip,
         "count": "{:,}".format,
+        "moment": show_moment,
         "share": "{:.1%}".format,
     }
     return environment

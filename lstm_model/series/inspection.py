@@ -22,6 +22,7 @@ from lstm_model.sources.columns import SAMPLE_ROWS, infer_kind
 from lstm_model.sources.date_parts import JOIN
 from lstm_model.sources.raw_series import RawSeries, arrange_tables, read_tables
 from lstm_model.sources.series_names import split_names
+from lstm_model.timeline.time_zones import to_wall_time
 
 MOST_SERIES = 1000
 """Most series that are described one by one."""
@@ -50,7 +51,7 @@ def inspect_source(config: PipelineConfig, table: Path, *, password: str | None 
     meta = written.meta
     found.profile, found.findings = meta.profile, meta.findings
     found.reading = _explain_reading(meta.source, meta.reasons, meta.profile.frequency)
-    rows = pq.read_table(table).to_pandas()
+    rows = to_wall_time(pq.read_table(table).to_pandas(), meta.clock)
     _describe_spans(found, rows, regular=True)
     found.covariates = _describe_covariates(rows, config.covariates)
     return found

@@ -71,7 +71,7 @@ def check_columns_are_series(values: Sequence[str], ds: str) -> None:
     raise DataError(
         f"the columns {listed(found)} look like the {period} {f'of {of} ' if of else ''}in {ds!r}; bring one row for "
         f"each of them, with dates such as {example} in one column. If each is a series of its own, set source.layout "
-        "to wide_columns"
+        "to wide_columns (--layout wide_columns)"
     )
 
 
@@ -81,7 +81,7 @@ def check_rows_are_series(names: Sequence[str], unique_id: str) -> None:
         raise DataError(
             f"the rows {listed(parts[1])} (column {unique_id!r}) look like {parts[0]}, and the columns like the rest "
             "of the dates; bring one row for each value, with its whole date in one column. If each row is a series of "
-            "its own, set source.layout to wide_rows"
+            "its own, set source.layout to wide_rows (--layout wide_rows)"
         )
 
 
@@ -101,7 +101,7 @@ def check_meanings(frame: pd.DataFrame, values: Sequence[str]) -> None:
     raise DataError(
         f"the number columns {listed(values)} do not look like one series each: {shown}. Name the column to forecast "
         f"with --target (source.columns.y){f', such as {rest[0]}' if rest else ''}; others may be covariates. If each "
-        "is a series of its own, set source.layout to wide_columns"
+        "is a series of its own, set source.layout to wide_columns (--layout wide_columns)"
     )
 
 

@@ -19,6 +19,7 @@ from lstm_model.sources.date_parts import is_hour_name
 from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
 from lstm_model.sources.series_names import ID_NAMES, split_names
+from lstm_model.timeline.events import offer_days
 
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
 PARTS_OF_DATES = ("quarter", "month", "week", "day")
@@ -223,10 +224,26 @@ def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, rea
     with errors.collect():
         if ds or len(rest) < len(kinds):  # without any time, the columns that could be it would be told as targets
             y, why_y = _find_target(rest, source)
+    if errors.found and ds:
+        errors.found[-1] = DataError(f"{errors.found[-1]}{_offer_days(frame[ds], source)}")
     errors.raise_found()
     reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
     return Roles(
         FileLayout.long, unique_id, ds, y, (), reasons | _explain_ignored([name for name in rest if name != y])
+    )
+
+
+def _offer_days(ds: pd.Series, source: Source) -> str:
+    """Return the words that offer to add up single events, so that all that they need is asked for at once."""
+    try:
+        times = read_dates(ds, source, str).times
+    except DataError:  # it is raised again, with the right place, when the whole table is read
+        return ""
+    if times.dtype.kind == "i":
+        return ""
+    zoned = isinstance(times.dtype, pd.DatetimeTZDtype)
+    return offer_days(
+        (times.dt.tz_localize(None) if zoned else times).to_numpy().astype("datetime64[us]").astype(np.int64)
     )
 
 
@@ -386,7 +403,8 @@ def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         if found:
             raise DataError(
                 f"more than one column of numbers could be the target: {listed(found)}. Name it with --target, or "
-                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns"
+                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns "
+                "(--layout wide_columns)"
             )
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20) or "none"
     raise DataError(

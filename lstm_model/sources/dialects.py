@@ -59,7 +59,8 @@ def explain_encoding(lines: Iterable[bytes], name: str) -> str:
             others = ", ".join(f"{line.decode(code, errors='replace').strip()[:40]!r} in {code}" for code in OTHERS)
             raise DataError(
                 f"{name} is not UTF-8, and its encoding is not sure: one line is {text.strip()[:40]!r} in cp1252, "
-                f"{others}. Set source.encoding to the one that reads right, or save the file in UTF-8"
+                f"{others}. Set source.encoding to the one that reads right (--set source.encoding=cp1252), or save "
+                "the file in UTF-8"
             )
     return f"{name} is not UTF-8; read as Windows-1252, in which a text of it is {example!r}"
 

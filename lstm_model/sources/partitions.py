@@ -86,7 +86,8 @@ def name_series(tables: Sequence[RawTable], ds: str, source: Source) -> tuple[li
     raise DataError(
         f"the files {listed(stems, limit=4)} have no column that names series, and their times follow each other"
         + (" but for a few" if overlap >= 0 else "")
-        + ": they may be parts of one series, or a series each. Set source.files_are to parts or to series"
+        + ": they may be parts of one series, or a series each. Set source.files_are to parts or to series "
+        "(--set source.files_are=parts)"
     )
 
 

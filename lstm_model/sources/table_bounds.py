@@ -151,7 +151,7 @@ def _choose_names(
             raise DataError(
                 f"{name}, line {records[first].line} ({listed(records[first].cells, limit=4)}) looks like data, but "
                 "could be the names of the columns; write names into the first line, or set source.header_line to "
-                f"{records[first].line}, or to 0 if there are none"
+                f"{records[first].line}, or to 0 if there are none (--set source.header_line=0)"
             )
         return None
     if len(exact) == 1:
@@ -319,7 +319,7 @@ def find_footer(
         return sure, ()
     lines = [f"line {locate(len(frame) - i)} ({_shorten(rows[len(rows) - i])})" for i in shown]
     text = f"{number(len(shown), 'row')} at the end of {name} left out, totals or notes: {listed(lines, limit=4)}"
-    return sure, (("footer_lines", text + "; source.footer_lines: 0 keeps all rows"),)
+    return sure, (("footer_lines", text + "; --set source.footer_lines=0 keeps all rows"),)
 
 
 def _shorten(row: Sequence[str]) -> str:
@@ -362,5 +362,6 @@ def _check_total_series(
     if numbers and (words or (len(above) > 1 and _adds_up(numbers, above))):
         raise DataError(
             f"{name}, line {locate(len(frame) - 1)} ({_shorten(row)}) may be the total of the rows above it, or a "
-            "series of its own; set source.footer_lines to 1 to leave it out, or to 0 to forecast it too"
+            "series of its own; set source.footer_lines to 1 to leave it out, or to 0 to forecast it too (--set "
+            "source.footer_lines=1)"
         )

@@ -96,7 +96,8 @@ def read_text(filesystem: Any, file: str, name: str, source: Source) -> RawTable
         return _read_table(Text(filesystem, file, name, "cp1252"), head, source, (reason,))
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{name} is no text in the encoding {encoding} ({error.reason}); set source.encoding, or save it in UTF-8"
+            f"{name} is no text in the encoding {encoding} ({error.reason}); set source.encoding (--set "
+            "source.encoding=cp1252), or save it in UTF-8"
         ) from None
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{name} cannot be read as CSV: {str(error).strip()}") from None

@@ -68,6 +68,14 @@ def to_local(utc: pd.Series, clock: Clock) -> pd.Series:
     return local if clock.aware else wall
 
 
+def to_wall_time(table: pd.DataFrame, clock: Clock | None) -> pd.DataFrame:
+    """Return a table with `ds`, and `cutoff` where it has one, as the source's clocks showed them: for a person."""
+    if clock is None:
+        return table
+    wall = clock.model_copy(update={"aware": False})
+    return table.assign(**{name: to_local(table[name], wall) for name in ("cutoff", "ds") if name in table})
+
+
 def suspect_clock(ds_us: np.ndarray, conflicting_us: np.ndarray) -> str | None:
     """A zone whose change of clocks explains repeated or missing hours, else None.
 
@@ -202,9 +210,8 @@ def _without_skipped(
         row = table.iloc[int(filled.argmax())]
         raise DataError(
             f"series {row['unique_id']!r}, {row['ds']}: {timezone} clocks skip this time, yet it has the value "
-            f"{row['y']:g}. "
-            "Set source.timezone to the zone of the timestamps: UTC, or a fixed one such as Etc/GMT-1 where "
-            "winter time runs all year"
+            f"{row['y']:g}. Set source.timezone (--timezone) to the zone of the timestamps: UTC, or a fixed one such "
+            "as Etc/GMT-1 where winter time runs all year"
         )
     count = int(skipped.sum())
     text = f"{number(count, 'empty row')} at local times that {timezone} clocks skip in spring: dropped"

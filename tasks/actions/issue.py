@@ -22,7 +22,7 @@ from lstm_model.reporting.markdown import escape_markdown
 from lstm_model.reporting.report import Picture
 from lstm_model.storage.checked_parquet import CheckedParquet
 from lstm_model.storage.store import Store
-from lstm_model.timeline.time_zones import to_local
+from lstm_model.timeline.time_zones import to_wall_time
 from tasks.actions.publish import from_here
 from tasks.runtime.logs import forwarded_logs
 from tasks.runtime.passwords import read_password
@@ -103,11 +103,10 @@ def show(
 def draw_issue(latest: pa.Table, series: Artifact, store: Store) -> Picture:
     chosen = pick_largest(latest)
     ahead = latest.filter(pc.is_in(latest["unique_id"], pa.array(chosen))).to_pandas()
-    history = read_targets(series, store, only=chosen)
-    if (clock := read_clock(series, store)) is not None:
-        wall = clock.model_copy(update={"aware": False})
-        history["ds"] = to_local(history["ds"], wall)
-        ahead = ahead.assign(**{name: to_local(ahead[f"{name}_utc"], wall) for name in ("cutoff", "ds")})
+    clock = read_clock(series, store)
+    history = to_wall_time(read_targets(series, store, only=chosen), clock)
+    if clock is not None:
+        ahead = to_wall_time(ahead.assign(cutoff=ahead["cutoff_utc"], ds=ahead["ds_utc"]), clock)
     figure = plot_upcoming(ahead, history, target=read_target_name(series, store))
     return Picture("forecasts", "", to_png(figure))
 

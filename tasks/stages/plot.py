@@ -12,6 +12,7 @@ from lstm_model.contracts.stage_meta import ModelMeta, PlotsMeta
 from lstm_model.lifecycle.stage_outputs import (
     Subject,
     list_folders,
+    read_clock,
     read_forecasts,
     read_scales,
     read_scores,
@@ -55,13 +56,16 @@ def plot(about: Subject, store: Store) -> Artifact:
 def _evaluation(about: Subject, store: Store) -> Evaluation | None:
     from lstm_model.reporting.evaluation_plots import pick_series
     from lstm_model.reporting.gallery import Evaluation
+    from lstm_model.timeline.time_zones import to_wall_time
 
     found = read_scores(about.scores, store)
     if found is None:
         return None
+    clock = read_clock(about.series, store)
+    history = read_targets(about.series, store, only=list(pick_series(found.per_series).values()))
     return Evaluation(
-        table=read_forecasts(about.scores, store),
+        table=to_wall_time(read_forecasts(about.scores, store), clock),
         scores=found,
         scale=read_scales(about.scores, store),
-        series=read_targets(about.series, store, only=list(pick_series(found.per_series).values())),
+        series=to_wall_time(history, clock),
     )

@@ -32,7 +32,7 @@ def report(
         name=resolved.config.name,
         scores=read_scores(about.scores, store),
         settings=[Setting(name, value or "–", reason) for name, value, reason in resolved.reasons],
-        data=describe_data(facts.profile, cut),
+        data=describe_data(facts.profile, cut, facts.clock),
         num_values=facts.profile.num_observed + facts.repaired,
         num_repaired=facts.repaired,
         findings=facts.findings,
@@ -40,6 +40,7 @@ def report(
         run=describe_training(trained, num_windows=about.model.num_rows),
         decision=decision,
         about=describe_bundle(bundle, about.series, facts.source, code=_name_code(about.model, store)),
+        clock=facts.clock,
     )
     with store.create("report") as draft:
         (draft.folder / "report.html").write_text(render_html(content), encoding="utf-8")

@@ -121,9 +121,17 @@ def test_revised_values_and_a_history_that_rolled_on_are_counted(problem):
     frame = load(224)[24:]
     frame.loc[frame["time"] >= "2024-01-09", "south"] += 1
     revised, rolled = problem.deliver(frame)
-    assert revised.startswith("8 values were revised since the last delivery, from 2024-01-09 00:00:00 to 2024-01-09")
+    assert revised.startswith("8 values were revised since the last delivery, from 2024-01-09 to 2024-01-09 07:00")
     assert revised.endswith("(south)")
     assert rolled.startswith("48 values of the last delivery are no longer there, before 2024-01-02")
+
+
+def test_revised_values_are_told_in_the_clock_of_the_source(problem):
+    problem.deliver(load(), timezone="Europe/Berlin", accept=True)
+    frame = load()
+    frame.loc[frame["time"] == "2024-01-05 14:00", "south"] += 1
+    (revised,) = problem.deliver(frame, timezone="Europe/Berlin")
+    assert "from 2024-01-05 14:00 to 2024-01-05 14:00" in revised
 
 
 def test_another_clock_and_another_frequency_are_refused(problem):

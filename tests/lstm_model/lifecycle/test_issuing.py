@@ -40,7 +40,7 @@ def test_local_times_of_autumn_are_delivered_once_each(tmp_path):
         issued = issue_forecasts([predict(store, hour)], CHAMPION, store, clock=CLOCK)
         assert deliver_missing(database, store, clock=CLOCK) == 2 == issued.new_rows
     assert deliver_missing(database, store, clock=CLOCK) == 0
-    assert issued.cutoff == "2024-10-27 02:00:00"
+    assert issued.cutoff == "2024-10-27 02:00"
     latest = pd.read_parquet(tmp_path / "forecasts.parquet")
     assert latest["ds"].dt.hour.tolist() == [2, 3] and latest["ds_utc"].dt.hour.tolist() == [1, 2]
     table = read_database(tmp_path / "a.db")

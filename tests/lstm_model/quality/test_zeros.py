@@ -29,7 +29,8 @@ def test_what_a_till_has_no_row_of_was_not_sold(seed):
     pd.testing.assert_frame_equal(
         examined.table[["unique_id", "ds", "y"]], truth.astype({"ds": "datetime64[us]"}), check_dtype=False
     )
-    assert codes(examined) == ["zeros"]
+    assert codes(examined) == ["zeros", "ended"]
+    assert "1 series without a value for long, such as series 'c', 2024-09-06" in examined.findings[1].message
     assert f"{len(truth) - len(sold):,} steps without a value taken as 0" in examined.findings[0].message
 
 
@@ -52,6 +53,24 @@ def test_a_closed_day_is_no_day_without_sales():
     assert examined.frequency == "D open mon-sat"
     assert (examined.table["ds"].dt.day_of_week < 6).all()
     assert examined.table.groupby("unique_id")["ds"].max().nunique() == 1
+
+
+def test_closed_days_that_were_taken_as_zero_are_told():
+    days = pd.date_range("2024-01-01", periods=300)
+    examined = look(series(days[days.day_of_week < 6]), missing="zero", frequency="D")
+    assert codes(examined) == ["zeros", "closed_days"]
+    assert "--frequency 'D open mon-sat'" in examined.findings[1].message
+    assert codes(look(series(days.delete(range(0, 300, 4))), missing="zero", frequency="D")) == ["zeros"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"aggregate": "sum"}, {"missing": "zero"}, {"aggregate": "sum", "missing": "zero"}]
+)
+def test_receipts_are_asked_about_once_with_all_that_they_need(settings):
+    with pytest.raises(DataError, match="--frequency D --aggregate sum --missing zero"):
+        look(transactions(), **settings)
+    examined = look(transactions(), frequency="D", aggregate="sum", missing="zero")
+    assert examined.table["observed"].all()
 
 
 def test_an_empty_field_is_zero_too_and_rows_of_the_future_are_not():

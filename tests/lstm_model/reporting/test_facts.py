@@ -1,14 +1,10 @@
 """The facts of a report: what the data are, how they were split, how the model was trained."""
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.stage_meta import ModelMeta
-from lstm_model.reporting.facts import describe_data, describe_training, show_moment
+from lstm_model.reporting.facts import describe_data, describe_training
 from tests.factories import windows_meta
-
-
-def test_moments_lose_the_digits_that_say_nothing():
-    moments = ["2024-03-01T12:00:00.000000", "2024-03-01T00:00:00.000000", "2024-03-01T12:30:15.000000", "17"]
-    assert [show_moment(ds) for ds in moments] == ["2024-03-01 12:00", "2024-03-01", "2024-03-01 12:30:15", "17"]
 
 
 def test_series_that_are_cut_at_their_own_end_are_said_to_be():
@@ -20,6 +16,18 @@ def test_series_that_are_cut_at_their_own_end_are_said_to_be():
     assert facts["tested on"] == "targets up to 99 at the latest: each series by its own end: 4 windows"
     facts = dict(describe_data(profile, windows_meta()))
     assert facts["trained on"] == "targets up to 79: 0 windows"
+
+
+def test_moments_are_told_in_the_clock_of_the_source():
+    ends = {"start": "2024-03-30T23:00:00.000000", "end": "2024-03-31T02:00:00.000000"}
+    sizes = dict.fromkeys(("num_series", "num_observed", "length_min", "length_max"), 4)
+    profile = Profile.model_construct(frequency="h", **ends, **sizes)
+    cutoffs = dict.fromkeys(("train", "validation", "test"), "2024-03-31T01:00:00.000000")
+    cut = windows_meta().model_copy(update={"cutoffs": cutoffs})
+    facts = dict(describe_data(profile, cut, Clock(zone="Europe/Berlin", aware=False)))
+    assert (facts["from"], facts["to"]) == ("2024-03-31", "2024-03-31 04:00")
+    assert facts["tested on"].startswith("targets up to 2024-03-31 03:00")
+    assert facts["clock"] == "Europe/Berlin, in which all times are shown"
 
 
 def test_the_training_is_told_with_its_remarks():

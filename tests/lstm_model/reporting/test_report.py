@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.decision import Check, Decision, Verdict
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.forecast_columns import name_bounds
@@ -250,6 +251,16 @@ def decide(verdict: Verdict, *, share: float = 0.8, passed: bool = True) -> Deci
     check = Check(name="coverage", passed=passed, detail=f"{share:.1%} at 80%", flaw=flaw)
     warnings = (f"coverage is {flaw}: {check.detail}",) if flaw else ()
     return Decision(verdict=verdict, summary=f"Decided to {verdict}.", checks=(check,), warnings=warnings)
+
+
+def test_the_targets_of_a_decision_are_told_in_the_clock_of_the_source() -> None:
+    ends = {"first_target": "2024-07-01 22:00:00", "last_target": "2024-07-03 21:00:00"}
+    decision = decide("promote").model_copy(update=ends)
+    for clock, shown in ((Clock(zone="Europe/Berlin", aware=False), "2024-07-02 to 2024-07-03 23:00"), (None, "22:00")):
+        report = replace(make_report(), decision=decision, clock=clock)
+        assert shown in render_html(report) and shown in render_markdown(report).replace("\\", "")
+    bare = replace(make_report(), decision=decide("promote"))
+    assert "None" not in render_html(bare).partition("Scaled error")[2].partition("</p>")[0]
 
 
 def test_a_rejected_challenger_does_not_open_in_green() -> None:

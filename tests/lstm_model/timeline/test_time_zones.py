@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lstm_model.contracts.clock import Clock
-from lstm_model.timeline.time_zones import add_source_clock, find_clock
+from lstm_model.timeline.time_zones import add_source_clock, find_clock, to_wall_time
 
 BERLIN = "Europe/Berlin"
 
@@ -37,3 +37,10 @@ def test_local_times_stand_beside_utc(aware):
     assert table["cutoff"].dt.strftime("%d %H:%M").unique().tolist() == ["27 01:00"]
     assert isinstance(table["ds"].dtype, pd.DatetimeTZDtype) == aware
     assert add_source_clock(forecasts(), None).equals(forecasts())
+
+
+def test_plots_show_the_time_of_the_walls():
+    table = to_wall_time(forecasts(), Clock(zone=BERLIN, aware=True))
+    assert table["ds"].tolist() == [*[pd.Timestamp("2024-10-27 02:00")] * 2, pd.Timestamp("2024-10-27 03:00")]
+    assert table["cutoff"].iloc[0] == pd.Timestamp("2024-10-27 01:00")
+    assert to_wall_time(forecasts()[["ds"]], None).equals(forecasts()[["ds"]])
