@@ -22,14 +22,6 @@ def test_yes_and_no_are_one_and_zero(tmp_path, yes, no, role):
     assert table["promo"].tolist() == (np.arange(40) % 3 == 0).astype(float).tolist()
 
 
-def test_categories_are_named_with_the_way_out(tmp_path):
-    weather = np.where(np.arange(40) % 3 == 0, "rain", "sun")
-    pd.DataFrame({"ds": DAYS, "y": np.arange(40), "weather": weather}).to_csv(tmp_path / "d.csv", index=False)
-    source = Source(kind="files", path=str(tmp_path / "d.csv"), columns=Columns(y="y"))
-    with pytest.raises(DataError, match=r"'weather' holds texts \(rain, sun\).*one column of 0 and 1 for each"):
-        read_source(source, covariates=Covariates(past=["weather"]))
-
-
 @pytest.mark.parametrize("role", ["past", "future"])
 def test_a_covariate_that_begins_a_little_later_shortens_the_history(role):
     mean = pd.Series(np.arange(40.0)).rolling(4).mean()
