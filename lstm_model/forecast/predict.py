@@ -53,6 +53,7 @@ NO_LOGARITHM = (
     "since their latest values are 0 or less, or more than 5% of their context is, and the model reads logarithms; run "
     "retrain with --refresh, or set advanced.model.transform to none"
 )
+UNSEEN = "which the model has never seen: it is taken as none of its categories"
 SOME_UNREADABLE = "have values of 0 or less in their context, which the model, of logarithms, takes as missing"
 
 
@@ -144,6 +145,8 @@ def forecast(
     same = frequency is not None and drop_holidays(frequency) == drop_holidays(card.frequency)
     steps = frequency if same and frequency else card.frequency
     task = _Task(forecaster, covariates, card.covariates.categories, steps, encoded.rows, end, integers)
+    for (name, text), ids in encoded.unseen.items():
+        task.remarks[f"have {text!r} as static covariate {name!r}, {UNSEEN}"] = ids
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     data, left_out = dict[str, str](), dict[str, list[str]]()
@@ -210,10 +213,7 @@ def _note_unseen(task: _Task, series: SeriesRows) -> None:
             for code, text in enumerate(series.texts.get(name, ())):
                 if text not in task.known[name] and (found := codes == code).any():
                     ds = show_ds(series.ds[first + int(found.argmax())])
-                    what = (
-                        f"have {text!r} as {role} covariate {name!r} (first at {ds}), which the model has never seen: "
-                        "it is taken as none of its categories"
-                    )
+                    what = f"have {text!r} as {role} covariate {name!r} (first at {ds}), {UNSEEN}"
                     task.remarks.setdefault(what, []).append(series.unique_id)
 
 

@@ -137,7 +137,7 @@ def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates)
     roles: tuple[Role, ...] = ("static", "past", "future")
     for role in roles:
         for name in getattr(covariates, role):
-            special[name] = role, f"declared in covariates{_list_categories(raw.table[name])}"
+            special[name] = role, f"declared in covariates{_explain_texts(kinds.get(name), raw.table[name])}"
     series = set(raw.table["unique_id"].unique()) if wide is FileLayout.wide_columns else set()
 
     def assign(name: str, kind: str) -> ColumnRole:
@@ -153,10 +153,11 @@ def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates)
     return [assign(name, kind) for name, kind in kinds.items()]
 
 
-def _list_categories(column: pd.Series) -> str:
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return ""
-    return f"; {number(len(column.cat.categories), 'category', 'categories')}: {listed(column.cat.categories)}"
+def _explain_texts(kind: str | None, column: pd.Series) -> str:
+    """Return what became of a covariate that is text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return f"; {number(len(column.cat.categories), 'category', 'categories')}: {listed(column.cat.categories)}"
+    return "; yes is 1, no is 0" if kind == "text" and pd.api.types.is_numeric_dtype(column.dtype) else ""
 
 
 def _explain_reading(source: Source, reasons: dict[str, str], frequency: str | None) -> list[Inferred]:
@@ -227,5 +228,4 @@ def _summarise(column: pd.Series) -> str:
     """Return the range of numbers, or the texts."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return f"{column.min():g} to {column.max():g}"
-    missing = number(int(column.isna().sum()), "missing value")
-    return listed(sorted(map(str, column.dropna().unique()))) + (f"; {missing}" if column.isna().any() else "")
+    return listed(sorted(map(str, column.dropna().unique())))

@@ -56,6 +56,8 @@ class EncodedStatic:
     """Of each covariate that is text."""
     rows: dict[str, list[float]]
     """The values of the columns, by series."""
+    unseen: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """The series of each covariate and category that is not known."""
 
 
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
@@ -114,7 +116,7 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
     batches = (batch.take(_find_starts(batch)) for batch in _read_batches(table, ["unique_id", *names]))
     found = pd.concat([batch.to_pandas().astype({"unique_id": "str"}) for batch in batches], ignore_index=True)
     frame = found.drop_duplicates("unique_id")
-    parts, categories = [], {}
+    parts, categories, unseen = [], {}, dict[tuple[str, str], list[str]]()
     for name in names:
         if name not in (known or {}) and pd.api.types.is_numeric_dtype(frame[name]):
             parts.append(frame[[name]].astype(float))
@@ -131,10 +133,12 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
                 "supported. Group the rare ones, or leave it out (it may be an identifier)"
             )
         texts = frame[name].astype(str)
+        for text in sorted({*texts} - {*categories[name]}):
+            unseen[name, text] = frame.loc[texts.eq(text), "unique_id"].tolist()
         parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
     encoded = pd.concat(parts, axis=1)
     rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
-    return EncodedStatic(list(encoded.columns), categories, rows)
+    return EncodedStatic(list(encoded.columns), categories, rows, unseen)
 
 
 def read_first_id(table: Path) -> str:
