@@ -273,9 +273,16 @@ def _read_card(folder: Path, kind: type[Card]) -> Card:
 
 def name_covariates(encoded: EncodedCovariates) -> Covariates:
     """Return covariates by the names that they have in a series table."""
-    columns = {f"{name}={c}": name for name, categories in encoded.static_categories.items() for c in categories}
-    static = dict.fromkeys(columns.get(column, column) for column in encoded.static_columns)
-    return Covariates(static=tuple(static), past=tuple(encoded.past), future=tuple(encoded.future))
+
+    def join(columns: list[str], categories: dict[str, list[str]]) -> tuple[str, ...]:
+        names = {f"{name}={c}": name for name, found in categories.items() for c in found}
+        return tuple(dict.fromkeys(names.get(column, column) for column in columns))
+
+    return Covariates(
+        static=join(encoded.static_columns, encoded.static_categories),
+        past=join(encoded.past, encoded.categories),
+        future=join(encoded.future, encoded.categories),
+    )
 
 
 def read_record(folder: Path) -> BundleRecord:

@@ -234,6 +234,10 @@ class Source(ConfigModel, title="Source"):
         return self
 
 
+MOST_CATEGORIES = 64
+"""Most categories of a covariate that is text."""
+
+
 class Covariates(ConfigModel, title="Covariates"):
     """Columns, by name, that the model may use beside the target."""
 
@@ -241,9 +245,10 @@ class Covariates(ConfigModel, title="Covariates"):
     static: tuple[str, ...] = ()
     """One value a series, such as a region; numbers or text."""
     past: tuple[str, ...] = ()
-    """Known up to the cutoff only, such as a measured humidity."""
+    """Known up to the cutoff only, such as a measured humidity; numbers, yes and no, or texts of few categories."""
     future: tuple[str, ...] = ()
-    """Known through the horizon, such as a holiday flag; bring them as rows after the last observation, y empty."""
+    """Known through the horizon, such as a holiday flag or a kind of promotion; bring them as rows after the last
+    observation, y empty."""
 
     @model_validator(mode="after")
     def _check_distinct(self) -> Self:

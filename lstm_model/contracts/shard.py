@@ -33,4 +33,4 @@ class Frame(BaseModel):
     """The last observed `ds` of the panel: cutoffs are counted back from it."""
     frequency: str
     categories: dict[str, list[str]] = {}
-    """Of each static covariate that is text, those of all series."""
+    """Of each covariate that is text, those of all series."""

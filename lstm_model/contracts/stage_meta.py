@@ -46,7 +46,7 @@ class PanelMeta(SeriesMeta):
     """The facts about a series table in shards."""
 
     categories: dict[str, list[str]]
-    """Of each static covariate that is text, those of all series."""
+    """Of each covariate that is text, those of all series."""
     shards: list[Artifact]
 
 

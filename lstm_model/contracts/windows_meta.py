@@ -21,7 +21,7 @@ Scaler = dict[str, list[list[float]]]
 
 
 class EncodedCovariates(BaseModel):
-    """The covariates of a dataset or a model, static ones as the columns of numbers that they became."""
+    """The covariates of a dataset or a model, as the columns of numbers that they became."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +30,8 @@ class EncodedCovariates(BaseModel):
     static_columns: list[str]
     static_categories: dict[str, list[str]]
     """The categories of each static covariate that is text; each became a column `name=category`."""
+    categories: dict[str, list[str]] = {}
+    """Likewise of each past and future one: those that the training steps have."""
 
 
 class WindowsMeta(BaseModel):
@@ -53,6 +55,8 @@ class WindowsMeta(BaseModel):
     """The last `ds` of each split; where each series is cut at its own end, that of the latest series."""
     past: list[str]
     future: list[str]
+    categories: dict[str, list[str]] = {}
+    """Of each past and future covariate that is text, see `EncodedCovariates`."""
     static_columns: list[str]
     static_categories: dict[str, list[str]]
     static: dict[str, list[float]]
@@ -70,6 +74,7 @@ class WindowsMeta(BaseModel):
             future=self.future,
             static_columns=self.static_columns,
             static_categories=self.static_categories,
+            categories=self.categories,
         )
 
 
@@ -81,7 +86,35 @@ def read_windows_meta(folder: Path) -> WindowsMeta:
 def read_common_meta(folders: Sequence[Path]) -> WindowsMeta:
     """Read the `windows.json` of datasets that have one geometry and differ in their series only."""
     each = [read_windows_meta(folder) for folder in folders]
-    return each[0].model_copy(update={"static": {name: row for meta in each for name, row in meta.static.items()}})
+    static = {name: row for meta in each for name, row in meta.static.items()}
+    return keep_learned(each[0].model_copy(update={"static": static, "moments": add_moments(each)}))
+
+
+def add_moments(each: Sequence[WindowsMeta]) -> dict[CovariateKind, list[list[float]]]:
+    """Return the moments of all shards of a dataset together."""
+
+    def add(states: Sequence[list[float]]) -> list[float]:
+        return [sum(parts) for parts in zip(*states, strict=True)]
+
+    return {k: list(map(add, zip(*(meta.moments[k] for meta in each), strict=True))) for k in each[0].moments}
+
+
+def keep_learned(meta: WindowsMeta) -> WindowsMeta:
+    """Leave out the categories that no training step has: a network would read them with weights of pure chance."""
+    if not meta.categories:
+        return meta
+    ours = {f"{name}={category}" for name, found in meta.categories.items() for category in found}
+    changes: dict[str, list[str]] = {}
+    moments, scaler = dict(meta.moments), dict(meta.scaler)
+    kinds: tuple[CovariateKind, ...] = ("past", "future")
+    for kind in kinds:
+        columns: list[str] = getattr(meta, kind)
+        kept = [i for i, column in enumerate(columns) if column not in ours or meta.moments[kind][i][1] > 0]
+        changes[kind] = [columns[i] for i in kept]
+        moments[kind], scaler[kind] = ([found[kind][i] for i in kept] for found in (meta.moments, meta.scaler))
+    left = {*changes["past"], *changes["future"]}
+    categories = {name: [c for c in found if f"{name}={c}" in left] for name, found in meta.categories.items()}
+    return meta.model_copy(update={**changes, "categories": categories, "moments": moments, "scaler": scaler})
 
 
 def write_windows_meta(folder: Path, meta: WindowsMeta) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from lstm_model.contracts.bundle_card import name_covariates, read_model_card
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.shard import Frame
+from lstm_model.contracts.windows_meta import EncodedCovariates
 from lstm_model.evaluation.error_scales import make_empty_scales, measure_scales
 from lstm_model.evaluation.evaluate import tabulate_forecasts
 from lstm_model.forecast.bundle import load_bundle
@@ -41,7 +42,8 @@ def forecast_test(
         spec: how the windows were cut.
         frame: of the panel, if the table is a shard of one.
     """
-    test = encode_as_trained(load_windows(windows, "test"), table, model)
+    known = read_model_card(model).covariates
+    test = encode_as_trained(load_windows(windows, "test", covariates=known), table, known)
     if not len(test):
         return None
     before = select_before_test(targets, spec, frame=frame)
@@ -51,9 +53,8 @@ def forecast_test(
     return HeldOut(forecasts, measure_scales(before, season=spec.season))
 
 
-def encode_as_trained(windows: Windows, table: Path, model: Path) -> Windows:
+def encode_as_trained(windows: Windows, table: Path, covariates: EncodedCovariates) -> Windows:
     """Encode static covariates with the categories of the model, which does not know those that came later."""
-    covariates = read_model_card(model).covariates
     names = name_covariates(covariates).static
     if not names or not len(windows):
         return windows

@@ -58,7 +58,7 @@ SERIES_TYPES: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "observed": ("true or false", pt.is_boolean),
     "y": ("numbers", lambda kind: pt.is_integer(kind) or pt.is_floating(kind)),
 }
-"""The columns of a series table, and what they hold; past and future covariates are as y."""
+"""The columns of a series table, and what they hold; past and future covariates are as y, or texts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +104,8 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock 
     is_series_table = _is_series_table(file)
     config = _adapt_config(bundle, file, is_series_table=is_series_table)
     if is_series_table:
-        raw = RawSeries(_read_series_table(file, config.covariates), config.source)
+        known = read_model_card(bundle).covariates.categories
+        raw = RawSeries(_read_series_table(file, config.covariates, {*known}), config.source)
     else:
         raw = read_source(config.source, covariates=config.covariates)
     examined = examine(raw, config)
@@ -133,8 +134,13 @@ def _is_series_table(file: Path) -> bool:
         return {"unique_id", "ds", "y", "observed"} <= set(pq.read_schema(stream).names)
 
 
-def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
+def _read_series_table(file: Path, covariates: Covariates, texts: set[str]) -> pd.DataFrame:
     """Read a series table that anybody may have written, for the doctor to examine.
+
+    Args:
+        file: the table.
+        covariates: those that the bundle reads.
+        texts: which of them the bundle knows as texts.
 
     Raises:
         DataError: a column is of another type than in the tables that ingest writes, or a row contradicts itself.
@@ -145,7 +151,8 @@ def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
         table = pq.read_table(stream, columns=["unique_id", "ds", "observed", *numbers, *covariates.static])
         for name in ("unique_id", "ds", "observed", *numbers):
             expected, fits = SERIES_TYPES.get(name, SERIES_TYPES["y"])
-            if not fits(kind := table.schema.field(name).type):
+            kind = table.schema.field(name).type
+            if not fits(kind) and not (name in texts and SERIES_TYPES["unique_id"][1](kind)):
                 raise _refuse(file, f"its column {name!r} is of type {kind}, expected {expected}")
         frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     if frame.empty:
@@ -163,7 +170,8 @@ def _read_series_table(file: Path, covariates: Covariates) -> pd.DataFrame:
         raise _refuse(file, f"its column ds holds no steps: {' '.join(dates.reasons.values())}")
     frame["ds"] = dates.times
     for name in numbers:
-        frame[name] = frame[name].astype("float64")
+        is_text = not pd.api.types.is_numeric_dtype(frame[name].dtype)
+        frame[name] = frame[name].astype("category" if is_text else "float64")
     return frame
 
 

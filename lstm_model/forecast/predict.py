@@ -35,6 +35,7 @@ from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
+from lstm_model.series.one_hot import Categories, name_columns
 from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.aliases import drop_holidays
 from lstm_model.timeline.frequency import Frequency
@@ -52,6 +53,7 @@ NO_LOGARITHM = (
     "since their latest values are 0 or less, or more than 5% of their context is, and the model reads logarithms; run "
     "retrain with --refresh, or set advanced.model.transform to none"
 )
+UNSEEN = "which the model has never seen: it is taken as none of its categories"
 SOME_UNREADABLE = "have values of 0 or less in their context, which the model, of logarithms, takes as missing"
 
 
@@ -80,6 +82,8 @@ class _Task:
 
     forecaster: Forecaster
     covariates: Covariates
+    known: Categories
+    """The categories that the network reads."""
     frequency: str
     static: dict[str, list[float]]
     end: Any
@@ -126,15 +130,23 @@ def forecast(
     check_columns(table, covariates)
     known = card.covariates.static_categories
     encoded = encode_static(table, covariates.static, known=known)
-    if encoded.columns != card.covariates.static_columns:
-        raise BundleError(
-            f"{bundle / RECORD} names the columns of static covariates in another order than their categories give. "
-            f"{WAY_OUT}"
-        )
+    columns = {
+        "static": (encoded.columns, card.covariates.static_columns),
+        "past": ([*name_columns(covariates.past, card.covariates.categories)], card.covariates.past),
+        "future": ([*name_columns(covariates.future, card.covariates.categories)], card.covariates.future),
+    }
+    for role, (expected, received) in columns.items():
+        if expected != received:
+            raise BundleError(
+                f"{bundle / RECORD} names the columns of {role} covariates in another order than their categories "
+                f"give. {WAY_OUT}"
+            )
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
     same = frequency is not None and drop_holidays(frequency) == drop_holidays(card.frequency)
     steps = frequency if same and frequency else card.frequency
-    task = _Task(forecaster, covariates, steps, encoded.rows, end, integers)
+    task = _Task(forecaster, covariates, card.covariates.categories, steps, encoded.rows, end, integers)
+    for (name, text), ids in encoded.unseen.items():
+        task.remarks[f"have {text!r} as static covariate {name!r}, {UNSEEN}"] = ids
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
     data, left_out = dict[str, str](), dict[str, list[str]]()
@@ -167,7 +179,9 @@ def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str,
     for one in series:
         if _is_readable(task, one, left_out) and _has_future(task, one, left_out):
             shape, real = task.forecaster.shape, one.observed
-            segment = cut_upcoming(one, context=shape.context, horizon=shape.horizon)
+            coded = one.encode(task.covariates, task.known)
+            _note_unseen(task, one)
+            segment = cut_upcoming(coded, context=shape.context, horizon=shape.horizon)
             yield _Upcoming(segment, one.ds[real][-1], nonnegative=bool((one.y[real] >= 0).all()))
 
 
@@ -185,6 +199,22 @@ def _is_readable(task: _Task, series: SeriesRows, left_out: dict[str, list[str]]
     if without_L.any():
         task.remarks.setdefault(SOME_UNREADABLE, []).append(series.unique_id)
     return True
+
+
+def _note_unseen(task: _Task, series: SeriesRows) -> None:
+    """Remark the categories that a forecast reads and its network does not know."""
+    if not series.texts:
+        return
+    cut = int(np.flatnonzero(series.observed)[-1]) + 1
+    first, ends = max(0, cut - task.forecaster.context), {"past": cut, "future": cut + task.forecaster.horizon}
+    for role, end in ends.items():
+        columns = zip(getattr(task.covariates, role), getattr(series, role)[first:end].T, strict=True)
+        for name, codes in columns:
+            for code, text in enumerate(series.texts.get(name, ())):
+                if text not in task.known[name] and (found := codes == code).any():
+                    ds = show_ds(series.ds[first + int(found.argmax())])
+                    what = f"have {text!r} as {role} covariate {name!r} (first at {ds}), {UNSEEN}"
+                    task.remarks.setdefault(what, []).append(series.unique_id)
 
 
 def _forecast_chunk(

@@ -25,8 +25,11 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
 
     Args:
         rows: those of one timestamp in the order of the source.
-        how: for the target; covariates become their mean.
+        how: for the target; covariates become their mean, and one that is text must be the same in all rows of a step.
         frequency: timestamps become the beginning of their step, or the end of a week or month that is named by it.
+
+    Raises:
+        DataError: rows of one step have different texts.
     """
     if frequency is not None and not rows.integer:
         rows = replace(rows, ds_N=find_step_starts(rows.ds_N, frequency))
@@ -34,6 +37,7 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
     if not again.any() and how != "count":
         return rows, []
     first_M = np.flatnonzero(np.append(True, ~again))
+    _check_texts(rows, first_M)
     columns = {name: _reduce(values, first_M, "mean") for name, values in rows.covariates.items()}
     kept = replace(rows.take(first_M), y_N=_reduce(rows.y_N, first_M, how), covariates=columns)
     unique_id, touched, _ = find_worst(rows.count(np.append(False, again)), rows.ids)
@@ -43,6 +47,20 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
         f"{unique_id!r}"
     )
     return kept, [Finding(code="aggregated", severity="info", message=text, unique_id=unique_id, count=len(first_M))]
+
+
+def _check_texts(rows: Rows, first_M: np.ndarray) -> None:
+    """Refuse texts that differ within a step: they have no mean."""
+    for name, texts in rows.texts.items():
+        least_M, most_M = (f.reduceat(rows.covariates[name], first_M) for f in (np.fmin, np.fmax))
+        if (differs_M := least_M < most_M).any():
+            step = int(differs_M.argmax())
+            both = " and ".join(repr(texts[int(code)]) for code in (least_M[step], most_M[step]))
+            raise DataError(
+                f"{rows.describe(int(first_M[step]))}: rows of one step have {both} for the covariate {name!r} "
+                f"({number(int(differs_M.sum()), 'such step')} in all), expected one text. Aggregate them in the "
+                "source, or leave the covariate out"
+            )
 
 
 _EXPLAINED = {"sum": "the sum", "mean": "the mean", "last": "the last value", "first": "the first value"}

@@ -433,24 +433,29 @@ def trim_leading_holes(rows: Rows, names: Sequence[str]) -> Checked:
 
 
 def fill_past_covariates(rows: Rows, names: Sequence[str], history_N: np.ndarray) -> Checked:
-    """Fill gaps of the history with the last known value: a line to the next would reveal the future."""
+    """Fill gaps of the history with the last known value: a line to the next would reveal the future.
+
+    Those of a text stay, and are none of its categories: an empty cell may well say that there was none.
+    """
     columns, findings = dict(rows.covariates), []
     for name in names:
         gaps = np.isnan(columns[name]) & history_N
         if not gaps.any():
             continue
-        columns[name] = carry_forward(columns[name], np.flatnonzero(gaps), rows.series_N)
-        void = np.isnan(columns[name]) & history_N
-        if void.any():
-            raise DataError(
-                f"past covariate {name!r} has no value yet at {rows.describe(int(void.argmax()))} "
-                f"({number(int(void.sum()), 'such step')} in all), "
-                "and later ones would tell of the future. Give a value from the first observation on, or leave "
-                "the column out"
-            )
+        how = "taken as none of its categories" if name in rows.texts else "filled with the last one known"
+        if name not in rows.texts:
+            columns[name] = carry_forward(columns[name], np.flatnonzero(gaps), rows.series_N)
+            void = np.isnan(columns[name]) & history_N
+            if void.any():
+                raise DataError(
+                    f"past covariate {name!r} has no value yet at {rows.describe(int(void.argmax()))} "
+                    f"({number(int(void.sum()), 'such step')} in all), "
+                    "and later ones would tell of the future. Give a value from the first observation on, or leave "
+                    "the column out"
+                )
         unique_id, touched, total = find_worst(rows.count(gaps), rows.ids)
         text = (
-            f"{number(total, 'missing value')} of the past covariate {name!r} filled with the last one known, in "
+            f"{number(total, 'missing value')} of the past covariate {name!r} {how}, in "
             f"{number(touched, 'series', 'series')}; most: {unique_id!r}"
         )
         findings.append(
@@ -466,10 +471,11 @@ def check_future_covariates(rows: Rows, names: Sequence[str], history_N: np.ndar
         if gaps.any():
             row = int(gaps.argmax())
             part = "the history" if history_N[row] else "the steps after the last observation"
+            none = " (where there is none, write a text that says so, such as none)" if name in rows.texts else ""
             raise DataError(
                 f"future covariate {name!r} is missing in {part}: {rows.describe(row)} "
-                f"({number(int(gaps.sum()), 'value')} in all). Give it for every "
-                "step, with an empty y where the target is missing, or declare it in covariates.past"
+                f"({number(int(gaps.sum()), 'value')} in all). Give it for every step{none}, with an "
+                "empty y where the target is missing, or declare it in covariates.past"
             )
 
 

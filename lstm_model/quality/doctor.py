@@ -40,7 +40,7 @@ class Examination:
 
     table: pd.DataFrame
     """`unique_id` (str), `ds` (datetime64[us] naive, or int64), `y` (float64, NaN in future rows), `observed`,
-    then the declared covariates (float64; static ones may be text; past ones are not filled in future rows)."""
+    then the declared covariates (float64 or text; past ones are not filled in future rows)."""
     frequency: str
     findings: tuple[Finding, ...]
     counts: pd.DataFrame
@@ -87,7 +87,8 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
         frequency, why = _choose_frequency(rows, config)
         rows, zeroed = fill_zeros(rows, frequency, _suggest_zone(raw))
     rows, trimmed = checks.trim(rows, covariates.future)
-    rows, holes = checks.trim_leading_holes(rows, [*covariates.past, *covariates.future])
+    numbers = [name for name in covariates.past if name not in rows.texts]
+    rows, holes = checks.trim_leading_holes(rows, [*numbers, *covariates.future])
     rows, short = checks.drop_short(rows, config.horizon)
     with errors.collect():
         checks.check_magnitudes(rows, static)
@@ -221,7 +222,15 @@ def _build_table(rows: Rows, observed_N: np.ndarray, static: pd.DataFrame) -> pd
     ds = rows.ds_N if rows.integer else rows.ds_N.astype("datetime64[us]")
     table = pd.DataFrame({"unique_id": ids.take(rows.series_N), "ds": ds, "y": rows.y_N, "observed": observed_N})
     for name, values in rows.covariates.items():
-        table[name] = values
+        table[name] = pd.array(_decode(values, rows.texts[name]), "str") if name in rows.texts else values
     for name in static.columns:
         table[name] = static[name].array.take(rows.series_N)
     return table
+
+
+def _decode(codes_N: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Return the texts that codes stand for; None for NaN."""
+    known_N = ~np.isnan(codes_N)
+    decoded = np.full(len(codes_N), None, dtype=object)
+    decoded[known_N] = texts[codes_N[known_N].astype(np.int64)]
+    return decoded

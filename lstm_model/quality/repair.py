@@ -6,7 +6,7 @@ Shape suffixes: N rows of all series, K series.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,13 @@ class Rows:
     y_N: np.ndarray
     """float64, NaN where missing."""
     covariates: dict[str, np.ndarray]
-    """Past and future covariates, float64, N each."""
+    """Past and future covariates, float64, N each; those that are texts as codes."""
     integer: bool = False
     """Whether `ds_N` holds integer steps."""
     clock: Clock | None = None
     """The source's own, in which messages name moments, if `ds_N` is UTC instead."""
+    texts: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the codes of those covariates that are texts stand for."""
 
     @property
     def num_series(self) -> int:
@@ -79,9 +81,12 @@ def sort_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.
     series_N, ids = pd.factorize(table["unique_id"], sort=True)
     ds = table["ds"].to_numpy()
     ds_N = ds if ds.dtype.kind == "i" else ds.astype("datetime64[us]").astype(np.int64)
-    columns = {name: table[name].to_numpy(dtype=np.float64) for name in covariates}
+    texts = {n: table[n].cat for n in covariates if isinstance(table[n].dtype, pd.CategoricalDtype)}
+    coded = {n: np.where(cat.codes < 0, np.nan, cat.codes) for n, cat in texts.items()}
+    columns = {n: coded[n] if n in coded else table[n].to_numpy(dtype=np.float64) for n in covariates}
+    known = {n: np.asarray(cat.categories, dtype=object) for n, cat in texts.items()}
     y_N = table["y"].to_numpy(dtype=np.float64)
-    rows = Rows(np.asarray(ids, dtype=object), series_N, ds_N, y_N, columns, ds.dtype.kind == "i")
+    rows = Rows(np.asarray(ids, dtype=object), series_N, ds_N, y_N, columns, ds.dtype.kind == "i", known)
     step, turn = np.diff(ds_N), np.diff(series_N)
     if bool(((turn > 0) | ((turn == 0) & (step >= 0))).all()):
         return rows, np.arange(len(ds_N))
@@ -132,9 +137,8 @@ def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
         return full
 
     columns = {name: spread(values) for name, values in rows.covariates.items()}
-    return replace(
-        rows, series_N=series_M, ds_N=grid.timestamps(series_M, step_M), y_N=spread(rows.y_N), covariates=columns
-    )
+    ds_M = grid.timestamps(series_M, step_M)
+    return replace(rows, series_N=series_M, ds_N=ds_M, y_N=spread(rows.y_N), covariates=columns)
 
 
 def describe_longest_gap(rows: Rows, step_N: np.ndarray, series: int | None = None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lstm_model.contracts.findings import DataError, list_messages, listed
+from lstm_model.contracts.findings import DataError, list_messages, listed, number
 from lstm_model.contracts.inspection import ColumnRole, CovariateReach, Inferred, Inspection, Role, SeriesSpan
 from lstm_model.contracts.redaction import redact_address
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, PipelineConfig, Source, SourceKind
@@ -136,7 +136,9 @@ def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates)
     special |= {name: ("series", raw.reasons.get("columns.unique_id", "")) for name in ids}
     special |= {name: ("time", raw.reasons.get("columns.ds", "")) for name in (names.ds, *times)}
     roles: tuple[Role, ...] = ("static", "past", "future")
-    special |= {name: (role, "declared in covariates") for role in roles for name in getattr(covariates, role)}
+    for role in roles:
+        for name in getattr(covariates, role):
+            special[name] = role, f"declared in covariates{_explain_texts(kinds.get(name), raw.table[name])}"
     series = set(raw.table["unique_id"].unique()) if wide is FileLayout.wide_columns else set()
 
     def assign(name: str, kind: str) -> ColumnRole:
@@ -150,6 +152,13 @@ def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates)
         return ColumnRole(name=name, kind=kind, role="ignored", reason="neither needed nor declared as covariate")
 
     return [assign(name, kind) for name, kind in kinds.items()]
+
+
+def _explain_texts(kind: str | None, column: pd.Series) -> str:
+    """Return what became of a covariate that is text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return f"; {number(len(column.cat.categories), 'category', 'categories')}: {listed(column.cat.categories)}"
+    return "; yes is 1, no is 0" if kind == "text" and pd.api.types.is_numeric_dtype(column.dtype) else ""
 
 
 def _explain_reading(source: Source, reasons: dict[str, str], frequency: str | None) -> list[Inferred]:
@@ -220,4 +229,4 @@ def _summarise(column: pd.Series) -> str:
     """Return the range of numbers, or the texts."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return f"{column.min():g} to {column.max():g}"
-    return listed(sorted(map(str, column.unique())), limit=4)
+    return listed(sorted(map(str, column.dropna().unique())))

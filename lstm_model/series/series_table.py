@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_model.compute.prefetch import prefetch
-from lstm_model.contracts.settings import Covariates
+from lstm_model.contracts.settings import MOST_CATEGORIES, Covariates
 from lstm_model.contracts.shard import IdRange
+from lstm_model.series.one_hot import Categories, encode_categories, find_categories
 
-MAX_CATEGORIES = 64
 BLOCK_ROWS = 1 << 20
 """Most rows read at once."""
 
@@ -36,6 +37,14 @@ class SeriesRows:
     observed: NDArray[np.bool_]
     past: NDArray[np.float32]
     future: NDArray[np.float32]
+    texts: Categories = field(default_factory=dict)
+    """What the codes stand for in those covariates that are text."""
+
+    def encode(self, covariates: Covariates, known: Categories) -> SeriesRows:
+        """Return the series with a column for each known category, see `one_hot.encode_categories`."""
+        past = encode_categories(self.past, covariates.past, texts=self.texts, known=known)
+        future = encode_categories(self.future, covariates.future, texts=self.texts, known=known)
+        return replace(self, past=past, future=future)
 
 
 @dataclass(frozen=True)
@@ -47,21 +56,27 @@ class EncodedStatic:
     """Of each covariate that is text."""
     rows: dict[str, list[float]]
     """The values of the columns, by series."""
+    unseen: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """The series of each covariate and category that is not known."""
 
 
 def read_series(table: Path, covariates: Covariates) -> Iterator[SeriesRows]:
-    """Yield the series of a table one after another; one series and two blocks of rows are in memory."""
+    """Yield the series of a table one after another; one series and two blocks of rows are in memory.
+
+    Texts of past and future covariates become codes, see `SeriesRows.texts`.
+    """
     names = ["unique_id", "ds", "y", "observed", *covariates.past, *covariates.future]
+    texts = find_categories(table, names[4:])
     held: list[pa.RecordBatch] = []
     for batch in prefetch(_read_batches(table, names)):
         for first, last in pairwise([*_find_starts(batch), batch.num_rows]):
             piece = batch.slice(first, last - first)
             if held and held[0].column("unique_id")[0].as_py() != piece.column("unique_id")[0].as_py():
-                yield _join_rows(held, covariates)
+                yield _join_rows(held, covariates, texts)
                 held = []
             held.append(piece)
     if held:
-        yield _join_rows(held, covariates)
+        yield _join_rows(held, covariates, texts)
 
 
 def count_rows(table: Path) -> dict[str, int]:
@@ -101,7 +116,7 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
     batches = (batch.take(_find_starts(batch)) for batch in _read_batches(table, ["unique_id", *names]))
     found = pd.concat([batch.to_pandas().astype({"unique_id": "str"}) for batch in batches], ignore_index=True)
     frame = found.drop_duplicates("unique_id")
-    parts, categories = [], {}
+    parts, categories, unseen = [], {}, dict[tuple[str, str], list[str]]()
     for name in names:
         if name not in (known or {}) and pd.api.types.is_numeric_dtype(frame[name]):
             parts.append(frame[[name]].astype(float))
@@ -112,16 +127,18 @@ def encode_static(table: Path, names: tuple[str, ...], *, known: dict[str, list[
                 f"{frame[name].iloc[0]!r}); the model was trained on numbers. Mend the source, or train again"
             )
         categories[name] = known[name] if known else sorted(frame[name].astype(str).unique())
-        if len(categories[name]) > MAX_CATEGORIES:
+        if len(categories[name]) > MOST_CATEGORIES:
             raise ValueError(
-                f"static covariate {name!r} has {len(categories[name])} categories; at most {MAX_CATEGORIES} are "
+                f"static covariate {name!r} has {len(categories[name])} categories; at most {MOST_CATEGORIES} are "
                 "supported. Group the rare ones, or leave it out (it may be an identifier)"
             )
         texts = frame[name].astype(str)
+        for text in sorted({*texts} - {*categories[name]}):
+            unseen[name, text] = frame.loc[texts.eq(text), "unique_id"].tolist()
         parts.append(pd.DataFrame({f"{name}={c}": texts.eq(c).astype(float) for c in categories[name]}))
     encoded = pd.concat(parts, axis=1)
     rows = dict(zip(frame["unique_id"], encoded.to_numpy().tolist(), strict=True))
-    return EncodedStatic(list(encoded.columns), categories, rows)
+    return EncodedStatic(list(encoded.columns), categories, rows, unseen)
 
 
 def read_first_id(table: Path) -> str:
@@ -172,11 +189,14 @@ def _find_starts(batch: pa.RecordBatch) -> list[int]:
     return [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
 
 
-def _join_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesRows:
+def _join_rows(batches: list[pa.RecordBatch], covariates: Covariates, texts: Categories) -> SeriesRows:
     rows = pa.Table.from_batches(batches)
 
     def read_numbers(name: str) -> NDArray[np.float32]:
-        return np.asarray(rows.column(name).to_numpy(), np.float32)
+        column = rows.column(name)
+        if name in texts:
+            column = pc.index_in(column, pa.array(texts[name], column.type), skip_nulls=True)
+        return np.asarray(column.to_numpy(), np.float32)
 
     def stack(names: tuple[str, ...]) -> NDArray[np.float32]:
         return np.stack([read_numbers(n) for n in names], axis=1) if names else make_empty_covariates(rows.num_rows)
@@ -188,6 +208,7 @@ def _join_rows(batches: list[pa.RecordBatch], covariates: Covariates) -> SeriesR
         observed=rows.column("observed").to_numpy(),
         past=stack(covariates.past),
         future=stack(covariates.future),
+        texts=texts,
     )
 
 

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from lstm_model.contracts.findings import DataError, Finding, number
+from lstm_model.contracts.settings import MOST_CATEGORIES, Covariates
 from lstm_model.contracts.shard import IdRange
 from lstm_model.contracts.stage_meta import SeriesMeta
+from lstm_model.series.one_hot import find_categories
 from lstm_model.series.profiling import SeriesFacts, merge_profiles
+from lstm_model.series.series_table import encode_static
 
 
 def count_shards(rows: int, series: int, *, shards: int | None, shard_rows: int | None) -> int:
@@ -58,8 +61,22 @@ def _merge_alike(alike: list[Finding]) -> Finding:
     return most.model_copy(update={"count": total, "message": f"{most.message}; {others}"})
 
 
-def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) -> dict[str, list[str]]:
+def find_all_categories(tables: Sequence[Path], covariates: Covariates) -> dict[str, list[str]]:
+    """Return the categories that each covariate has in all shards together; the errors are of `merge_categories`."""
+    static = [encode_static(table, covariates.static).categories for table in tables]
+    others = [find_categories(table, [*covariates.past, *covariates.future]) for table in tables]
+    return merge_categories(static, most=MOST_CATEGORIES) | merge_categories(others, most=MOST_CATEGORIES, mixed=True)
+
+
+def merge_categories(
+    shards: Sequence[Mapping[str, list[str]]], *, most: int, mixed: bool = False
+) -> dict[str, list[str]]:
     """Merge the categories of every text covariate over all shards.
+
+    Args:
+        shards: the categories of each covariate that is text in a shard.
+        most: how many categories a covariate may have.
+        mixed: a covariate may be text in one shard and numbers in another, as yes and no are.
 
     Raises:
         DataError: a covariate is text in one shard and numbers in another, or has more than `most` categories.
@@ -67,15 +84,15 @@ def merge_categories(shards: Sequence[Mapping[str, list[str]]], *, most: int) ->
     names = sorted({name for one in shards for name in one})
     merged = {name: sorted({text for one in shards for text in one.get(name, ())}) for name in names}
     for name, found in merged.items():
-        if not all(name in one for one in shards):
+        if not mixed and not all(name in one for one in shards):
             raise DataError(
                 f"static covariate {name!r} is text in one shard of the series and numbers in another (texts such as "
                 f"{found[0]!r}); mend the source so that it is one of them throughout"
             )
         if len(found) > most:
             raise DataError(
-                f"static covariate {name!r} has {len(found)} categories; at most {most} are supported. Group the rare "
-                "ones, or leave it out (it may be an identifier)"
+                f"{'' if mixed else 'static '}covariate {name!r} has {len(found)} categories; at most {most} are "
+                "supported. Group the rare ones, or leave it out (it may be an identifier)"
             )
     return merged
 

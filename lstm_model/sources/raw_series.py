@@ -13,10 +13,10 @@ from lstm_model.contracts.findings import DataError, Finding, Where, listed
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
+from lstm_model.sources.categories import read_categories
 from lstm_model.sources.columns import Roles, find_rows_apart, infer_roles
 from lstm_model.sources.date_parts import join_date_parts
 from lstm_model.sources.dates import read_dates, read_header
-from lstm_model.sources.flags import read_flags
 from lstm_model.sources.numbers import find_sentinels, read_numbers
 from lstm_model.sources.partitions import find_series_key, name_series
 from lstm_model.sources.raw_table import RawTable
@@ -31,7 +31,8 @@ def _know_nothing() -> None:
 
 @dataclass(frozen=True)
 class RawSeries:
-    """A long table as it was received: `unique_id` (str), `ds`, `y` (float64, NaN = missing), then the covariates.
+    """A long table as it was received: `unique_id` (str), `ds`, `y` (float64, NaN = missing), then the covariates
+    (float64; past and future ones that are texts are categorical).
 
     `ds` is int64, datetime64[us] naive, or datetime64[us] with a zone; rows are in the order of the source.
     """
@@ -90,7 +91,7 @@ def arrange_tables(
     if only is None:
         _check_kinds_of_time(parts, loaded)
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    frame = frame.assign(**{name: read_flags(frame[name]) for name in (*covariates.past, *covariates.future)})
+    frame = frame.assign(**{name: read_categories(frame[name]) for name in (*covariates.past, *covariates.future)})
     reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
     used = {*roles.values, roles.y, *covariates.past, *covariates.future}
     noticed = tuple(_note_column(name, note) for part in loaded for name, note in part.notes if name in used)
@@ -269,6 +270,9 @@ def _convert_types(
     findings = []
     for name in ("y", *covariates.past, *covariates.future):
         column = frame[name].rename(roles.y) if name == "y" else frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype) and name != "y":
+            table[name] = column.array
+            continue
         read = read_numbers(column, where, decimal=source.decimal, hint=decimal)
         table[name] = read.values
         findings += [_note_column(column.name, note) for note in read.notes]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
-from lstm_model.contracts.windows_meta import Split, read_common_meta
+from lstm_model.contracts.windows_meta import EncodedCovariates, Split, read_common_meta
 from lstm_model.series.series_table import make_empty_covariates
 from lstm_model.timeline.frequency import INTEGER, Frequency
 from lstm_model.windows.layout import Layout, Segment, read_segments
@@ -208,14 +208,23 @@ def concat_windows(a: Windows, b: Windows) -> Windows:
     )
 
 
-def load_windows(folders: Path | Sequence[Path], split: Split, *, stride: int | None = None) -> Windows:
+def load_windows(
+    folders: Path | Sequence[Path],
+    split: Split,
+    *,
+    stride: int | None = None,
+    covariates: EncodedCovariates | None = None,
+) -> Windows:
     """Read one split of a windows dataset written by `segments.write_windows`, at its own stride or another.
 
-    Several folders are read as one: they have the same geometry and differ only in their series.
+    Several folders are read as one: they have the same geometry and differ only in their series. With `covariates`,
+    those that a model knows are read: its categories may be others than those of the data.
     """
     each = [folders] if isinstance(folders, Path) else folders
     meta = read_common_meta(each)
-    segments = [segment for folder in each for segment in read_segments(folder, split)]
+    if covariates is not None:
+        meta = meta.model_copy(update=covariates.model_dump(include={"past", "future", "categories"}))
+    segments = [segment for folder in each for segment in read_segments(folder, split, meta)]
     return Windows.from_segments(segments, Layout.from_meta(meta, split, stride=stride), meta.static)
 
 

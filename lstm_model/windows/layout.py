@@ -91,19 +91,25 @@ class Segment:
         return Segment(self.unique_id, self.start, self.padding, *arrays)
 
 
-def read_segments(folder: Path, split: Split) -> Iterator[Segment]:
-    """Yield the segments of one split in the order of the files."""
-    meta = read_windows_meta(folder)
+def read_segments(folder: Path, split: Split, meta: WindowsMeta | None = None) -> Iterator[Segment]:
+    """Yield the segments of one split in the order of the files, with the covariates of `meta`, or else its own."""
+    meta = meta or read_windows_meta(folder)
     for batch in prefetch(_read_batches(folder / f"split={split}")):
         yield from parse_segments(batch, meta)
 
 
 def parse_segments(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment]:
-    """Yield the segments of some rows of a windows dataset."""
+    """Yield the segments of some rows of a windows dataset; a category that it does not have is 0 throughout."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     values, observed = _split_lists(columns["values"]), _split_lists(columns["observed"])
-    past = [_split_lists(columns[f"past:{name}"]) for name in meta.past]
-    future = [_split_lists(columns[f"future:{name}"]) for name in meta.future]
+    none = [np.zeros(len(row), np.float32) for row in values] if meta.categories else []
+    absent = {f"{name}={category}" for name, found in meta.categories.items() for category in found}
+
+    def split(column: str, name: str) -> list[NDArray[Any]]:
+        return none if column not in columns and name in absent else _split_lists(columns[column])
+
+    past = [split(f"past:{name}", name) for name in meta.past]
+    future = [split(f"future:{name}", name) for name in meta.future]
     starts = columns["start"].to_numpy(zero_copy_only=False)
     for row, unique_id in enumerate(columns["unique_id"].to_pylist()):
         yield Segment(

@@ -26,9 +26,12 @@ from lstm_model.contracts.windows_meta import (
     Scaler,
     Split,
     WindowsMeta,
+    add_moments,
+    keep_learned,
     read_windows_meta,
     write_windows_meta,
 )
+from lstm_model.series.one_hot import Categories, find_categories, name_columns
 from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.frequency import WEEKS_BEFORE, Frequency
 from lstm_model.windows.layout import Layout, Segment
@@ -114,20 +117,30 @@ def write_windows(
     static = encode_static(table, covariates.static, known=frame.categories if frame else None)
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
     common = plan_cutoffs(end, spec, fold=fold)
-    moments = {name: Moments() for name in (*covariates.past, *covariates.future)}
+    names = (*covariates.past, *covariates.future)
+    known = {n: c for n, c in frame.categories.items() if n in names} if frame else find_categories(table, names)
+    columns = _name_columns(covariates, known)
+    moments = {name: Moments() for name in (*columns.past, *columns.future)}
     counts = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
-        writers = {split: SplitWriter(folder, split, spec, covariates) for split in SPLITS}
+        writers = {split: SplitWriter(folder, split, spec, columns) for split in SPLITS}
         for writer in writers.values():
             stack.enter_context(writer)
         for series in read_series(table, covariates):
             own = plan_cutoffs(series.ds[series.observed][-1], spec, fold=fold) if spec.align == "end" else common
-            for split, segment in split_series(series, spec, own):
+            for split, segment in split_series(series.encode(covariates, known), spec, own):
                 counts[split] += writers[split].add(segment)
                 if split == "train":
-                    _update_moments(moments, segment, covariates)
-    write_windows_meta(folder, _make_meta(spec, covariates, common, moments, static, counts))
+                    _update_moments(moments, segment, columns)
+    meta = _make_meta(spec, columns, common, moments, static, counts).model_copy(update={"categories": known})
+    write_windows_meta(folder, meta if frame else keep_learned(meta))  # of a shard: another may have the category
     return counts["train"]
+
+
+def _name_columns(covariates: Covariates, known: Categories) -> Covariates:
+    """Return the columns that covariates become; two of one name are refused."""
+    past, future = name_columns(covariates.past, known), name_columns(covariates.future, known)
+    return Covariates(static=covariates.static, past=past, future=future)
 
 
 def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
@@ -366,11 +379,9 @@ def merge_windows(shards: Sequence[Path], folder: Path) -> int:
     """
     metas = [read_windows_meta(shard) for shard in shards]
     windows = {split: sum(meta.windows[split] for meta in metas) for split in SPLITS}
-    moments: dict[CovariateKind, list[list[float]]] = {
-        kind: np.sum([meta.moments[kind] for meta in metas], axis=0).tolist() for kind in metas[0].moments
-    }
+    moments = add_moments(metas)
     changes = {"static": {}, "windows": windows, "moments": moments, "scaler": _make_scaler(moments)}
-    write_windows_meta(folder, metas[0].model_copy(update=changes))
+    write_windows_meta(folder, keep_learned(metas[0].model_copy(update=changes)))
     return windows["train"]
 
 

@@ -27,14 +27,12 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
         DataError: the shards were not read in one way, or none has a series left.
     """
     from lstm_model.series.profiling import SeriesFacts
-    from lstm_model.series.series_table import MAX_CATEGORIES, encode_static
-    from lstm_model.series.sharding import merge_categories, merge_series_meta
+    from lstm_model.series.sharding import find_all_categories, merge_series_meta
 
     filled = [shard for shard in shards if shard.num_rows]
     if not filled:
         raise DataError(store.read_meta(shards[0], ExaminedMeta).findings[0].message)
     tables = [store.path(shard) / TABLE for shard in filled]
-    found = [encode_static(table, covariates.static).categories for table in tables]
     meta = (
         store.read_meta(whole, SeriesMeta)
         if whole
@@ -45,7 +43,7 @@ def gather_series(shards: list[Artifact], whole: Artifact | None, covariates: Co
             findings=[store.read_meta(shard, ExaminedMeta).findings for shard in shards],
         )
     )
-    panel = PanelMeta(**dict(meta), categories=merge_categories(found, most=MAX_CATEGORIES), shards=filled)
+    panel = PanelMeta(**dict(meta), categories=find_all_categories(tables, covariates), shards=filled)
     with store.create("series") as draft:
         draft.num_rows, draft.meta = sum(shard.num_rows for shard in filled), panel.to_json()
     return draft.artifact

@@ -80,3 +80,25 @@ def test_the_page_tells_how_a_source_is_read(tmp_path, capsys):
     assert [one["role"] for one in told["columns"]] == ["time", "series", "target", "ignored"]
     assert told["series"][0]["missing"] == 3 and told["findings"][0]["code"] == "missing"
     assert {one["flow"]: one["works"] for one in told["prospects"]} == {"retrain": True, "forecast": True}
+
+
+def test_categories_are_listed_with_their_column(tmp_path, capsys):
+    days = pd.date_range("2024-01-01", periods=60)
+    frame = pd.DataFrame({"ds": days, "sold": [*range(1, 54), *[None] * 7], "promo": ["none", "flyer", "tv"] * 20})
+    frame["open"] = ["yes", "no"] * 30
+    frame.to_csv(tmp_path / "sales.csv", index=False)
+    (tmp_path / "c.yaml").write_text(
+        f"source: {{kind: files, path: {tmp_path / 'sales.csv'}}}\nhorizon: 7\ncovariates: {{future: [promo, open]}}"
+    )
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 0
+    page = capsys.readouterr().out
+    for line in (
+        "  promo   text     future   declared in covariates; 3 categories: flyer, none, tv",
+        "  open    text     future   declared in covariates; yes is 1, no is 0",
+        "  promo  future  flyer, none, tv  7 steps beyond the last value of the target",
+        "forecast     will work: 7 steps of D ahead",
+    ):
+        assert line in page, page
+    frame.iloc[:-1].to_csv(tmp_path / "sales.csv", index=False)
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 0
+    assert "'promo' of series 'sales' is not known at 2024-02-29" in " ".join(capsys.readouterr().out.split())

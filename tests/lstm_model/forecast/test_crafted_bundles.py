@@ -194,6 +194,9 @@ def test_categories_in_another_order_are_refused(tmp_path, capsys):
     )
     assert main([str(folder), str(GOLDEN / "series.csv")]) == 2
     assert "names the columns of static covariates in another order" in capsys.readouterr().err
+    folder = seal(tmp_path / "b", put(record, "card.covariates.categories", {"promo": ["tv"]}), weights)
+    assert main([str(folder), str(GOLDEN / "series.csv")]) == 2
+    assert "names the columns of future covariates in another order" in capsys.readouterr().err
 
 
 def test_a_manifest_of_another_bundle_gives_no_version(tmp_path, capsys):

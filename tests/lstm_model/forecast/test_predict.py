@@ -130,10 +130,15 @@ def test_every_series_from_its_own_end_also_new_and_short_ones(made, table):
     early = frame[(frame["unique_id"] == "b") & (frame["ds"] < "2024-02-01")].copy()
     early["unique_id"] = "old"
     early.loc[early["ds"] > "2024-01-20", ["y", "observed"]] = [np.nan, False]
-    result = forecast(made / "bundle", table(pd.concat([frame, short, early], ignore_index=True))).table
-    cutoffs = result.groupby("unique_id")["cutoff"].first().astype(str).to_dict()
+    result = forecast(made / "bundle", table(pd.concat([frame, short, early], ignore_index=True)))
+    cutoffs = result.table.groupby("unique_id")["cutoff"].first().astype(str).to_dict()
     assert cutoffs == {**dict.fromkeys([*"abc", "new"], "2024-02-25"), "old": "2024-01-20"}
-    assert np.isfinite(result["mean"]).all()
+    assert np.isfinite(result.table["mean"]).all()
+    assert len(result.remarks) == 1 and result.remarks[0] == (
+        "1 series have 'east' as static covariate 'region', which the model has never seen: it is taken as none of "
+        "its categories: new"
+    )
+    result = result.table
     zero = short.assign(region="north")
     other = forecast(made / "bundle", table(pd.concat([frame, zero], ignore_index=True))).table
     assert not other[other["unique_id"] == "new"]["mean"].equals(result[result["unique_id"] == "new"]["mean"])
@@ -154,6 +159,10 @@ def test_covariates_keep_their_order_and_names():
     kept = {"static_columns": ["size", "kind=a=1", "kind=b", "age"], "static_categories": {"kind": ["a=1", "b"]}}
     assert name_covariates(EncodedCovariates(**kept, past=["w"], future=[])) == Covariates(
         static=("size", "kind", "age"), past=("w",)
+    )
+    kept = {"static_columns": [], "static_categories": {}, "categories": {"a": ["x", "b=c"], "f": ["1"]}}
+    assert name_covariates(EncodedCovariates(**kept, past=["a=x", "a=b=c", "w"], future=["v=2", "f=1"])) == Covariates(
+        past=("a", "w"), future=("v=2", "f")
     )
 
 

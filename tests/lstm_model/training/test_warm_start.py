@@ -196,6 +196,7 @@ def test_what_changes_no_weight_does_not_matter(store, old):
         ({"frequency": "h"}, "frequency 1 → h"),
         ({"past": ["rain"]}, "past [] → ['rain']"),
         ({"static_columns": ["kind=a"]}, "static_columns [] → ['kind=a']"),
+        ({"categories": {"promo": ["tv"]}}, "categories {} → {'promo': ['tv']}"),
     ],
 )
 def test_other_inputs_begin_anew(inputs, reason, store, old):
