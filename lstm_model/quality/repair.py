@@ -86,7 +86,7 @@ def sort_rows(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[Rows, np.
     columns = {n: coded[n] if n in coded else table[n].to_numpy(dtype=np.float64) for n in covariates}
     known = {n: np.asarray(cat.categories, dtype=object) for n, cat in texts.items()}
     y_N = table["y"].to_numpy(dtype=np.float64)
-    rows = Rows(np.asarray(ids, dtype=object), series_N, ds_N, y_N, columns, ds.dtype.kind == "i", known)
+    rows = Rows(np.asarray(ids, dtype=object), series_N, ds_N, y_N, columns, ds.dtype.kind == "i", texts=known)
     step, turn = np.diff(ds_N), np.diff(series_N)
     if bool(((turn > 0) | ((turn == 0) & (step >= 0))).all()):
         return rows, np.arange(len(ds_N))
