@@ -190,7 +190,7 @@ def squared_and_absolute(forecaster: Forecaster, test: Windows) -> tuple[float, 
     for index_B in torch.split(torch.arange(len(test)), BATCH):
         part = test.take(index_B)
         values_BHQ = forecaster.predict(part)
-        y_BH = part.gather_batch(torch.arange(len(part))).target_BW[:, part.context :].numpy().astype(np.float64)
+        y_BH = part.gather_values(torch.arange(len(part)))[:, part.context :].numpy().astype(np.float64)
         median_BH, mean_BH = values_BHQ[..., values_BHQ.shape[-1] // 2], forecaster.compute_mean(values_BHQ)
         totals += [np.square(y_BH - mean_BH).sum(), np.abs(y_BH - median_BH).sum()]
         count += y_BH.size

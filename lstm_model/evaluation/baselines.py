@@ -49,8 +49,8 @@ def find_baselines(columns: Iterable[object]) -> tuple[str, ...]:
 
 def forecast_baselines(
     context_BL: NDArray[Any], *, horizon: int, season: int, week: int = 0, context: int | None = None
-) -> dict[str, NDArray[np.float32]]:
-    """Forecast with all of `BASELINES`, and those of `FURTHER_BASELINES` that need no calendar; each (B, H) float32.
+) -> dict[str, NDArray[Any]]:
+    """Forecast with all of `BASELINES`, and those of `FURTHER_BASELINES` that need no calendar; each (B, H).
 
     Args:
         context_BL: the last L values before each cutoff, NaN where padded or missing; a season of them at least, or
@@ -82,7 +82,7 @@ def forecast_baselines(
     if week > 1:
         forecasts["week_average"] = forecast_week_average(context_BL, horizon=horizon, week=week)
     forecasts["tsb"] = forecast_tsb(context_BL, horizon=horizon)
-    return {name: values.astype(np.float32, copy=False) for name, values in forecasts.items()}
+    return forecasts
 
 
 def fill_further_baselines(table: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def forecast_drift(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
     last_B, last_at_B = _find_last_known(context_BL)
     first_B, from_end_B = _find_last_known(context_BL[:, ::-1])
     steps_B = last_at_B - (context_BL.shape[1] - 1 - from_end_B)
-    # The slope is taken in float64: the difference of two nearly equal float32 values times the horizon drifts.
+    # Of float32 values, the slope is taken in float64: the difference of two nearly equal ones would drift.
     slope_B = (last_B.astype(np.float64) - first_B) / np.maximum(steps_B, 1)
     line_BH: NDArray[Any] = last_B[:, None] + slope_B[:, None] * np.arange(1, horizon + 1)
     return line_BH
@@ -166,7 +166,7 @@ def forecast_tsb(context_BL: NDArray[Any], *, horizon: int) -> NDArray[Any]:
     return _repeat(rate_B, horizon)
 
 
-def forecast_years_before(history: pd.DataFrame, targets: pd.DataFrame, *, frequency: str) -> NDArray[np.float32]:
+def forecast_years_before(history: pd.DataFrame, targets: pd.DataFrame, *, frequency: str) -> NDArray[np.float64]:
     """Forecast with the mean of the same time of the same days in all years before, a week to either side included.
 
     Args:
@@ -177,7 +177,7 @@ def forecast_years_before(history: pd.DataFrame, targets: pd.DataFrame, *, frequ
     Returns:
         One value a target; NaN for a series with fewer than two years, and for days without any value.
     """
-    forecast = np.full(len(targets), np.nan, np.float32)
+    forecast = np.full(len(targets), np.nan)
     grid = Frequency(frequency)
     step = None if grid.is_integer else (grid.step or grid.mean_step)
     if step is None or step > 7 * DAY_US or DAY_US // step > MOST_DAILY_STEPS:

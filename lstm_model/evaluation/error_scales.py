@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-RESOLUTION = 1e-7
-"""A scale below this share of a series' mean size is rounding: windows are float32, which cannot show less."""
+from lstm_model.series.series_table import FINE
+
+RESOLUTION, FINE_RESOLUTION = 1e-7, 1e-12
+"""A scale below this share of a series' mean size is rounding: of windows that are float32, or float64 where the steps
+are `FINE`."""
 
 
 def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: int) -> pd.DataFrame:
@@ -42,7 +45,8 @@ def measure_scales(train: pd.DataFrame | Mapping[str, NDArray[Any]], *, season: 
         "mean size": _measure_mean_size(values_N, codes_N, len(ids)),
         "one": np.ones((2, len(ids))),
     }
-    floor_K = RESOLUTION * np.nan_to_num(candidates["mean size"][0])
+    size_K, step_K = (np.nan_to_num(candidates[name][0]) for name in ("mean size", "naive"))
+    floor_K = np.where(step_K < FINE * size_K, FINE_RESOLUTION, RESOLUTION) * size_K
     scale_2K = np.full((2, len(ids)), np.nan)
     basis_K = np.full(len(ids), "", object)
     for name, error_2K in candidates.items():

@@ -41,10 +41,10 @@ class Predictor(Protocol):
     def quantiles(self) -> tuple[float, ...]:
         """Return the quantiles, ascending and symmetric around 0.5."""
 
-    def predict(self, windows: Windows) -> NDArray[np.float32]:
+    def predict(self, windows: Windows) -> NDArray[Any]:
         """Forecast (W, H, Q) in original units, sorted along Q."""
 
-    def compute_mean(self, values_WHQ: NDArray[np.float32]) -> NDArray[np.float32]:
+    def compute_mean(self, values_WHQ: NDArray[Any]) -> NDArray[Any]:
         """Return (W, H) the mean of what was forecast."""
 
 
@@ -62,17 +62,18 @@ def tabulate_forecasts(
 
     Returns:
         unique_id (categorical), cutoff, ds, step (1..H), y (NaN where not observed), lstm (the median), lstm_mean, the
-        bounds of each interval, and one column a baseline; float32, W x H rows.
+        bounds of each interval, and one column a baseline; W x H rows. All are float32, or float64 where float32 would
+        round the steps of any series.
 
     Raises:
         ValueError: there is no window, or the forecast has the wrong shape, order of quantiles, or NaN in it.
     """
     if not len(windows):
         raise ValueError("there is no window to evaluate: every test target is missing or lacks a context before it")
-    forecast_WHQ = np.asarray(forecaster.predict(windows), np.float32)
+    forecast_WHQ = np.asarray(forecaster.predict(windows))
     _check_forecast(forecast_WHQ, forecaster.quantiles, windows)
     history = None if history is None else _select_past(history, windows)
-    mean_WH = forecaster.compute_mean(forecast_WHQ)
+    mean_WH = windows.match_precision(forecaster.compute_mean(forecast_WHQ))
     if history is not None:
         nonnegative_W = _find_nonnegative(history, windows)
         forecast_WHQ, mean_WH = (raise_to_zero(values, nonnegative_W) for values in (forecast_WHQ, mean_WH))
@@ -90,7 +91,8 @@ def tabulate_forecasts(
     columns |= {name: values_WH.reshape(-1) for name, values_WH in baselines.items()}
     table = pd.DataFrame(columns, copy=False)
     if history is not None:
-        table["years_before"] = forecast_years_before(history, table, frequency=windows.frequency)
+        years_N = forecast_years_before(history, table, frequency=windows.frequency)
+        table["years_before"] = windows.match_precision(years_N.reshape(truth_WH.shape)).reshape(-1)
     return fill_further_baselines(table)
 
 
@@ -148,7 +150,7 @@ def score(table: pd.DataFrame, *, scale: pd.DataFrame, levels: Sequence[float] |
     return summarise(cells, levels=chosen, num_windows=num_windows, notes=notes, zero_share=share)
 
 
-def _check_forecast(forecast_WHQ: NDArray[np.float32], quantiles: tuple[float, ...], windows: Windows) -> None:
+def _check_forecast(forecast_WHQ: NDArray[Any], quantiles: tuple[float, ...], windows: Windows) -> None:
     expected = (len(windows), windows.horizon, len(quantiles))
     if forecast_WHQ.shape != expected:
         raise ValueError(
@@ -171,21 +173,21 @@ def _repeat_ids(windows: Windows) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(windows.unique_ids, dtype="str"))
 
 
-def _gather_truth(windows: Windows, *, season: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+def _gather_truth(windows: Windows, *, season: int) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """Return the observed targets (W, H), NaN elsewhere, and each baseline (W, H)."""
     shape = (len(windows), windows.horizon)
-    truth_WH = np.empty(shape, np.float32)
-    baselines: dict[str, NDArray[np.float32]] = {}
+    dtype = np.float64 if len(windows.exact_K) else np.float32
+    truth_WH = np.empty(shape, dtype)
+    baselines: dict[str, NDArray[Any]] = {}
     known = {"season": season, "week": Frequency(windows.frequency).count_week_steps(season)}
     for rows in _slice_windows(windows):
-        batch = windows.gather_batch(torch.arange(rows.start, rows.stop))
-        target_BW, observed_BW = batch.target_BW.cpu().numpy(), batch.observed_BW.cpu().numpy()
-        before_BL = windows.gather_past(torch.arange(rows.start, rows.stop)).cpu().numpy()
-        truth_WH[rows] = np.where(observed_BW, target_BW, np.nan)[:, windows.context :]
+        index_B = torch.arange(rows.start, rows.stop)
+        truth_WH[rows] = windows.gather_truth(index_B).cpu().numpy()
+        before_BL = windows.gather_past(index_B).cpu().numpy()
         found = forecast_baselines(before_BL, horizon=windows.horizon, context=windows.context, **known)
         for name, values in found.items():
-            baselines.setdefault(name, np.empty(shape, np.float32))[rows] = values
-    return truth_WH, baselines
+            baselines.setdefault(name, np.empty(shape, dtype))[rows] = values
+    return truth_WH, {name: windows.match_precision(values_WH) for name, values_WH in baselines.items()}
 
 
 def _slice_windows(windows: Windows) -> Iterator[slice]:

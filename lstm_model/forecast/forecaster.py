@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,8 +59,10 @@ class Forecaster:
         """Return the quantiles, ascending, the median in the middle; the tutorial's network has only the median."""
         return (0.5,) if self.spec.kind == "tutorial" else self.spec.quantiles
 
-    def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> Floats:
-        """Return quantiles of every window's horizon: float32 (W, H, Q), original units, ascending along Q.
+    def predict(self, windows: Windows, *, batch_size: int = 1024, device: str | None = None) -> NDArray[Any]:
+        """Return quantiles of every window's horizon: (W, H, Q), original units, ascending along Q.
+
+        They are float32, or float64 where the windows are.
 
         Args:
             windows: cut with the forecaster's own context and horizon.
@@ -73,32 +76,36 @@ class Forecaster:
             *self.predict_normalised(windows, batch_size=batch_size, device=device), windows=windows
         )
 
-    def restore_units(self, values_WHQ: Floats, loc_W1: Floats, scale_W1: Floats, *, windows: Windows) -> Floats:
+    def restore_units(
+        self, values_WHQ: Floats, loc_W1: Floats, scale_W1: Floats, level_W1: Floats, *, windows: Windows
+    ) -> NDArray[Any]:
         """Return normalised quantiles calibrated and in original units."""
         if self.calibration is not None:
             values_WHQ = self.calibration.apply(values_WHQ, windows.unique_ids, windows.series_W.cpu().numpy())
         values = torch.from_numpy(values_WHQ * scale_W1[..., None] + loc_W1[..., None])
-        return invert_transform(values, self.spec.transform).numpy()
+        level = torch.from_numpy(level_W1) if len(windows.exact_K) else None
+        return np.asarray(invert_transform(values, self.spec.transform, level).numpy())
 
-    def compute_mean(self, values_WHQ: Floats) -> Floats:
+    def compute_mean(self, values_WHQ: NDArray[Any]) -> NDArray[Any]:
         """Return (W, H) the mean of a forecast of `predict`."""
         return compute_mean(values_WHQ, self.quantiles, transform=self.spec.transform, share=self.mean_share)
 
     def predict_normalised(
         self, windows: Windows, *, batch_size: int = 1024, device: str | None = None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return quantiles before calibration: values (W, H, Q), loc and scale (W, 1) of each window."""
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return quantiles before calibration: values (W, H, Q), loc, scale and level (W, 1) of each window."""
         self._check(windows)
         at = torch.device(device) if device else next(self.network.parameters()).device
         self.network.to(at).eval()
         values = np.empty((len(windows), self.horizon, len(self.quantiles)), np.float32)
-        loc, scale = np.empty((len(windows), 1), np.float32), np.empty((len(windows), 1), np.float32)
+        loc, scale, level = (np.empty((len(windows), 1), np.float32) for _ in range(3))
         with torch.inference_mode():
             for part in _slice_windows(len(windows), self.limit_batch_size(batch_size)):
                 batch = windows.gather_batch(torch.arange(part.start, part.stop)).to(at)
                 result = forecast_batch(self.network, batch, spec=self.spec, context=self.context)
-                values[part], loc[part], scale[part] = (a.float().cpu().numpy() for a in result)
-        return values, loc, scale
+                found = (*result, batch.level_B1)
+                values[part], loc[part], scale[part], level[part] = (a.float().cpu().numpy() for a in found)
+        return values, loc, scale, level
 
     def limit_batch_size(self, most: int) -> int:
         """Return how many windows to forecast at once: `most`, or fewer if the horizon has many segments."""
@@ -111,7 +118,7 @@ class Forecaster:
             raise ValueError(f"these windows do not fit the forecaster: received {received}, expected {expected}")
 
 
-def raise_to_zero(values: Floats, nonnegative_W: NDArray[np.bool_]) -> Floats:
+def raise_to_zero(values: NDArray[Any], nonnegative_W: NDArray[np.bool_]) -> NDArray[Any]:
     """Return forecasts (W, H, ...) without negative values in the windows of series that never had one."""
     return np.where(nonnegative_W.reshape(-1, *[1] * (values.ndim - 1)), np.maximum(values, 0), values)
 

@@ -11,6 +11,8 @@ Shapes: W windows, H horizon, Q quantiles ascending, N targets.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -26,11 +28,11 @@ PRIOR_HORIZONS = 4.0
 TINY = 1e-45
 """The least positive number of float32: where an exponential came to 0."""
 
-Floats = NDArray[np.float32]
 
-
-def compute_mean(values_WHQ: Floats, quantiles: tuple[float, ...], *, transform: str = "none", share: float) -> Floats:
-    """Return (W, H) the median plus a share of the distance to the mean that the quantiles give.
+def compute_mean(
+    values_WHQ: NDArray[Any], quantiles: tuple[float, ...], *, transform: str = "none", share: float
+) -> NDArray[Any]:
+    """Return (W, H) the median plus a share of the distance to the mean that the quantiles give, of their type.
 
     Between the quantiles the distribution is taken as normal, or log-normal where the network works on logarithms;
     beyond the outermost it is cut off. Of the median as the only quantile, the mean is the median.
@@ -43,7 +45,7 @@ def compute_mean(values_WHQ: Floats, quantiles: tuple[float, ...], *, transform:
     """
     median_WH = values_WHQ[..., len(quantiles) // 2].astype(np.float64)
     if len(quantiles) == 1 or share == 0:
-        return median_WH.astype(np.float32)
+        return median_WH.astype(values_WHQ.dtype)
     inner_WHQ = values_WHQ.astype(np.float64)
     if transform == "log":
         inner_WHQ = np.log(inner_WHQ.clip(min=TINY))
@@ -55,7 +57,7 @@ def compute_mean(values_WHQ: Floats, quantiles: tuple[float, ...], *, transform:
         part = (node - scores_Q[right - 1]) / (scores_Q[right] - scores_Q[right - 1])
         value_WH = inner_WHQ[..., right - 1] * (1 - part) + inner_WHQ[..., right] * part
         total_WH += np.exp(value_WH) if transform == "log" else value_WH
-    return np.asarray(median_WH + share * (total_WH / NODES - median_WH), np.float32)
+    return np.asarray(median_WH + share * (total_WH / NODES - median_WH), values_WHQ.dtype)
 
 
 def fit_mean_share(

@@ -62,7 +62,8 @@ class Forecasts:
     """The next horizon of every series, and which series were left out and why."""
 
     table: pd.DataFrame
-    """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ... (float32), by unique_id and step."""
+    """unique_id, cutoff, ds, step (1..H, int32), mean, median, lo_80, hi_80, ..., by unique_id and step; float32, or
+    float64 where float32 would round the steps of any series."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Series that were not forecast, by the reason."""
     remarks: list[str] = field(default_factory=list)
@@ -231,7 +232,8 @@ def _forecast_chunk(
     data |= {one.segment.unique_id: _hash_data(task, one) for one in chunk}
     nonnegative = {one.segment.unique_id: one.nonnegative for one in chunk}
     nonnegative_W = np.array([nonnegative[unique_id] for unique_id in ids], np.bool_)
-    mean_WH = raise_to_zero(task.forecaster.compute_mean(values_WHQ), nonnegative_W)
+    mean_WH = windows.match_precision(task.forecaster.compute_mean(values_WHQ))
+    mean_WH = raise_to_zero(mean_WH, nonnegative_W)
     values_WHQ = raise_to_zero(values_WHQ, nonnegative_W)
     if task.integers:
         values_WHQ = _round_outwards(values_WHQ)
@@ -249,7 +251,7 @@ def _hash_data(task: _Task, one: _Upcoming) -> str:
     return found.hexdigest()
 
 
-def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[np.float32]:
+def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArray[Any]:
     """Predict like `Forecaster.predict`, every series at the place in a batch that its name gives it."""
     if not len(windows):
         return np.empty((0, forecaster.horizon, len(forecaster.quantiles)), np.float32)
@@ -259,15 +261,15 @@ def _predict(forecaster: Forecaster, windows: Windows, ids: list[str]) -> NDArra
     row_W = batch_W * size + place_W
     filled = torch.zeros((int(batch_W.max()) + 1) * size, dtype=torch.int64)
     filled[torch.from_numpy(row_W)] = torch.arange(len(ids))
-    values: NDArray[np.float32] = forecaster.predict(windows.take(filled), batch_size=size, device="cpu")[row_W]
+    values: NDArray[Any] = forecaster.predict(windows.take(filled), batch_size=size, device="cpu")[row_W]
     return values
 
 
 def _make_table(
     windows: Windows,
     ids: list[str],
-    mean_WH: NDArray[np.float32],
-    values_WHQ: NDArray[np.float32],
+    mean_WH: NDArray[Any],
+    values_WHQ: NDArray[Any],
     quantiles: tuple[float, ...],
 ) -> pd.DataFrame:
     horizon = windows.horizon
@@ -282,7 +284,7 @@ def _make_table(
     return pd.DataFrame(columns | {name: values_WHQ[..., q].reshape(-1) for name, q in names.items()})
 
 
-def _round_outwards(values_WHQ: NDArray[np.float32]) -> NDArray[np.float32]:
+def _round_outwards(values_WHQ: NDArray[Any]) -> NDArray[Any]:
     """Return whole numbers: the median rounded, bounds to the next outside, so that intervals cover no less."""
     middle = values_WHQ.shape[-1] // 2
     low, median, high = np.split(values_WHQ, [middle, middle + 1], axis=-1)
@@ -315,7 +317,7 @@ def _check_grid(task: _Task, chunk: list[_Upcoming]) -> None:
             )
 
 
-def _check_finite(values_WHQ: NDArray[np.float32], ids: list[str]) -> None:
+def _check_finite(values_WHQ: NDArray[Any], ids: list[str]) -> None:
     broken_W = ~np.isfinite(values_WHQ).all(axis=(1, 2))
     if broken_W.any():
         raise ValueError(

@@ -100,7 +100,7 @@ class Ledger:
         each = [tables] if isinstance(tables, pd.DataFrame) else tables
         parts = [_to_arrow(table, model_version) for table in each]
         _check_apart(parts)
-        issue = _oldest_first(pa.concat_tables(parts))
+        issue = _oldest_first(pa.concat_tables(parts, promote_options="permissive"))
         with self._store.lock("ledger"):
             self._again(self._sweep)
             written = self._until_it_counts(issue)
@@ -242,12 +242,12 @@ class Ledger:
 
     def read_parts(self, parts: list[Part], condition: Any, columns: list[str] | None = None) -> pa.Table:
         if not parts:  # a condition on moments fits no type that an empty ledger could be said to have
-            return _schema([], pa.int64()).empty_table()
+            return _EMPTY.empty_table()
         files = [self._open(part) for part in parts]
-        schema = pa.unify_schemas([file.schema for file in files])
+        schema = pa.unify_schemas([file.schema for file in files], promote_options="permissive")
         for name in NAMES:  # what older files do not have is empty
             if name not in schema.names:
-                schema = schema.append(_schema([], pa.int64()).field(name))
+                schema = schema.append(_EMPTY.field(name))
         tables = []
         for part, file in zip(parts, files, strict=True):
             with self._reading(part):
@@ -386,7 +386,8 @@ def _to_arrow(table: pd.DataFrame, model_version: str) -> pa.Table:
     table, moment = table.assign(revision=0, model_version=model_version), _moment_type(table["cutoff"])
     table = table if "data" in table else table.assign(data=None)
     bounds = [name for name in table.columns if name not in (*FIXED, *NAMES)]
-    arrow = pa.Table.from_pandas(table, schema=_schema(bounds, moment), preserve_index=False)
+    schema = _schema(bounds, moment, pa.float64() if table["mean"].dtype == np.float64 else pa.float32())
+    arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     return arrow.replace_schema_metadata(None)
 
 
@@ -404,10 +405,13 @@ def _oldest_first(issue: pa.Table) -> pa.Table:
     return issue if span["min"] == span["max"] else issue.sort_by("cutoff")
 
 
-def _schema(bounds: list[str], moment: pa.DataType) -> pa.Schema:
+def _schema(bounds: list[str], moment: pa.DataType, number: pa.DataType) -> pa.Schema:
     types = {"unique_id": pa.string(), "cutoff": moment, "ds": moment, "step": pa.int32()}
     types |= {"data": pa.string(), "revision": pa.int32(), "model_version": pa.string()}
-    return pa.schema([(name, types.get(name, pa.float32())) for name in [*FIXED, *bounds, *NAMES]])
+    return pa.schema([(name, types.get(name, number)) for name in [*FIXED, *bounds, *NAMES]])
+
+
+_EMPTY = _schema([], pa.int64(), pa.float32())
 
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:

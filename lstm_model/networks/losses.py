@@ -32,7 +32,7 @@ def sum_pinball(
     error is added, 2 tanh(difference / 2), which for the median is the symmetric percentage error of sMAPE.
     """
     horizon = forecast.values_BHQ.shape[1]
-    target_BW = apply_transform(batch.target_BW, transform)
+    target_BW = apply_transform(batch.target_BW, transform, batch.level_B1)
     observed_BH = batch.observed_BW[:, -horizon:] & ~target_BW[:, -horizon:].isnan()
     y_BH = torch.nan_to_num(target_BW[:, -horizon:])
     z_BH = torch.where(observed_BH, (y_BH - forecast.loc_B1) / forecast.scale_B1, 0.0)
@@ -63,5 +63,5 @@ def count_targets(batch: Batch, horizon: int, *, transform: str = "none") -> Ten
     """Count the observed targets that `sum_pinball` adds up; of logarithms, the positive ones."""
     observed_BH = batch.observed_BW[:, -horizon:]
     if transform == "log":
-        observed_BH = observed_BH & (batch.target_BW[:, -horizon:] > 0)
+        observed_BH = observed_BH & (batch.target_BW[:, -horizon:] > -batch.level_B1)
     return observed_BH.sum()

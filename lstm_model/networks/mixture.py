@@ -47,12 +47,13 @@ class MixtureForecaster(SegmentedLSTM):
 
     def forward(self, batch: Batch) -> NormalisedForecast:
         """Forecast the quantiles of the horizon, ascending along Q: they cannot cross."""
-        context_BL = apply_transform(batch.target_BW[:, : self.shape.context], self.spec.transform)
-        z_BL, mask_BL, loc_B1, scale_B1 = normalise_context(context_BL, self.spec.normalisation, self.spec.transform)
+        transform, level_B1 = self.spec.transform, batch.level_B1
+        context_BL = apply_transform(batch.target_BW[:, : self.shape.context], transform, level_B1)
+        z_BL, mask_BL, loc_B1, scale_B1 = normalise_context(context_BL, self.spec.normalisation, transform, level_B1)
         season = find_seasonality(z_BL, mask_BL, season=self.shape.season, horizon=self.shape.horizon)
         rest_BL = z_BL - season.context_BL
         size_B1 = (rest_BL.square().sum(1, keepdim=True) / mask_BL.sum(1, keepdim=True).clamp(min=1)).sqrt()
-        relative_B1 = scale_B1 if self.spec.transform == "log" else scale_B1 / loc_B1.abs().clamp(min=1e-6)
+        relative_B1 = scale_B1 if transform == "log" else scale_B1 / (loc_B1 + level_B1).abs().clamp(min=1e-6)
         naive_B2 = torch.cat([_measure_naive_error(z_BL, mask_BL, lag) for lag in self._cycles], dim=1)
         features_BU = torch.cat(
             [season.share_B1, naive_B2, _measure_features(rest_BL, mask_BL, size_B1, relative_B1)], dim=1

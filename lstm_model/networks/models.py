@@ -36,7 +36,9 @@ class LSTMModel(nn.Module):
 
     def forecast(self, batch: Batch, *, context: int, normalisation: str) -> NormalisedForecast:
         """Forecast a `Batch`; every output is one step of the horizon (Q = 1)."""
-        z_BL, _, loc_B1, scale_B1 = normalise_context(batch.target_BW[:, :context], normalisation)
+        z_BL, _, loc_B1, scale_B1 = normalise_context(
+            batch.target_BW[:, :context], normalisation, level_B1=batch.level_B1
+        )
         return NormalisedForecast(self(z_BL[..., None])[..., None], loc_B1, scale_B1)
 
 

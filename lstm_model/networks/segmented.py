@@ -19,7 +19,7 @@ from lstm_model.windows.in_memory import Batch
 
 
 class NormalisedForecast(NamedTuple):
-    """Quantiles on the scale of each window's own context: transformed value = values * scale + loc."""
+    """Quantiles on the scale of each window's own context: transformed value above the level = values * scale + loc."""
 
     values_BHQ: Tensor
     loc_B1: Tensor

@@ -25,8 +25,8 @@ LARGEST, SMALLEST = 1e15, 1e-15
 them. Within a series, what is small beside its largest value is only rounded."""
 SMALLEST_COVARIATE = 1e-7
 """A covariate that deviates by less than 1e-8 is taken for constant."""
-NARROW = 1e-5
-"""A range smaller than this share of the level is taken for constant too: float32 has seven digits."""
+NARROW = 1e-12
+"""A range smaller than this share of the level is taken for constant too: float64 has 16 digits."""
 REPEATED, FEW_REPEATS = 0.01, 3
 """Largest share, or number, of rows that repeat another and are dropped: more may be transactions."""
 SUM_TOLERANCE = 1e-4
@@ -34,12 +34,8 @@ SUM_TOLERANCE = 1e-4
 LEADING = 0.1
 """Largest share of a series that is left out because a covariate begins later."""
 _HARDLY = (
-    "change by less than a hundred-thousandth of their level, which the network takes for constant (it computes in "
-    "float32); subtract the level in the source to forecast the changes"
-)
-_ROUNDED = (
-    "change by so little beside their level that float32, in which the network computes, rounds their steps, and the "
-    "truth that forecasts are scored on; subtract the level in the source"
+    "change by less than a million-millionth of their level, which the network takes for constant (float64 has 16 "
+    "digits); subtract the level in the source to forecast the changes"
 )
 Checked = tuple[Rows, list[Finding]]
 
@@ -336,7 +332,6 @@ def find_constant(rows: Rows) -> list[Finding]:
     kinds = {
         "constant": (high_K == low_K, "never change", "always"),
         "narrow": (narrow_K & (high_K > low_K), _HARDLY, "about"),
-        "rounded": (_find_rounded(rows) & ~narrow_K & (high_K > low_K), _ROUNDED, "about"),
     }
     findings = []
     for code, (flat_K, what, always) in kinds.items():
@@ -373,18 +368,6 @@ def find_total(rows: Rows) -> list[Finding]:
         "moment, so all counts twice in training and scores. Leave it out in the source, unless it is to be forecast"
     )
     return [Finding(code="total", severity="warning", message=text, unique_id=name)]
-
-
-def _find_rounded(rows: Rows) -> np.ndarray:
-    """Return a mask of the series whose steps float32 rounds by more than a twentieth of their mean size."""
-    first_K = rows.first_K
-    step_N = np.nan_to_num(np.abs(np.diff(rows.y_N, prepend=np.nan)))
-    step_N[first_K] = 0.0
-    with np.errstate(over="ignore"):  # magnitudes are checked elsewhere
-        rounding_N = np.nan_to_num(np.abs(rows.y_N - rows.y_N.astype(np.float32)))
-    lengths_K = np.diff(np.append(first_K, len(rows.y_N)))
-    mean_step_K = np.add.reduceat(step_N, first_K) / np.maximum(lengths_K - 1, 1)
-    return np.asarray(np.maximum.reduceat(rounding_N, first_K) > mean_step_K / 20)
 
 
 def find_similar_names(ids: np.ndarray) -> list[Finding]:

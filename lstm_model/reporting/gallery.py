@@ -89,7 +89,7 @@ def draw_gates(training: Training) -> Figure:
         {"input": g.input_TD, "forget": g.forget_TD, "output": g.output_TD, "cell": g.cell_TD}
         for g in compute_gates(training.forecaster.network.lstm, input_TI)  # type: ignore[arg-type]
     ]
-    context = windows.gather_batch(torch.tensor([latest])).target_BW[0, : windows.context].numpy()
+    context = windows.gather_values(torch.tensor([latest]))[0, : windows.context].numpy()
     steps = len(input_TI)
     pad = steps * -(-windows.context // steps) - windows.context
     padded = np.ma.masked_invalid(np.concatenate([np.full(pad, np.nan, np.float32), context]))
@@ -111,7 +111,7 @@ def draw_gates_over_a_wave(training: Training) -> Figure:
     }
     weight_D = network.fc.weight.detach().abs().sum(dim=0).cpu().numpy()
     units = np.argsort(-gates_TD.pop("hidden").std(axis=0) * weight_D, kind="stable")[:UNITS_OF_A_WAVE].tolist()
-    last_read = windows.gather_batch(torch.from_numpy(latest)).target_BW[:, windows.context - 1].numpy()
+    last_read = windows.gather_values(torch.from_numpy(latest))[:, windows.context - 1].numpy()
     return plot_units(windows.cutoff_W[latest], last_read, gates_TD, units=units)
 
 
@@ -138,5 +138,5 @@ def predict_first_steps(training: Training) -> tuple[NDArray[Any], NDArray[Any],
     """Return time, original and prediction of the first step of each training window, for the tutorial's picture."""
     windows = training.train()
     forecast = training.forecaster.predict(windows)
-    original = windows.gather_batch(torch.arange(len(windows))).target_BW[:, windows.context].numpy()
+    original = windows.gather_values(torch.arange(len(windows)))[:, windows.context].numpy()
     return windows.compute_ds_WH()[:, 0], original, forecast[:, 0, forecast.shape[2] // 2]

@@ -1,4 +1,8 @@
-"""Read the series table that ingest wrote, one series at a time."""
+"""Read the series table that ingest wrote, one series at a time.
+
+Targets are read as float32, which halves what windows take. A series whose steps are so small beside its level that
+float32 would round them keeps float64, see `choose_precision`; wherever its values go, the type says so.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,9 @@ from lstm_model.series.one_hot import Categories, encode_categories, find_catego
 
 BLOCK_ROWS = 1 << 20
 """Most rows read at once."""
+FINE = 1000 * 2.0**-24
+"""A series whose mean step is a smaller share of its level is *fine*: float32, with 24 bits, would round a thousandth
+of its step, or more."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class SeriesRows:
 
     unique_id: str
     ds: NDArray[Any]
-    y: NDArray[np.float32]
+    y: NDArray[np.float32] | NDArray[np.float64]
+    """float64 where float32 would round the steps."""
     observed: NDArray[np.bool_]
     past: NDArray[np.float32]
     future: NDArray[np.float32]
@@ -204,12 +212,22 @@ def _join_rows(batches: list[pa.RecordBatch], covariates: Covariates, texts: Cat
     return SeriesRows(
         unique_id=rows.column("unique_id")[0].as_py(),
         ds=rows.column("ds").to_numpy(),
-        y=read_numbers("y"),
+        y=choose_precision(rows.column("y").to_numpy()),
         observed=rows.column("observed").to_numpy(),
         past=stack(covariates.past),
         future=stack(covariates.future),
         texts=texts,
     )
+
+
+def choose_precision(y: NDArray[Any]) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Return the values of one series as float32, or as float64 where float32 would round their steps."""
+    return np.asarray(y, np.float64 if _is_fine(y) else np.float32)
+
+
+def _is_fine(y: NDArray[Any]) -> bool:
+    known = y[~np.isnan(y)]
+    return len(known) > 1 and 0 < np.abs(np.diff(known)).mean() < FINE * np.abs(known).max()
 
 
 def make_empty_covariates(num_steps: int) -> NDArray[np.float32]:

@@ -43,7 +43,8 @@ def spread_evenly(total: int, most: int) -> Tensor:
 
 def place_windows(windows: Windows, choice: DeviceChoice) -> Windows:
     """Move windows to the device if they fit there; else they stay here, and are moved batch by batch."""
-    return windows.to(choice.torch_device) if fits_on_device(windows.nbytes, choice) else windows
+    computable = choice.torch_device.type != "mps" or not len(windows.exact_K)  # Apple's GPUs have no float64
+    return windows.to(choice.torch_device) if computable and fits_on_device(windows.nbytes, choice) else windows
 
 
 def gather_batch_on(windows: Windows, index_B: Tensor, device: torch.device) -> Batch:

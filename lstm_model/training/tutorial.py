@@ -57,7 +57,8 @@ def _whole_batch(windows: Windows, normalisation: str) -> tuple[Tensor, Tensor, 
     Where every target was observed, the last one is None. Otherwise the targets are the observed ones, in one row.
     """
     batch = windows.gather_batch(torch.arange(len(windows)))
-    z_WL, _, loc_W1, scale_W1 = normalise_context(batch.target_BW[:, : windows.context], normalisation)
+    context_WL = batch.target_BW[:, : windows.context]
+    z_WL, _, loc_W1, scale_W1 = normalise_context(context_WL, normalisation, level_B1=batch.level_B1)
     y_WH = (batch.target_BW[:, windows.context :] - loc_W1) / scale_W1
     observed_WH = batch.observed_BW[:, windows.context :]
     inputs = z_WL[..., None].contiguous()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,10 +80,11 @@ def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> str:
     """Set the intervals and the mean of a forecaster by windows that it was not trained on; return a note."""
     part = validation.take(spread_evenly(len(validation), CALIBRATION_WINDOWS))
     normalised = forecaster.predict_normalised(part)
-    values_WHQ, loc_W1, scale_W1 = normalised
-    batch = part.gather_batch(torch.arange(len(part)))
-    target_WH = batch.target_BW[:, validation.context :]
-    y_WH = apply_transform(target_WH, forecaster.spec.transform).cpu().numpy()
+    values_WHQ, loc_W1, scale_W1, _ = normalised
+    every = torch.arange(len(part))
+    batch, target_WH = part.gather_batch(every), part.gather_values(every)[:, validation.context :]
+    above_WH = batch.target_BW[:, validation.context :]
+    y_WH = apply_transform(above_WH, forecaster.spec.transform, batch.level_B1).cpu().numpy()
     observed_WH = batch.observed_BW[:, validation.context :].cpu().numpy() & ~np.isnan(y_WH)
     z_WH = np.nan_to_num((y_WH - loc_W1) / scale_W1)
     about = describe_windows(part)
@@ -95,8 +97,8 @@ def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> str:
 
 def _fit_mean_share(
     forecaster: Forecaster,
-    values_WHQ: NDArray[np.float32],
-    y_WH: NDArray[np.float32],
+    values_WHQ: NDArray[Any],
+    y_WH: NDArray[Any],
     observed_WH: NDArray[np.bool_],
     windows: CalibrationWindows,
 ) -> float:

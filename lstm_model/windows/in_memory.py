@@ -20,9 +20,12 @@ from torch import Tensor
 
 from lstm_model.contracts.settings import WindowSpec
 from lstm_model.contracts.windows_meta import EncodedCovariates, Split, read_common_meta
-from lstm_model.series.series_table import make_empty_covariates
+from lstm_model.series.series_table import choose_precision, make_empty_covariates
 from lstm_model.timeline.frequency import INTEGER, Frequency
 from lstm_model.windows.layout import Layout, Segment, read_segments
+
+NEAR_LEVEL = 0.1
+"""A context has a level to take out where no value is further from the mean than this share of it."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Batch:
     """The input of a network; covariates in their own units, last dimensions may be 0."""
 
     target_BW: Tensor
-    """float32, NaN where padded, missing or unknown; the context is [:, :L], the future [:, L:]."""
+    """float32 above `level_B1`, NaN where padded, missing or unknown; the context is [:, :L], the future [:, L:]."""
     observed_BW: Tensor
     """bool: a real value, which may be trained on and scored when it is in the horizon."""
     past_BLP: Tensor
     future_BWF: Tensor
     static_BS: Tensor
+    level_B1: Tensor
+    """float32: what was taken out of the targets in float64, 0 for windows that float32 resolves as they are."""
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
@@ -52,6 +57,10 @@ class Windows:
     """Steps before each cutoff: the context, or more if a season is longer and baselines need it."""
     unique_ids: list[str]
     values_N: Tensor
+    """float32, or float64 where float32 would round the steps of any series."""
+    exact_K: Tensor
+    """bool: the series whose steps float32 would round; empty where there is none. The values of others are float32,
+    of whichever type `values_N` is, so that what is computed of them does not depend on their neighbours."""
     observed_N: Tensor
     last_real_N: Tensor
     """int64: the nearest real value at or before each step; empty where every step is real."""
@@ -89,15 +98,50 @@ class Windows:
         drawn towards the first one after it, which was not known at the cutoff.
         """
         index_B = index_B.to(self.starts_W.device)
-        at_BW = self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
-        held_BL = self._hold_last_real(at_BW[:, : self.context])
+        at_BW = self._locate_steps(index_B)
+        values_BW = self.gather_values(index_B)
+        level_B1 = self._find_level(values_BW[:, : self.context], index_B)
         return Batch(
-            target_BW=self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)],
+            target_BW=(values_BW - level_B1).float() if len(self.exact_K) else values_BW,
+            level_B1=level_B1,
             observed_BW=self.observed_N[at_BW],
             past_BLP=self.past_NP[at_BW[:, : self.context]],
             future_BWF=self.future_NF[at_BW],
             static_BS=self.static_KS[self.series_W[index_B]],
         )
+
+    def gather_values(self, index_B: Tensor) -> Tensor:
+        """Return (B, W) the targets of the windows with these indices, contexts held as in a batch, level included."""
+        at_BW = self._locate_steps(index_B.to(self.starts_W.device))
+        held_BL = self._hold_last_real(at_BW[:, : self.context])
+        return self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)]
+
+    def gather_truth(self, index_B: Tensor) -> Tensor:
+        """Return (B, H) the targets in the horizons of these windows, level included; NaN where not observed."""
+        at_BH = self._locate_steps(index_B.to(self.starts_W.device))[:, self.context :]
+        return torch.where(self.observed_N[at_BH], self.values_N[at_BH], torch.nan)
+
+    def match_precision(self, values_WH: NDArray[Any]) -> NDArray[Any]:
+        """Return values of these windows with the precision of the targets: float32 where a series is no finer."""
+        rounded_WH = values_WH.astype(np.float32, copy=False)
+        if not len(self.exact_K):
+            return rounded_WH
+        return np.where(self.exact_K[self.series_W].cpu().numpy()[:, None], values_WH, rounded_WH)
+
+    def _locate_steps(self, index_B: Tensor) -> Tensor:
+        return self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
+
+    def _find_level(self, context_BL: Tensor, index_B: Tensor) -> Tensor:
+        """Return (B, 1) the mean of each context that float32 would round and that stays near its mean; 0 of others.
+
+        A context that goes far from its mean has a scale that float32 resolves beside it.
+        """
+        if not len(self.exact_K):
+            return context_BL.new_zeros((len(context_BL), 1))
+        mean_B1 = context_BL.nanmean(1, keepdim=True).float()
+        near_BL = (context_BL - mean_B1).abs() <= NEAR_LEVEL * mean_B1.abs()
+        taken_B1 = (near_BL | context_BL.isnan()).all(1, keepdim=True) & ~mean_B1.isnan()
+        return torch.where(taken_B1 & self.exact_K[self.series_W[index_B], None], mean_B1, 0.0)
 
     def take(self, index: Tensor) -> Self:
         """Return the windows with these indices, over the same data."""
@@ -134,7 +178,7 @@ class Windows:
                 str(i),
                 0,
                 0,
-                np.asarray(y, np.float32),
+                choose_precision(np.asarray(y)),
                 np.isfinite(y),
                 make_empty_covariates(len(y)),
                 make_empty_covariates(len(y)),
@@ -154,7 +198,7 @@ class Windows:
         """
         ids = sorted({segment.unique_id for segment in segments})
         number = {unique_id: k for k, unique_id in enumerate(ids)}
-        values = _join([s.values for s in segments], np.float32)
+        values = np.concatenate([np.empty(0, np.float32), *(s.values for s in segments)])
         observed = _join([s.observed for s in segments], np.bool_)
         starts, owners = _find_starts(segments, layout)
         keep = _are_readable(starts, observed, layout)
@@ -169,6 +213,7 @@ class Windows:
             lead=layout.lead,
             unique_ids=ids,
             values_N=torch.from_numpy(values),
+            exact_K=_find_exact(segments, number),
             observed_N=torch.from_numpy(observed),
             last_real_N=torch.from_numpy(_find_last_real(observed)),
             past_NP=torch.from_numpy(_join_covariates([s.past for s in segments])),
@@ -197,6 +242,7 @@ def concat_windows(a: Windows, b: Windows) -> Windows:
         lead=min(a.lead, b.lead),
         unique_ids=ids,
         values_N=torch.cat([a.values_N, b.values_N]),
+        exact_K=_join_exact((a, b), renumber, len(ids)),
         observed_N=observed,
         last_real_N=torch.from_numpy(_find_last_real(observed.numpy())),
         past_NP=torch.cat([a.past_NP, b.past_NP]),
@@ -237,6 +283,21 @@ def load_refit_validation(folders: Path | Sequence[Path], spec: WindowSpec) -> W
 
 def _join(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
+
+
+def _find_exact(segments: list[Segment], number: dict[str, int]) -> Tensor:
+    exact = [number[s.unique_id] for s in segments if s.values.dtype == np.float64]
+    mask_K = torch.zeros(len(number) if exact else 0, dtype=torch.bool)
+    mask_K[exact] = True
+    return mask_K
+
+
+def _join_exact(parts: tuple[Windows, Windows], renumber: list[Tensor], num_series: int) -> Tensor:
+    found = [new[w.exact_K] for w, new in zip(parts, renumber, strict=True) if len(w.exact_K)]
+    mask_K = torch.zeros(num_series if found else 0, dtype=torch.bool)
+    for series in found:
+        mask_K[series] = True
+    return mask_K
 
 
 def _join_covariates(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

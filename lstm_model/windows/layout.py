@@ -63,7 +63,8 @@ class Segment:
     unique_id: str
     start: Any
     padding: int
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.float64]
+    """float64 where float32 would round the steps of the series."""
     observed: NDArray[np.bool_]
     past: NDArray[np.float32]
     future: NDArray[np.float32]
@@ -102,6 +103,8 @@ def parse_segments(batch: pa.RecordBatch, meta: WindowsMeta) -> Iterator[Segment
     """Yield the segments of some rows of a windows dataset; a category that it does not have is 0 throughout."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     values, observed = _split_lists(columns["values"]), _split_lists(columns["observed"])
+    if "exact" in columns:  # one of the two is empty
+        values = [v if len(v) else e for v, e in zip(values, _split_lists(columns["exact"]), strict=True)]
     none = [np.zeros(len(row), np.float32) for row in values] if meta.categories else []
     absent = {f"{name}={category}" for name, found in meta.categories.items() for category in found}
 

@@ -202,7 +202,7 @@ def _cut_segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0)
     )
 
 
-def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -> NDArray[np.float32]:
+def _hold_last(y: NDArray[Any], observed: NDArray[np.bool_], last: int) -> NDArray[Any]:
     """Repeat the last real value over a gap that reaches step `last`: its repair knew the value after the gap."""
     if observed[last - 1]:
         return y
@@ -216,7 +216,11 @@ def _hold_last(y: NDArray[np.float32], observed: NDArray[np.bool_], last: int) -
 
 @dataclass
 class SplitWriter:
-    """A writer that buffers segments of one split and writes them as row groups."""
+    """A writer that buffers segments of one split and writes them as row groups.
+
+    The values of a segment stand in the column `values` (float32), or in `exact` (float64) where it has such; the other
+    list is empty. So a panel with one such series does not double in size.
+    """
 
     folder: Path
     split: Split
@@ -274,9 +278,11 @@ class SplitWriter:
             "unique_id": pa.array([s.unique_id for s in rows], pa.string()),
             "start": pa.array([s.start for s in rows], self._schema.field("start").type),
             "padding": pa.array([s.padding for s in rows], pa.int32()),
-            "values": _make_lists([s.values for s in rows], pa.float32()),
             "observed": _make_lists([s.observed for s in rows], pa.bool_()),
         }
+        for name, dtype in (("values", np.float32), ("exact", np.float64)):
+            parts = [s.values if s.values.dtype == dtype else np.empty(0, dtype) for s in rows]
+            columns[name] = _make_lists(parts, pa.from_numpy_dtype(dtype))
         for kind, names in (("past", self.covariates.past), ("future", self.covariates.future)):
             for i, name in enumerate(names):
                 columns[f"{kind}:{name}"] = _make_lists([getattr(s, kind)[:, i] for s in rows], pa.float32())
@@ -391,15 +397,13 @@ def _make_scaler(moments: dict[CovariateKind, list[list[float]]]) -> Scaler:
 
 def _name_list_columns(covariates: Covariates) -> list[str]:
     past = [f"past:{name}" for name in covariates.past]
-    return ["values", "observed", *past, *(f"future:{name}" for name in covariates.future)]
+    return ["values", "exact", "observed", *past, *(f"future:{name}" for name in covariates.future)]
 
 
 def _make_schema(covariates: Covariates, ds_type: pa.DataType) -> pa.Schema:
     fixed = [pa.field("unique_id", pa.string()), pa.field("start", ds_type), pa.field("padding", pa.int32())]
-    lists = [
-        pa.field(name, pa.list_(pa.bool_() if name == "observed" else pa.float32()))
-        for name in _name_list_columns(covariates)
-    ]
+    types = {"exact": pa.float64(), "observed": pa.bool_()}
+    lists = [pa.field(name, pa.list_(types.get(name, pa.float32()))) for name in _name_list_columns(covariates)]
     return pa.schema([*fixed, *lists])
 
 

@@ -170,15 +170,20 @@ def join_windows(a: Windows | StreamedWindows, b: Windows | StreamedWindows) -> 
 
 def estimate_bytes(folders: Sequence[Path], split: Split, *, stride: int) -> int:
     """Return the most bytes that the windows of a split take in memory, by the files' footers."""
-    meta, steps = read_common_meta(folders), 0
+    meta, steps, value = read_common_meta(folders), 0, 4
     for folder in folders:
         for path in (folder / f"split={split}").glob("*.parquet"):
             metadata = pq.ParquetFile(path).metadata
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
                 columns = [group.column(i) for i in range(group.num_columns)]
-                steps += sum(c.num_values for c in columns if c.path_in_schema.startswith("values."))
-    value, observed, last_real = 4, 1, 8
+                values, exact = (
+                    sum(c.num_values for c in columns if c.path_in_schema.startswith(f"{name}."))
+                    for name in ("values", "exact")
+                )
+                exact = max(0, exact - group.num_rows)  # an empty list counts as one value
+                steps, value = steps + values + exact, 8 if exact else value
+    observed, last_real = 1, 8
     covariates = 4 * (len(meta.past) + len(meta.future))
     return steps * (value + observed + last_real + covariates) + steps // stride * (16 + PER_WINDOW)
 

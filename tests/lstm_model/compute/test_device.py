@@ -134,7 +134,7 @@ def batch_of(rows: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     empty = torch.empty(rows, 0)
     observed = torch.rand(rows, 9, generator=generator) > 0.3
-    return Batch(torch.randn(rows, 9, generator=generator), observed, empty, empty, empty)
+    return Batch(torch.randn(rows, 9, generator=generator), observed, empty, empty, empty, torch.zeros(rows, 1))
 
 
 def test_out_of_memory_halves_the_part_and_keeps_the_gradient():

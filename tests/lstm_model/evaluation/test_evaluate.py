@@ -276,7 +276,7 @@ class TestScales:
         train = {
             "short": np.array([1.0, 3.0, 5.0]),
             "periodic": np.array([1.0, 4.0] * 8),
-            "constant": np.full(16, 7.0) + 1e-9 * np.random.default_rng(0).normal(size=16),
+            "constant": np.full(16, 7.0) + 1e-12 * np.random.default_rng(0).normal(size=16),
             "zero": np.zeros(16),
             "empty": np.full(3, np.nan),
         }

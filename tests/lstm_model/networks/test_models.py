@@ -38,6 +38,7 @@ def a_batch(*, context: int = 10, horizon: int = 7, rows: int = 5, past: int = 0
         past_BLP=torch.randn(rows, context, past),
         future_BWF=torch.randn(rows, width, future),
         static_BS=torch.randn(rows, static),
+        level_B1=torch.zeros(rows, 1),
     )
 
 
