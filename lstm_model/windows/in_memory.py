@@ -99,7 +99,7 @@ class Windows:
         """
         index_B = index_B.to(self.starts_W.device)
         at_BW = self._locate_steps(index_B)
-        values_BW = self.gather_values(index_B)
+        values_BW = self._gather_held(at_BW)
         level_B1 = self._find_level(values_BW[:, : self.context], index_B)
         return Batch(
             target_BW=(values_BW - level_B1).float() if len(self.exact_K) else values_BW,
@@ -112,9 +112,7 @@ class Windows:
 
     def gather_values(self, index_B: Tensor) -> Tensor:
         """Return (B, W) the targets of the windows with these indices, contexts held as in a batch, level included."""
-        at_BW = self._locate_steps(index_B.to(self.starts_W.device))
-        held_BL = self._hold_last_real(at_BW[:, : self.context])
-        return self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)]
+        return self._gather_held(self._locate_steps(index_B.to(self.starts_W.device)))
 
     def gather_truth(self, index_B: Tensor) -> Tensor:
         """Return (B, H) the targets in the horizons of these windows, level included; NaN where not observed."""
@@ -127,6 +125,10 @@ class Windows:
         if not len(self.exact_K):
             return rounded_WH
         return np.where(self.exact_K[self.series_W].cpu().numpy()[:, None], values_WH, rounded_WH)
+
+    def _gather_held(self, at_BW: Tensor) -> Tensor:
+        held_BL = self._hold_last_real(at_BW[:, : self.context])
+        return self.values_N[torch.cat([held_BL, at_BW[:, self.context :]], dim=1)]
 
     def _locate_steps(self, index_B: Tensor) -> Tensor:
         return self.starts_W[index_B, None] + torch.arange(self.context + self.horizon, device=self.starts_W.device)
