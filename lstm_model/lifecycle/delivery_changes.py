@@ -94,10 +94,10 @@ class DeliveryPair:
         if len(changed):
             first = changed.sort_values("ds").iloc[0]
             names = listed(sorted(changed["unique_id"].unique())) or "the series"
-            since, until = (self._show(moment) for moment in (changed["ds"].min(), changed["ds"].max()))
+            span = f"from {self._show(changed['ds'].min())} to {self._show(changed['ds'].max())}"
             yield (
-                f"{number(len(changed), 'value')} were revised since the last delivery, from {since} to {until}: the "
-                f"first was {first['y_old']:g} and is {first['y_new']:g} now ({names})"
+                f"{number(len(changed), 'value')} were revised since the last delivery, {span}: the first was "
+                f"{first['y_old']:g} and is {first['y_new']:g} now ({names})"
             )
         lost = len(self.old_y) - len(self.both) - int((~self.old_y["unique_id"].isin(self.new_y["unique_id"])).sum())
         if lost > 0:

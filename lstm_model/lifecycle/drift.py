@@ -28,7 +28,7 @@ from lstm_model.lifecycle.monitor import (
     watch,
 )
 from lstm_model.lifecycle.registry import Registry
-from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_scales, read_targets
+from lstm_model.lifecycle.stage_outputs import ENVELOPE, TABLE, list_folders, read_clock, read_scales, read_targets
 from lstm_model.series.series_table import find_last_observed, read_first_id
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.notes import read_note
@@ -78,6 +78,7 @@ def look_for_drift(series: Artifact, config: PipelineConfig, store: Store) -> Lo
         champion=version,
         origin=origin,
         periods_per_false_alarm=config.monitoring.periods_per_false_alarm,
+        clock=read_clock(series, store),
     )
     logger.log(logging.WARNING if check.alarm else logging.INFO, "%s", check.summary)
     found = Monitored(

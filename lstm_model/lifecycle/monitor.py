@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.clock import Clock, show_moment
 from lstm_model.contracts.envelope import Envelope
 from lstm_model.contracts.forecast_columns import find_coverage, find_levels, name_bounds, name_level
 from lstm_model.contracts.monitored import Status
@@ -26,6 +27,7 @@ from lstm_model.lifecycle.envelope import (
     with_scale,
 )
 from lstm_model.timeline.frequency import Frequency
+from lstm_model.timeline.time_zones import to_wall_time
 
 ERROR_SCALE = Scale(guess=0.3, least=0.05)
 """Of log errors: a third more or less from one period to the next; five percent are too little to act on."""
@@ -92,6 +94,7 @@ def watch(
     champion: str,
     origin: Any = None,
     periods_per_false_alarm: int = 200,
+    clock: Clock | None = None,
 ) -> DriftCheck:
     """Compare what was forecast with what happened.
 
@@ -102,6 +105,7 @@ def watch(
         usual: the champion's envelope, see `envelope.envelope`.
         champion: the model_version whose forecasts since it came into its place raise the alarm.
         origin: see `find_origin`; not needed if the ledger is whole.
+        clock: the source's own, in which the summary and the periods are told, if moments are kept in UTC.
         periods_per_false_alarm: on a stationary process there is one false alarm in so many periods at most.
     """
     periods = measure_periods(pieces, issued=issued, end=end, usual=usual, champion=champion, origin=origin)
@@ -112,6 +116,9 @@ def watch(
         text = "No forecast period of the present champion is over yet; nothing can be said about it."
         return DriftCheck("waiting", text, None, periods, {})
     runs = _run_charts(periods[counted], usual, periods_per_false_alarm)
+    ends = periods["end"]
+    if clock is not None:
+        periods["end"] = to_wall_time(pd.DataFrame({"ds": ends}), clock)["ds"]
     for name, run in runs.items():
         periods.loc[counted, f"sum {name}"] = run.sums[-int(counted.sum()) :]
     limits = {name: run.threshold for name, run in runs.items()}
@@ -121,7 +128,7 @@ def watch(
     if not ringing:
         return DriftCheck("normal", _write_normal(periods[counted]), None, periods, limits)
     latest = max(_find_period(run.alarms[-1], run, periods[counted]) for run in ringing.values())
-    evidence = str(periods[counted]["end"].iloc[latest])
+    evidence = str(ends[counted].iloc[latest])
     return DriftCheck("drift", _write_alarm(periods[counted], usual, ringing), evidence, periods, limits)
 
 
@@ -273,8 +280,8 @@ def _write_normal(counted: pd.DataFrame) -> str:
     part = counted.iloc[-RECENT:]
     ratio, which = math.exp(part["log_error"].mean()), f"{len(part)} periods" if len(part) > 1 else "period"
     return (
-        f"In the last {which} of forecasts, up to {counted['end'].iloc[-1]}, the error is {ratio:.2f} times that of "
-        "the model's test: nothing that chance does not explain."
+        f"In the last {which} of forecasts, up to {show_moment(str(counted['end'].iloc[-1]))}, the error is "
+        f"{ratio:.2f} times that of the model's test: nothing that chance does not explain."
     )
 
 
@@ -287,4 +294,4 @@ def _write_alarm(counted: pd.DataFrame, usual: Envelope, ringing: Mapping[str, R
         "usual": float(np.mean(list(usual.coverage.values()))) if shares else math.nan,
     }
     what = "; ".join(CHARTS[name].format(**facts) for name in ringing)
-    return f"In the {len(part)} forecast periods up to {counted['end'].iloc[-1]}, {what}."
+    return f"In the {len(part)} forecast periods up to {show_moment(str(counted['end'].iloc[-1]))}, {what}."

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.settings import Monitoring, WindowSpec
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.lifecycle.cusum import CORRELATION, WIDER, Scale, find_threshold, run_chart
@@ -250,6 +251,22 @@ def test_a_test_that_ended_badly_is_no_alarm_until_forecasts_are_bad_too():
     ledger = world.ledger()
     assert not World(seed=5, days=8, changed_on=4).watch(series=worse).alarm, "one bad period alone"
     assert world.watch(ledger=ledger[ledger["cutoff"] >= BEGIN + 4 * DAY - 1], series=worse).alarm
+
+
+@pytest.mark.parametrize("changed_on", [None, 4])
+def test_periods_are_told_in_the_clock_of_the_source(changed_on):
+    world = World(seed=0, days=14, changed_on=changed_on)
+    world.usual = world.usual.model_copy(update={"frequency": "h"})
+    ledger, series = (
+        table.assign(**{name: pd.Timestamp("2024-01-01") + pd.to_timedelta(table[name], "h") for name in names})
+        for table, names in ((world.ledger(), ("cutoff", "ds")), (world.series(), ("ds",)))
+    )
+    utc = world.watch(ledger=ledger, series=series)
+    local = world.watch(ledger=ledger, series=series, clock=Clock(zone="Etc/GMT-2", aware=False))
+    assert utc.alarm == (changed_on is not None)
+    assert (local.periods["end"] - utc.periods["end"] == pd.Timedelta(2, "h")).all()
+    assert local.evidence == utc.evidence, "evidence keeps its name"
+    assert f"up to {local.periods['end'].iloc[-1]:%Y-%m-%d %H:%M}" in local.summary
 
 
 def test_pieces_of_a_panel_are_seen_as_one():
