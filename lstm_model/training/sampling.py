@@ -43,7 +43,8 @@ def spread_evenly(total: int, most: int) -> Tensor:
 
 def place_windows(windows: Windows, choice: DeviceChoice) -> Windows:
     """Move windows to the device if they fit there; else they stay here, and are moved batch by batch."""
-    computable = choice.torch_device.type != "mps" or not len(windows.exact_K)  # Apple's GPUs have no float64
+    # The GPUs of Apple, and many of Intel, have no float64.
+    computable = choice.torch_device.type not in ("mps", "xpu") or not len(windows.exact_K)
     return windows.to(choice.torch_device) if computable and fits_on_device(windows.nbytes, choice) else windows
 
 
