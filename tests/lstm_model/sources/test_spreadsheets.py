@@ -62,7 +62,7 @@ def write_xlsx(path, sheets):
         )
         book.writestr(
             "xl/styles.xml",
-            f'<styleSheet xmlns="{MAIN}"><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>',
+            f'<styleSheet xmlns="{MAIN}"><cellXfs><xf numFmtId="0"/><xf numFmtId="17"/></cellXfs></styleSheet>',
         )
         for i, rows in enumerate(sheets.values()):
             cells = "".join(
