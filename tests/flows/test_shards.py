@@ -91,15 +91,16 @@ def test_shards_change_nothing(cli, load):
 
 @pytest.mark.slow
 def test_calendar_cutoffs_future_covariates_and_several_files(cli, load):
-    """A series may lie in two of the files."""
+    """A series may lie in two of the files; one shard only has a category of its own."""
     frame = pd.read_parquet(load.parent / "load.parquet")
     last = frame.drop_duplicates("meter", keep="last")
     ahead = [last.assign(when=last["when"] + pd.Timedelta(hours=h), kwh=np.nan, wind=np.nan) for h in range(1, 7)]
     frame = pd.concat([frame, *ahead]).assign(mild=lambda rows: np.cos(rows["when"].dt.hour / 4))
+    frame["tariff"] = np.where(frame["when"].dt.hour < 7, "night", "day " + frame["meter"].isin(["m0"]).map(str))
     (load.parent / "many").mkdir()
     for number, part in enumerate(np.array_split(np.arange(len(frame)), 3)):
         frame.iloc[part].to_parquet(load.parent / "many" / f"{number}.parquet", index=False, row_group_size=300)
-    settings = ["source.path=many/*.parquet", "covariates.future=[mild]", "advanced.window.align=calendar"]
+    settings = ["source.path=many/*.parquet", "covariates.future=[mild,tariff]", "advanced.window.align=calendar"]
     check_same(run_all(cli, *settings), run_all(cli, *settings, "scaling.shards=3"))
 
 
