@@ -68,7 +68,8 @@ def _find_ended(rows: Rows, zero_M: np.ndarray) -> list[Finding]:
     np.maximum.at(pause_K, series[1:], np.where(np.diff(series) == 0, np.diff(sold), 0))
     end_K[series] = sold
     # Steps without an observation after the end of all series carry covariates only.
-    absent_K = np.array([zero_M[end + 1 : last + 1].sum() for end, last in zip(end_K, last_K, strict=True)])
+    count = np.append(0, np.cumsum(zero_M))
+    absent_K = count[last_K + 1] - count[end_K + 1]
     ended_K = (end_K >= 0) & (absent_K > np.maximum(ENDED_STEPS, ENDED_PAUSES * pause_K))
     if not ended_K.any():
         return []
