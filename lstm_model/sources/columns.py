@@ -299,7 +299,9 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
         if not (kinds[name] in ("integer", "number") and frame[name].is_unique and len(frame) > 1)
     ]
     texts = [name for name in kinds if kinds[name] == "text" and name.lower() not in TARGET_NAMES]
-    texts = [name for name in texts if name != source.columns.y and not _describes_rows(frame, name, ds, source)]
+    texts = [name for name in texts if name != source.columns.y]
+    about = [name for name in texts if _describes_rows(frame, name, ds, source)]
+    texts = [name for name in texts if name not in about]
     if hours := [name for name in texts if is_hour_name(name)]:
         raise DataError(
             f"column {hours[0]!r} holds texts such as {str(frame[hours[0]].iloc[0])!r}, expected hours such as 7, "
@@ -311,6 +313,12 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
             return found[0], f"{found[0]!r}: {why}"
         if len(found) > 1:
             return _choose_ids(frame, found, ds)
+    if about and _offer_days(frame[ds], source):
+        raise DataError(
+            f"column {about[0]!r}, with texts such as {str(frame[about[0]].iloc[0])!r}, may name the series (what was "
+            f"sold, or where), or describe the rows of one. If it names them, say --id-column {about[0]}; if all rows "
+            "are one series, --id-column ''"
+        )
     return None, "no column that tells series apart: one series a file"
 
 
@@ -354,9 +362,10 @@ def _counts_rows(frame: pd.DataFrame, name: str, ds: str) -> bool:
 
 
 def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> bool:
-    """Return whether a column of texts (a weekday, the weather) describes the rows of one series.
+    """Return whether a column of texts (a weekday, the weather) describes the rows of one series, or may do so.
 
-    Then no timestamp repeats, and the rows of one text have no steadier step than all rows together.
+    Then no timestamp repeats, and the rows of one text have no steadier step than all rows together. Single events at
+    any time have no step that could tell.
     """
     if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
         return False
@@ -368,7 +377,8 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
     _check_blocks(frame[name], ds_N, codes_N)
     within_N = np.lexsort((ds_N, codes_N))
     steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
-    return _measure_steadiness(np.diff(np.sort(ds_N))) >= _measure_steadiness(steps_within)
+    steps = np.diff(np.sort(ds_N))
+    return _measure_steadiness(steps) >= _measure_steadiness(steps_within) or bool(_offer_days(frame[ds], source))
 
 
 def _check_blocks(names: pd.Series, ds_N: np.ndarray, codes_N: np.ndarray) -> None:

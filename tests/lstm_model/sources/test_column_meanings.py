@@ -90,3 +90,15 @@ def test_flags_alone_are_series(tmp_path):
     frame = pd.DataFrame({"date": DAYS, **{f"part{i}": (SALES + i) % 2 for i in range(4)}})
     frame.to_csv(tmp_path / "d.csv", index=False)
     assert read(tmp_path / "d.csv").table["unique_id"].nunique() == 4
+
+
+def test_texts_of_single_events_may_be_series_though_no_two_rows_share_a_time(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.choice(40 * 43_200, 300, replace=False))  # 7 or 8 a day, in its first half
+    when = DAYS[times // 43_200] + pd.to_timedelta(times % 43_200, "s")
+    texts = rng.choice(["00107", "00114"], 300)
+    pd.DataFrame({"time": when, "article": texts, "sales": 1 + times % 3}).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match=r"--id-column article; .*--id-column ''.*--frequency D --aggregate sum"):
+        read(tmp_path / "d.csv")
+    assert read(tmp_path / "d.csv", columns={"unique_id": ""}).table["unique_id"].nunique() == 1
+    assert set(read(tmp_path / "d.csv", columns={"unique_id": "article"}).table["unique_id"]) == {"00107", "00114"}
