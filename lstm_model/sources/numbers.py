@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, Where, number
-from lstm_model.sources.dates import count_dates
+from lstm_model.sources.date_readings import count_dates
 
 MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", ".", "..", ":")
 """The last three are those of FRED, the World Bank and Eurostat."""
