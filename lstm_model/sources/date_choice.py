@@ -206,6 +206,8 @@ class DateColumn:
         why = f"{reading.name}: {str(self.different.iloc[0])!r} is {_show(reading, 0)}"
         if others:
             why += f"; as {others[0].name} it would be {_show(others[0], 0)}, which is less regular"
+        if str(self.different.iloc[0]).lower().startswith("fy"):
+            why += "; fiscal years are taken as calendar years"
         if self.source.date_format is not None:
             why = "set"
         return reading, {"columns.ds format": why}, {"date_format": reading.name} if others else {}
