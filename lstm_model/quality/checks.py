@@ -305,8 +305,14 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> tuple[n
     if share_K.max() > limit:
         index = int(share_K.argmax())
         _, first_K, last_K = find_history(rows)
-        way_out = _offer_days(rows) or (
-            f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
+        few = (share_K > limit).mean() < 0.5
+        way_out = "; it may be of another frequency than most: then bring it in a source of its own" if few else ""
+        way_out = (
+            way_out
+            or _offer_days(rows)
+            or (
+                f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
+            )
         )
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
