@@ -272,7 +272,8 @@ def _read_card(folder: Path, kind: type[Card]) -> Card:
 
 
 def name_covariates(encoded: EncodedCovariates) -> Covariates:
-    """Return covariates by the names that they have in a series table."""
+    """Return covariates by the names that they have in a series table, which has none of the calendar's."""
+    computed = encoded.calendar.columns if encoded.calendar else ()
 
     def join(columns: list[str], categories: dict[str, list[str]]) -> tuple[str, ...]:
         names = {f"{name}={c}": name for name, found in categories.items() for c in found}
@@ -281,7 +282,7 @@ def name_covariates(encoded: EncodedCovariates) -> Covariates:
     return Covariates(
         static=join(encoded.static_columns, encoded.static_categories),
         past=join(encoded.past, encoded.categories),
-        future=join(encoded.future, encoded.categories),
+        future=join([name for name in encoded.future if name not in computed], encoded.categories),
     )
 
 

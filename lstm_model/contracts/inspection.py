@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import Finding
 from lstm_model.contracts.profile import Profile
 
@@ -77,6 +78,8 @@ class Inspection(BaseModel):
     reading: list[Inferred] = []
     """How the source was read."""
     profile: Profile | None = None
+    clock: Clock | None = Field(None, exclude=True)
+    """The source's own, if the series are in UTC instead."""
     num_series: int = 0
     series: list[SeriesSpan] = []
     """The first ones, see `MOST_SERIES`, and totals of all in `total`."""

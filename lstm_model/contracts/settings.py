@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from lstm_model.contracts.calendar_features import MOST_DAYS, CalendarFeatures
 from lstm_model.contracts.redaction import find_secret, find_secret_in_text
 
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -261,6 +262,44 @@ class Covariates(ConfigModel, title="Covariates"):
         return self
 
 
+class CalendarSettings(ConfigModel, title="Calendar"):
+    """The calendar as covariates that need no file: the time of the day, week, month and year, and holidays."""
+
+    has_addresses = False
+    use: Literal["auto", "all", "none"] | None = None
+    """auto: what the frequency can show and the history is long enough for. all: whatever the history. Empty: auto if
+    a setting below is given, else none."""
+    country: str | None = Field(None, pattern=r"^[A-Z]{2,5}$")
+    """ISO code of the country whose holidays count, such as DE; needs the extra holidays."""
+    subdivision: str | None = Field(None, min_length=1, max_length=62)
+    """ISO code of a part of the country with holidays of its own, such as BY."""
+    country_column: str | None = None
+    """Instead of country, for series of several: a static covariate that holds such codes: DE, or DE-BY."""
+    days: dict[str, tuple[str, ...]] = Field({}, max_length=MOST_DAYS)
+    """Special days of your own by name: dates (2024-11-29), or rules for every year: 12-24, easter-2, 4thu11 (the
+    fourth Thursday of November)."""
+
+    @model_validator(mode="after")
+    def _check_given(self) -> Self:
+        if self.subdivision and not self.country:
+            raise ValueError("subdivision needs the country that it is a part of; give country")
+        if self.country and self.country_column:
+            raise ValueError("calendar has both country and country_column; give one of them")
+        if self.use == "none" and self.is_given:
+            raise ValueError("calendar.use is none, which leaves out the holidays and days below it; remove one")
+        return self
+
+    @property
+    def is_given(self) -> bool:
+        """Return whether it names any day."""
+        return bool(self.country or self.country_column or self.days)
+
+    @property
+    def code(self) -> str | None:
+        """Return the country with its part: DE-BY."""
+        return f"{self.country}-{self.subdivision}" if self.subdivision else self.country
+
+
 class Schedule(ConfigModel, title="Schedule"):
     """When the deployment retrains. Read where deployments are made; a run that is started by hand ignores it."""
 
@@ -472,6 +511,8 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
     """Past steps that the model reads. Empty: inferred."""
     covariates: Covariates = Covariates()
     """Columns that may help beside the target."""
+    calendar: CalendarSettings = Field(CalendarSettings(), exclude_if=lambda value: value == CalendarSettings())
+    """Time of the day, week, month and year, and holidays, as covariates that need no file."""
     missing: MissingPolicy = "interpolate"
     """The policy for missing values: error, interpolate, seasonal (the value one season before), drop_series, or zero
     (nothing was sold or counted in a step without a value, from the series' first to the last of all series)."""
@@ -505,8 +546,15 @@ class PipelineConfig(ConfigModel, title="Forecasting problem"):
         """Return this config with defaults for all that ingest does not use, to recognise a change of its data."""
         window = WindowSettings(max_missing_share=self.advanced.window.max_missing_share)
         return self.select_modelling_settings().model_copy(
-            update={"context": None, "advanced": Advanced(window=window)}
+            update={"context": None, "calendar": CalendarSettings(), "advanced": Advanced(window=window)}
         )
+
+    @model_validator(mode="after")
+    def _check_country_column(self) -> Self:
+        name = self.calendar.country_column
+        if name and name not in self.covariates.static:
+            raise ValueError(f"calendar.country_column {name!r} is no static covariate; add it to covariates.static")
+        return self
 
     @field_validator("frequency", mode="before")
     @classmethod
@@ -531,6 +579,8 @@ class WindowSpec(ConfigModel):
     """Fewest real values in the context of a training window."""
     train_steps: int | None = None
     """Train only on this many steps before the training cutoff; None: on all."""
+    calendar: CalendarFeatures | None = Field(None, exclude_if=lambda value: value is None)
+    """Future covariates that are computed."""
 
 
 class ModelSpec(ModelChoices):

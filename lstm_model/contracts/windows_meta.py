@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from lstm_model.contracts.calendar_features import CalendarFeatures
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -32,6 +34,8 @@ class EncodedCovariates(BaseModel):
     """The categories of each static covariate that is text; each became a column `name=category`."""
     categories: dict[str, list[str]] = {}
     """Likewise of each past and future one: those that the training steps have."""
+    calendar: CalendarFeatures | None = Field(None, exclude_if=lambda value: value is None)
+    """What computes the last of the future ones."""
 
 
 class WindowsMeta(BaseModel):
@@ -57,6 +61,7 @@ class WindowsMeta(BaseModel):
     future: list[str]
     categories: dict[str, list[str]] = {}
     """Of each past and future covariate that is text, see `EncodedCovariates`."""
+    calendar: CalendarFeatures | None = Field(None, exclude_if=lambda value: value is None)
     static_columns: list[str]
     static_categories: dict[str, list[str]]
     static: dict[str, list[float]]
@@ -75,6 +80,7 @@ class WindowsMeta(BaseModel):
             static_columns=self.static_columns,
             static_categories=self.static_categories,
             categories=self.categories,
+            calendar=self.calendar,
         )
 
 
@@ -119,4 +125,4 @@ def keep_learned(meta: WindowsMeta) -> WindowsMeta:
 
 def write_windows_meta(folder: Path, meta: WindowsMeta) -> None:
     """Write the `windows.json` of a dataset."""
-    (folder / WINDOWS_META).write_text(json.dumps(meta.model_dump(), indent=1))
+    (folder / WINDOWS_META).write_text(json.dumps(meta.model_dump(mode="json"), indent=1))

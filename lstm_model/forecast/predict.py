@@ -28,15 +28,17 @@ from numpy.typing import NDArray
 
 from lstm_model.compute.threads import restore_threads
 from lstm_model.contracts.bundle_card import RECORD, WAY_OUT, BundleError, name_covariates, read_model_card
+from lstm_model.contracts.calendar_features import CalendarFeatures
 from lstm_model.contracts.findings import DataError, left_out_notes, listed, number
 from lstm_model.contracts.forecast_columns import index_quantiles
 from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
+from lstm_model.series.calendar_columns import CalendarColumns, check_dates_known, find_countries
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.one_hot import Categories, name_columns
-from lstm_model.series.series_table import SeriesRows, encode_static, find_last_observed, read_series
+from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.aliases import drop_holidays
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.windows.in_memory import Windows
@@ -89,6 +91,7 @@ class _Task:
     static: dict[str, list[float]]
     end: Any
     integers: bool
+    calendar: CalendarColumns | None = None
     remarks: dict[str, list[str]] = field(default_factory=dict)
     """Series whose forecasts a reader must know more of, by what."""
 
@@ -131,10 +134,11 @@ def forecast(
     check_columns(table, covariates)
     known = card.covariates.static_categories
     encoded = encode_static(table, covariates.static, known=known)
+    computed = card.covariates.calendar.columns if card.covariates.calendar else ()
     columns = {
         "static": (encoded.columns, card.covariates.static_columns),
         "past": ([*name_columns(covariates.past, card.covariates.categories)], card.covariates.past),
-        "future": ([*name_columns(covariates.future, card.covariates.categories)], card.covariates.future),
+        "future": ([*name_columns(covariates.future, card.covariates.categories), *computed], card.covariates.future),
     }
     for role, (expected, received) in columns.items():
         if expected != received:
@@ -145,11 +149,14 @@ def forecast(
     end = Frequency(frame.frequency).parse_ds(frame.end) if frame else find_last_observed(table)
     same = frequency is not None and drop_holidays(frequency) == drop_holidays(card.frequency)
     steps = frequency if same and frequency else card.frequency
-    task = _Task(forecaster, covariates, card.covariates.categories, steps, encoded.rows, end, integers)
+    calendar = _prepare_calendar(card.covariates.calendar, steps, encoded)
+    task = _Task(forecaster, covariates, card.covariates.categories, steps, encoded.rows, end, integers, calendar)
     for (name, text), ids in encoded.unseen.items():
         task.remarks[f"have {text!r} as static covariate {name!r}, {UNSEEN}"] = ids
     if isinstance(task.end, np.integer) != Frequency(task.frequency).is_integer:
         raise DataError(f"the bundle forecasts steps of frequency {task.frequency!r}; the series end at {task.end}")
+    if calendar:
+        check_dates_known(calendar.calendar, Frequency(steps).advance_one(end, forecaster.horizon))
     data, left_out = dict[str, str](), dict[str, list[str]]()
     with restore_threads():
         torch.set_num_threads(1)
@@ -162,6 +169,14 @@ def forecast(
     if forecaster.calibration is None and len(forecaster.quantiles) > 1:
         remarks.append("the intervals are not calibrated: too little history was left to check how much they cover")
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out, remarks, data)
+
+
+def _prepare_calendar(
+    calendar: CalendarFeatures | None, frequency: str, static: EncodedStatic
+) -> CalendarColumns | None:
+    if calendar is None:
+        return None
+    return CalendarColumns(calendar, frequency, find_countries(calendar, static.columns, static.rows))
 
 
 def check_columns(table: Path, covariates: Covariates) -> None:
@@ -181,6 +196,8 @@ def _cut_upcoming(task: _Task, series: Iterable[SeriesRows], left_out: dict[str,
         if _is_readable(task, one, left_out) and _has_future(task, one, left_out):
             shape, real = task.forecaster.shape, one.observed
             coded = one.encode(task.covariates, task.known)
+            if task.calendar:
+                coded = task.calendar.add_to(coded, ahead=shape.horizon)
             _note_unseen(task, one)
             segment = cut_upcoming(coded, context=shape.context, horizon=shape.horizon)
             yield _Upcoming(segment, one.ds[real][-1], nonnegative=bool((one.y[real] >= 0).all()))

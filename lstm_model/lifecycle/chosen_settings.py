@@ -10,7 +10,7 @@ from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.resolved import Resolved
 from lstm_model.contracts.settings import PipelineConfig
 from lstm_model.contracts.stage_meta import SeriesMeta
-from lstm_model.lifecycle.stage_outputs import read_inferred_source, read_profile
+from lstm_model.lifecycle.stage_outputs import read_clock, read_inferred_source, read_profile
 from lstm_model.storage.checksums import DamagedFileError
 from lstm_model.storage.notes import read_note, write_note
 from lstm_model.storage.store import Store
@@ -61,7 +61,8 @@ def _choose_or_read(
     from lstm_model.series import infer
 
     source = read_inferred_source(series, store)
-    filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts)
+    clock = read_clock(series, store)
+    filled, plan, chosen = infer.infer_plan(config.model_copy(update={"source": source}), facts, clock=clock)
     reasons = [*infer.explain_source(source, store.read_meta(series, SeriesMeta).reasons), *chosen]
     resolved = Resolved(config=filled, plan=plan, reasons=reasons)
     write_note(store.backend, pinned, resolved)

@@ -40,7 +40,7 @@ def add_prospects(found: Inspection, config: PipelineConfig, table: Path) -> Non
         found.prospects = [Prospect(flow=flow, works=False, reason=text) for flow in ("retrain", "forecast")]
         return
     try:
-        _, plan, chosen = infer_plan(config, found.profile)
+        _, plan, chosen = infer_plan(config, found.profile, clock=found.clock)
         windows = _count_windows(table, plan.window, config.covariates, found.profile.num_observed)
     except ValueError as error:
         found.prospects = [

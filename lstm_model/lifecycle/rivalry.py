@@ -66,7 +66,9 @@ def find_rivalry(champion: Artifact | None, declared: Covariates, plan: Plan, st
     changes = _find_changes(spec, covariates, declared=declared, plan=plan)
     if changes:
         return _cannot_compare(champion, "; ".join(changes))
-    spec = spec.model_copy(update={name: getattr(plan.window, name) for name in SHARED})
+    shared = {name: getattr(plan.window, name) for name in SHARED}
+    # With the holidays that it was trained on, as it forecasts.
+    spec = spec.model_copy(update={**shared, "calendar": card.covariates.calendar})
     return Rivalry(champion=champion, spec=spec, covariates=covariates)
 
 

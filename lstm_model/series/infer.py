@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.profile import Profile
 from lstm_model.contracts.settings import (
     MIN_CONTEXT,
@@ -23,6 +24,7 @@ from lstm_model.contracts.settings import (
     TrainingSpec,
     WindowSpec,
 )
+from lstm_model.series.calendar_columns import choose_calendar
 from lstm_model.timeline.frequency import RETAIL, Frequency
 
 HORIZONS = {"min": 60, "h": 24, "D": 14, "B": 10, "W": 8, "M": 12, "Q": 4, "Y": 4}
@@ -72,8 +74,15 @@ class Choices:
         return value
 
 
-def infer_plan(config: PipelineConfig, profile: Profile) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
+def infer_plan(
+    config: PipelineConfig, profile: Profile, *, clock: Clock | None = None
+) -> tuple[PipelineConfig, Plan, list[tuple[str, str, str]]]:
     """Choose every setting that the config leaves open.
+
+    Args:
+        config: what the user set.
+        profile: the facts about the series.
+        clock: the source's own, if the series are in UTC instead.
 
     Returns:
         The config with nothing left open, the specs that the stages take, and (setting, value, reason) for each choice.
@@ -82,7 +91,7 @@ def infer_plan(config: PipelineConfig, profile: Profile) -> tuple[PipelineConfig
         ValueError: the user's settings do not fit the length of the series.
     """
     choices = Choices()
-    window = _resolve_window(config, profile, choices)
+    window = _resolve_calendar(config, _resolve_window(config, profile, choices), profile, clock, choices)
     model = _resolve_model(config, window, profile, choices)
     training = _resolve_training(config, window, model, profile, choices)
     plan = Plan(window=window, model=model, training=training)
@@ -129,6 +138,19 @@ def _resolve_window(config: PipelineConfig, profile: Profile, choices: Choices) 
             "min_context", settings.min_context, max(MIN_CONTEXT, least), "two seasons or a horizon, to learn from"
         ),
     )
+
+
+def _resolve_calendar(
+    config: PipelineConfig, window: WindowSpec, profile: Profile, clock: Clock | None, choices: Choices
+) -> WindowSpec:
+    """Add the calendar that the model reads, if the config asks for one."""
+    settings = config.calendar
+    if (settings.use or ("auto" if settings.is_given else "none")) == "none":
+        return window
+    length, end = profile.length_median, profile.end
+    found, why = choose_calendar(config, window, length=length, end=end, clock=clock)
+    choices.reasons.append(("calendar", ", ".join([*found.groups, *found.days]) if found else "none", why))
+    return window.model_copy(update={"calendar": found})
 
 
 def _infer_season(config: PipelineConfig, profile: Profile, choices: Choices) -> int:

@@ -49,7 +49,7 @@ def inspect_source(config: PipelineConfig, table: Path, *, password: str | None 
         found.errors += list_messages(error)
         return found
     meta = written.meta
-    found.profile, found.findings = meta.profile, meta.findings
+    found.profile, found.clock, found.findings = meta.profile, meta.clock, meta.findings
     found.reading = _explain_reading(meta.source, meta.reasons, meta.profile.frequency)
     rows = to_wall_time(pq.read_table(table).to_pandas(), meta.clock)
     _describe_spans(found, rows, regular=True)

@@ -45,6 +45,7 @@ class SeriesRows:
     observed: NDArray[np.bool_]
     past: NDArray[np.float32]
     future: NDArray[np.float32]
+    """May go on beyond the last step."""
     texts: Categories = field(default_factory=dict)
     """What the codes stand for in those covariates that are text."""
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from lstm_model.contracts.artifact import Artifact, version_of
 from lstm_model.contracts.bundle_card import ModelCard, Start, read_bundle_card, read_model_card
 from lstm_model.contracts.settings import Plan, TrainingSpec
-from lstm_model.contracts.windows_meta import Scaler, WindowsMeta
+from lstm_model.contracts.windows_meta import EncodedCovariates, Scaler, WindowsMeta
 from lstm_model.forecast.bundle import load_bundle, read_weights
 from lstm_model.forecast.forecaster import Forecaster, find_input_shape
 from lstm_model.storage.manifest import DamagedArtifactError
@@ -188,11 +188,17 @@ def _find_changes(
     was, now = forecaster.spec.model_dump(exclude={"dropout"}), plan.model.model_dump(exclude={"dropout"})
     was |= asdict(forecaster.shape)
     now |= asdict(find_input_shape(train, season=plan.window.season))
-    was |= {"frequency": drop_holidays(card.frequency), **card.covariates.model_dump()}
-    now |= {"frequency": drop_holidays(meta.frequency), **meta.covariates.model_dump()}
+    was |= {"frequency": drop_holidays(card.frequency), **_describe_inputs(card.covariates)}
+    now |= {"frequency": drop_holidays(meta.frequency), **_describe_inputs(meta.covariates)}
     for name in was:
         if was[name] != now[name]:
             yield f"{name} {was[name]} → {now[name]}"
+
+
+def _describe_inputs(covariates: EncodedCovariates) -> dict[str, Any]:
+    """Return what the weights read; the dates of holidays are not part of it, since each year brings more."""
+    calendar = covariates.calendar and covariates.calendar.model_copy(update={"holidays": {}})
+    return {**covariates.model_dump(exclude={"calendar"}), "calendar": calendar and calendar.model_dump()}
 
 
 def _is_far_behind(end: Any, new_end: Any, plan: Plan) -> bool:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import MIN_CONTEXT, Covariates, WindowSpec
 from lstm_model.contracts.shard import Frame
 from lstm_model.contracts.windows_meta import (
@@ -31,6 +32,7 @@ from lstm_model.contracts.windows_meta import (
     read_windows_meta,
     write_windows_meta,
 )
+from lstm_model.series.calendar_columns import CalendarColumns, find_countries, look_up_holidays
 from lstm_model.series.one_hot import Categories, find_categories, name_columns
 from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
 from lstm_model.timeline.frequency import WEEKS_BEFORE, Frequency
@@ -119,7 +121,12 @@ def write_windows(
     common = plan_cutoffs(end, spec, fold=fold)
     names = (*covariates.past, *covariates.future)
     known = {n: c for n, c in frame.categories.items() if n in names} if frame else find_categories(table, names)
-    columns = _name_columns(covariates, known)
+    calendar = spec.calendar and look_up_holidays(spec.calendar, _list_countries(spec, static), end)
+    columns = _name_columns(covariates, known, calendar.columns if calendar else ())
+    computed = calendar and CalendarColumns(
+        calendar, spec.frequency, find_countries(calendar, static.columns, static.rows)
+    )
+    ahead = max(spec.test_steps, spec.validation_steps)
     moments = {name: Moments() for name in (*columns.past, *columns.future)}
     counts = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
@@ -128,19 +135,34 @@ def write_windows(
             stack.enter_context(writer)
         for series in read_series(table, covariates):
             own = plan_cutoffs(series.ds[series.observed][-1], spec, fold=fold) if spec.align == "end" else common
-            for split, segment in split_series(series.encode(covariates, known), spec, own):
+            encoded = series.encode(covariates, known)
+            whole = computed.add_to(encoded, ahead=ahead) if computed else encoded
+            for split, segment in split_series(whole, spec, own):
                 counts[split] += writers[split].add(segment)
                 if split == "train":
                     _update_moments(moments, segment, columns)
-    meta = _make_meta(spec, columns, common, moments, static, counts).model_copy(update={"categories": known})
+    found = {"categories": known, "calendar": calendar}
+    meta = _make_meta(spec, columns, common, moments, static, counts).model_copy(update=found)
     write_windows_meta(folder, meta if frame else keep_learned(meta))  # of a shard: another may have the category
     return counts["train"]
 
 
-def _name_columns(covariates: Covariates, known: Categories) -> Covariates:
+def _name_columns(covariates: Covariates, known: Categories, computed: Sequence[str]) -> Covariates:
     """Return the columns that covariates become; two of one name are refused."""
     past, future = name_columns(covariates.past, known), name_columns(covariates.future, known)
-    return Covariates(static=covariates.static, past=past, future=future)
+    return Covariates(static=covariates.static, past=past, future=(*future, *computed))
+
+
+def _list_countries(spec: WindowSpec, static: EncodedStatic) -> list[str]:
+    """Return the codes in the static covariate that names the country of each series.
+
+    Raises:
+        DataError: it holds numbers.
+    """
+    name = spec.calendar and spec.calendar.country_column
+    if name and name not in static.categories:
+        raise DataError(f"calendar.country_column {name!r} holds numbers; expected ISO codes of countries such as DE")
+    return static.categories[name] if name else []
 
 
 def split_series(series: SeriesRows, spec: WindowSpec, cutoffs: Cutoffs) -> Iterator[tuple[Split, Segment]]:
@@ -178,16 +200,19 @@ def _count_steps_short(last: Any, cutoff: Any, spec: WindowSpec) -> int:
 
 
 def _cut_segment(series: SeriesRows, first: int, last: int, *, unknown: int = 0) -> Segment:
-    """Cut steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end."""
-    padding = max(0, -first)
-    cut = slice(max(0, first), last)
+    """Cut steps [first, last) of a series; a negative first is padding, `unknown` steps follow its end.
+
+    Of those, future covariates may be known: the calendar is.
+    """
+    padding, length = max(0, -first), last - first + unknown
+    cut = slice(max(0, first), last + unknown)
 
     def pad(array: NDArray[Any], fill: Any) -> NDArray[Any]:
         if not padding and not unknown:
             return array[cut]
         # np.pad takes ten times as long, and there is a call for every series, split and column.
         known = array[cut]
-        full = np.full((padding + len(known) + unknown, *array.shape[1:]), fill, array.dtype)
+        full = np.full((length, *array.shape[1:]), fill, array.dtype)
         full[padding : padding + len(known)] = known
         return full
 
