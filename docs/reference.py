@@ -54,6 +54,8 @@ def describe_type(annotation: Any) -> str:
         return " or ".join(describe_type(kind) for kind in arguments if kind is not NoneType)
     if origin is tuple:
         return f"list of {describe_type(arguments[0])}"
+    if origin is dict:
+        return f"{describe_type(arguments[1])} by name"
     if origin is not None:  # Annotated, for one
         return describe_type(arguments[0])
     if isinstance(annotation, type) and issubclass(annotation, Enum):

@@ -108,6 +108,9 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock 
         raw = RawSeries(_read_series_table(file, config.covariates, {*known}), config.source)
     else:
         raw = read_source(config.source, covariates=config.covariates)
+    clock = find_clock(raw.table["ds"], config.source.timezone)
+    if not is_series_table:
+        _check_clock(bundle, clock)
     examined = examine(raw, config)
     for finding in examined.findings:
         _print_note(f"{finding.severity}: {finding.message}")
@@ -115,7 +118,20 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock 
     if is_series_table:
         _mark_repaired(table, raw.table)
     table.to_parquet(folder / "series.parquet", index=False)
-    return folder / "series.parquet", find_clock(raw.table["ds"], config.source.timezone)
+    return folder / "series.parquet", clock
+
+
+def _check_clock(bundle: Path, clock: Clock | None) -> None:
+    """Check that the hours and days of a model's calendar are those of the file.
+
+    Raises:
+        DataError: the timestamps of only one of the two have a zone.
+    """
+    calendar = read_model_card(bundle).covariates.calendar
+    if calendar and (clock is None) != (calendar.clock is None):
+        known = f"clocks of {calendar.clock.zone}" if calendar.clock else "timestamps without a zone"
+        given = f"timestamps of the zone {clock.zone}" if clock else "timestamps without a zone"
+        raise DataError(f"the model reads a calendar of {known}; the file has {given}. Bring timestamps as in training")
 
 
 def _mark_repaired(table: pd.DataFrame, given: pd.DataFrame) -> None:

@@ -35,7 +35,7 @@ from lstm_model.contracts.settings import Covariates
 from lstm_model.contracts.shard import Frame
 from lstm_model.forecast.bundle import load_bundle
 from lstm_model.forecast.forecaster import Forecaster, raise_to_zero
-from lstm_model.series.calendar_columns import CalendarColumns, check_dates_known, find_countries
+from lstm_model.series.calendar_columns import CalendarColumns, check_dates_known, find_countries, note_past_days
 from lstm_model.series.known_ahead import is_known_ahead, show_ds
 from lstm_model.series.one_hot import Categories, name_columns
 from lstm_model.series.series_table import EncodedStatic, SeriesRows, encode_static, find_last_observed, read_series
@@ -168,6 +168,7 @@ def forecast(
     remarks = [f"{number(len(ids), 'series', 'series')} {what}: {listed(ids)}" for what, ids in task.remarks.items()]
     if forecaster.calibration is None and len(forecaster.quantiles) > 1:
         remarks.append("the intervals are not calibrated: too little history was left to check how much they cover")
+    remarks += note_past_days(calendar.calendar, end) if calendar else []
     return Forecasts(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), left_out, remarks, data)
 
 

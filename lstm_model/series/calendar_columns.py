@@ -138,3 +138,14 @@ def check_dates_known(calendar: CalendarFeatures, last: Any) -> None:
             f"the model knows the holidays of {listed(calendar.holidays)} through {min(ends)}, and the forecast goes "
             f"on to {np.datetime64(last, 'D')}. Train again"
         )
+
+
+def note_past_days(calendar: CalendarFeatures, end: Any) -> list[str]:
+    """Return a remark for each special day of which no date is known after the last observation."""
+    lasts = {name: to_days(rules)[-1] for name, rules in calendar.days.items() if rules}
+    return [
+        f"the model knows no {name!r} after {last}, and forecasts as if there were none; add later dates to "
+        "calendar.days, and train again"
+        for name, last in lasts.items()
+        if last <= np.datetime64(end, "D")
+    ]
