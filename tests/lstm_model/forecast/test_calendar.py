@@ -9,6 +9,7 @@ import pytest
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.bundle_card import name_covariates, read_model_card
 from lstm_model.contracts.calendar_features import CalendarFeatures, HolidayDates
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Covariates, ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.contracts.windows_meta import read_windows_meta
@@ -55,9 +56,9 @@ def draw_days(ids="ab", end=END, **columns):
     return pd.concat(parts, ignore_index=True)
 
 
-def train(table, folder, calendar, covariates=Covariates(), max_steps=150):  # noqa: B008
+def train(table, folder, calendar, covariates=Covariates(), max_steps=150, **window):  # noqa: B008
     """Cut windows and train on them; return the folder of the bundle."""
-    spec = SPEC.model_copy(update={"calendar": calendar})
+    spec = SPEC.model_copy(update={"calendar": calendar, **window})
     write_windows(table, folder / "windows", spec=spec, covariates=covariates)
     meta = read_windows_meta(folder / "windows")
     plan = Plan(window=spec, model=MODEL, training=TRAINING.model_copy(update={"max_steps": max_steps}))
@@ -137,6 +138,22 @@ def test_a_forecast_beyond_the_known_holidays_is_refused(made, tmp_path):
     ):
         forecast(made / "bundle", save(late, tmp_path))
     assert len(forecast(made / "bundle", save(draw_days(end="2049-12-03"), tmp_path / "in_time")).table)
+
+
+def test_a_file_of_another_clock_than_the_calendars_is_refused(tmp_path, capsys):
+    ds = pd.date_range("2024-01-01", periods=1500, freq="h", unit="us")
+    frame = pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.sin(np.arange(1500) / 4), "observed": True})
+    calendar = CalendarFeatures(groups=("hour",), clock=Clock(zone="Europe/Berlin", aware=True))
+    bundle = train(save(frame, tmp_path), tmp_path, calendar, max_steps=2, frequency="h")
+    frame.drop(columns="observed").to_csv(tmp_path / "hours.csv", index=False)
+    assert main([str(bundle), str(tmp_path / "hours.csv")]) == 2
+    assert (
+        "reads a calendar of clocks of Europe/Berlin; the file has timestamps without a zone" in capsys.readouterr().err
+    )
+    frame.assign(ds=ds.tz_localize("UTC")).drop(columns="observed").to_csv(tmp_path / "aware.csv", index=False)
+    assert main([str(bundle), str(tmp_path / "aware.csv"), "--output", str(tmp_path / "f.parquet")]) == 0
+    expected = forecast(bundle, tmp_path / "series.parquet").table["median"]
+    assert np.allclose(pd.read_parquet(tmp_path / "f.parquet")["median"], expected, rtol=1e-5)
 
 
 def test_each_series_has_the_holidays_of_its_own_country(tmp_path):

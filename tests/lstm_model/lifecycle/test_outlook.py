@@ -64,3 +64,24 @@ def test_without_future_covariates_nothing_is_read(tmp_path):
     from lstm_model.contracts.settings import Covariates
 
     assert foresee_failure([tmp_path / "not there"], Covariates(), None) == ""
+
+
+def test_a_calendar_is_told_with_its_features_and_reasons_or_with_what_is_wrong(tmp_path):
+    path = write_sales(tmp_path, rows=900)
+    found, prospects = look(tmp_path, path, calendar={"use": "auto", "days": {"sale": ["4thu11"]}})
+    (told,) = [one for one in found.choices if one.setting == "calendar"]
+    assert told.value == "weekday, month, year, sale" and "a training history of" in told.reason
+    assert prospects["retrain"].works and prospects["forecast"].works
+    _, prospects = look(tmp_path, path, calendar={"days": {"sale": ["29/11"]}})
+    assert not prospects["retrain"].works and prospects["retrain"].reason.startswith("calendar.days has '29/11'")
+
+
+def test_the_hours_of_a_calendar_are_those_of_the_source(tmp_path):
+    hours = pd.date_range("2024-01-01", periods=24 * 60, freq="h", tz="Europe/Berlin")
+    pd.DataFrame({"time": hours.astype(str), "load": np.sin(np.arange(len(hours)))}).to_csv(tmp_path / "a.csv")
+    source = {"path": str(tmp_path / "a.csv"), "timezone": "Europe/Berlin", "columns": {"ds": "time", "y": "load"}}
+    config = make_config({"source": source, "calendar": {"use": "auto"}})
+    found = inspect_source(config, tmp_path / "table.parquet")
+    assert found.clock and found.clock.zone == "Europe/Berlin"
+    add_prospects(found, config, tmp_path / "table.parquet")
+    assert [one.value for one in found.choices if one.setting == "calendar"] == ["hour, weekday"], found.prospects

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from lstm_model.compute.device import DeviceChoice
 from lstm_model.contracts.bundle_card import LastTargets, SeenRecord
+from lstm_model.contracts.calendar_features import CalendarFeatures, HolidayDates
 from lstm_model.contracts.settings import ModelSpec, Plan, TrainingSpec, WindowSpec
 from lstm_model.forecast.bundle import save_bundle
 from lstm_model.series.series_table import make_empty_covariates
@@ -203,6 +204,18 @@ def test_other_inputs_begin_anew(inputs, reason, store, old):
     with pytest.raises(ColdStartError) as refusal:
         find(old, store, SHORT, cut(312), **inputs)
     assert reason in str(refusal.value)
+
+
+def test_more_years_of_holidays_are_no_other_input_but_another_country_is(store, trained):
+    def describe(country, last_year):
+        dates = HolidayDates(first_year=1991, last_year=last_year, dates=("2024-12-25",))
+        return CalendarFeatures(groups=("holiday",), country=country, holidays={country: dates})
+
+    old = keep(store, *trained, covariates=META.covariates.model_copy(update={"calendar": describe("DE", 2049)}))
+    assert find(old, store, SHORT, cut(312), calendar=describe("DE", 2050)).sha256 == old.sha256
+    for changed in (describe("FR", 2049), None):
+        with pytest.raises(ColdStartError, match="which is another network: calendar"):
+            find(old, store, SHORT, cut(312), calendar=changed)
 
 
 @pytest.mark.parametrize(
