@@ -123,7 +123,10 @@ class RunWatcher:
 
     async def _put_back(self, run: FlowRun) -> None:
         now = await self.client.read_flow_run(run.id)
-        if now.state and (now.state.is_cancelled() or now.state.is_crashed()):
+        states = sorted(await self.client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+        if now.state and now.state.is_cancelled() and (ended := find_own_end(states)):
+            await set_state(self.client, now, ended)
+        elif now.state and (now.state.is_cancelled() or now.state.is_crashed()):
             message = "`serve` was stopped; goes on when it is started again."
             await set_state(self.client, now, AwaitingRetry(message=message))
             print(f"run {run.name!r} was interrupted; it goes on at the next start", flush=True)
@@ -203,6 +206,17 @@ async def set_state(client: PrefectClient, run: FlowRun, state: State) -> None:
     create.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))  # the client's own would be random
     body = {"state": create.model_dump(mode="json", serialize_as_any=True), "force": not state.is_scheduled()}
     await client.request("POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json=body)
+
+
+def find_own_end(states: Sequence[State]) -> State | None:
+    """Return the end that a run had come to by itself before its last state, as Prefect's runner cancels even such.
+
+    It asks a process to end, waits, and then says Cancelled, whatever the process has said meanwhile.
+    """
+    before = states[-2] if len(states) > 1 else None
+    if before is None or not (before.is_completed() or before.is_failed()):
+        return None
+    return before.model_copy(update={"timestamp": datetime.now(UTC)})
 
 
 async def find_worker_deployments(client: PrefectClient) -> list[UUID]:
