@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -116,6 +117,8 @@ class _Service:
             ServerError: the server that was started here ended too often, or another one did not come back in time.
         """
         hide_lost_connections()
+        # Prefect drops a coroutine of its own when it no longer hears of cancellations.
+        warnings.filterwarnings("ignore", r"coroutine 'Runner\.", RuntimeWarning)
         stop = asyncio.Event()
 
         def ask_to_stop() -> None:
