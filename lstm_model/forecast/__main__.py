@@ -38,7 +38,7 @@ from lstm_model.sources.files import PARQUET_SUFFIXES
 from lstm_model.sources.parquet import open_parquet
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
-from lstm_model.timeline.time_zones import add_source_clock, find_clock
+from lstm_model.timeline.time_zones import add_source_clock
 
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
@@ -115,7 +115,7 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock 
     if is_series_table:
         _mark_repaired(table, raw.table)
     table.to_parquet(folder / "series.parquet", index=False)
-    return folder / "series.parquet", find_clock(raw.table["ds"], config.source.timezone)
+    return folder / "series.parquet", examined.clock
 
 
 def _mark_repaired(table: pd.DataFrame, given: pd.DataFrame) -> None:
