@@ -60,5 +60,5 @@ class Monitored(BaseModel):
 
     def describe_ended(self) -> list[str]:
         """Return a sentence for the series that are gone, and one for those that ended."""
-        kinds = ((self.gone, "are no longer in the data"), (self.ended, "ended a horizon or more before the others"))
-        return [f"{number(len(names), 'series', 'series')} {what}: {listed(names)}" for names, what in kinds if names]
+        kinds = ((self.gone, "no longer in the data"), (self.ended, "ended a horizon or more before the others"))
+        return [f"{what}: {number(len(names), 'series', 'series')} ({listed(names)})" for names, what in kinds if names]

@@ -87,9 +87,9 @@ class DeliveryPair:
         """Say what has changed since the last delivery, except that it goes on."""
         if not self.single:
             if gone := sorted(self.old - self.new):
-                yield f"{number(len(gone), 'series', 'series')} of the last delivery are gone: {listed(gone)}"
+                yield f"gone since the last delivery: {number(len(gone), 'series', 'series')} ({listed(gone)})"
             if new := sorted(self.new - self.old):
-                yield f"{number(len(new), 'series', 'series')} are new since the last delivery: {listed(new)}"
+                yield f"new since the last delivery: {number(len(new), 'series', 'series')} ({listed(new)})"
         changed = self.both[~self.both["equal"]]
         if len(changed):
             first = changed.sort_values("ds").iloc[0]

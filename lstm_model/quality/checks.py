@@ -27,6 +27,8 @@ SMALLEST_COVARIATE = 1e-7
 """A covariate that deviates by less than 1e-8 is taken for constant."""
 NARROW = 1e-12
 """A range smaller than this share of the level is taken for constant too: float64 has 16 digits."""
+LARGEST_ROUNDING = 0.05
+"""Of a covariate, as a share of its mean change."""
 REPEATED, FEW_REPEATS = 0.01, 3
 """Largest share, or number, of rows that repeat another and are dropped: more may be transactions."""
 SUM_TOLERANCE = 1e-4
@@ -303,8 +305,14 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> tuple[n
     if share_K.max() > limit:
         index = int(share_K.argmax())
         _, first_K, last_K = find_history(rows)
-        way_out = _offer_days(rows) or (
-            f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
+        few = (share_K > limit).mean() < 0.5
+        way_out = "; it may be of another frequency than most: then bring it in a source of its own" if few else ""
+        way_out = (
+            way_out
+            or _offer_days(rows)
+            or (
+                f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
+            )
         )
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
@@ -344,6 +352,27 @@ def find_constant(rows: Rows) -> list[Finding]:
             findings.append(
                 Finding(code=code, severity="warning", message=text, unique_id=str(rows.ids[index]), count=count)
             )
+    return findings
+
+
+def find_rounded_covariates(rows: Rows) -> list[Finding]:
+    """Warn of covariates that change by so little beside their level that float32 rounds their changes."""
+    findings = []
+    for name in rows.covariates.keys() - rows.texts.keys():
+        values_N = rows.covariates[name]
+        step_N = np.abs(np.diff(values_N, prepend=np.nan))
+        step_N[rows.first_K] = np.nan
+        changes_N = step_N[step_N > 0]
+        with np.errstate(over="ignore"):  # magnitudes are checked elsewhere
+            rounding_N = np.nan_to_num(np.abs(values_N - values_N.astype(np.float32)))
+        if len(changes_N) and rounding_N.max() > changes_N.mean() * LARGEST_ROUNDING:
+            row = int(rounding_N.argmax())
+            text = (
+                f"covariate {name!r} changes by so little beside its level, such as {values_N[row]:.15g} at "
+                f"{rows.describe(row)}, that float32, in which the network reads it, rounds the changes; subtract the "
+                "level in the source"
+            )
+            findings.append(Finding(code="rounded", severity="warning", message=text))
     return findings
 
 

@@ -105,7 +105,12 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     rows, past = checks.fill_past_covariates(rows, covariates.past, history_N)
     findings += [
         *(*raw.findings, *infinite, *duplicates, *totals, *zeroed, *trimmed, *holes, *short, *filled),
-        *(*checks.find_constant(rows), *past, *checks.find_similar_names(rows.ids)),
+        *(
+            *checks.find_constant(rows),
+            *checks.find_rounded_covariates(rows),
+            *past,
+            *checks.find_similar_names(rows.ids),
+        ),
     ]
     return Examination(
         table=_build_table(rows, observed_N, static.loc[rows.ids]),

@@ -15,8 +15,10 @@ import pandas as pd
 from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
 from lstm_model.sources.column_meanings import check_columns_are_series, check_meanings, check_rows_are_series
+from lstm_model.sources.date_choice import AmbiguousDatesError
 from lstm_model.sources.date_parts import is_hour_name
-from lstm_model.sources.dates import AmbiguousDatesError, is_date_number, is_whole, read_dates, read_header
+from lstm_model.sources.date_readings import is_date_number, is_whole
+from lstm_model.sources.dates import read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
 from lstm_model.sources.series_names import ID_NAMES, split_names
 from lstm_model.timeline.events import offer_days

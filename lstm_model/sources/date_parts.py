@@ -9,7 +9,7 @@ import pandas as pd
 
 from lstm_model.contracts.findings import listed
 from lstm_model.contracts.settings import Covariates, Source
-from lstm_model.sources.dates import count_dates
+from lstm_model.sources.date_readings import count_dates
 
 JOIN = " + "
 """Stands between the names of joined columns, also in `source.columns.ds`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, Finding, Where, number
-from lstm_model.sources.dates import count_dates
+from lstm_model.sources.date_readings import count_dates
 
 MISSING_TEXTS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", ".", "..", ":")
 """The last three are those of FRED, the World Bank and Eurostat."""
@@ -386,7 +386,7 @@ def find_sentinels(y: np.ndarray, ids: pd.Series) -> Finding | None:
     if not len(filled):
         return None
     for value in (float(filled.min()), float(filled.max())):
-        if not any(np.isclose(value, sentinel, rtol=1e-6) for sentinel in SENTINELS):
+        if value != -1 and not any(np.isclose(value, sentinel, rtol=1e-6) for sentinel in SENTINELS):
             continue
         mask = y == value
         rest = filled[filled != value]
@@ -394,11 +394,13 @@ def find_sentinels(y: np.ndarray, ids: pd.Series) -> Finding | None:
             continue
         low, high = float(rest.min()), float(rest.max())
         gap = low - value if value < low else value - high
-        if gap > 2 * (high - low) and gap > abs(high) / 2:
+        far = gap > 2 * (high - low) and gap > abs(high) / 2
+        if far or (value < 0 <= low and high > 10 * abs(value)):
             worst = ids[mask].value_counts().index[0]
+            where = f"far from all others ({low:g} to {high:g})" if far else "the only negative one"
             text = (
-                f"the value {value:g} occurs {number(int(mask.sum()), 'time')}, far from all others ({low:g} to "
-                f"{high:g}); it looks like a mark for missing values, yet is used as a value. Leave such fields empty"
+                f"the value {value:g} occurs {number(int(mask.sum()), 'time')}, {where}; it looks like a mark for "
+                "missing values, yet is used as a value. If it is one, leave such fields empty"
             )
             return Finding(
                 code="sentinel", severity="warning", message=text, unique_id=str(worst), count=int(mask.sum())

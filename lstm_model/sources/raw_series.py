@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, Finding, Where, listed
+from lstm_model.contracts.findings import DataError, Finding, Where, listed, number
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source, SourceKind
 from lstm_model.contracts.shard import IdRange
 from lstm_model.sources import readers
@@ -267,7 +267,7 @@ def _convert_types(
     dates = read_dates(frame["ds"].rename(roles.ds), source, where, ids)
     ds = dates.times
     table = pd.DataFrame({"unique_id": convert_ids(ids), "ds": ds.to_numpy() if ds.dtype.kind in "iu" else ds.array})
-    findings = []
+    findings = list(_note_joined_names(texts, table["unique_id"]))
     for name in ("y", *covariates.past, *covariates.future):
         column = frame[name].rename(roles.y) if name == "y" else frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype) and name != "y":
@@ -289,6 +289,17 @@ def _convert_types(
     if decimal == ",":
         update["decimal"] = decimal
     return RawSeries(table, source.model_copy(update=update), reasons | dates.reasons, (*noticed, *findings))
+
+
+def _note_joined_names(texts: pd.Series, names: pd.Series) -> Iterator[Finding]:
+    """Warn of names that differ in outer blanks only, and so are one series."""
+    differs = texts.to_numpy() != names.to_numpy()
+    if differs.any() and (both := sorted({*names[differs]} & {*names[~differs]})):
+        text = (
+            f"{number(len(both), 'series is', 'series are')} written with and without outer blanks, and taken as one, "
+            f"such as {both[0]!r}; if they are two, give them names of their own"
+        )
+        yield Finding(code="joined_names", severity="warning", message=text, unique_id=both[0], count=len(both))
 
 
 def _note_column(name: object, note: str) -> Finding:

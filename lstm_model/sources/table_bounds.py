@@ -17,7 +17,7 @@ import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed, number
 from lstm_model.sources.cell_kinds import DATE, NUMBER, fits_kind, is_missing
-from lstm_model.sources.dates import YEARS
+from lstm_model.sources.date_readings import YEARS
 from lstm_model.sources.numbers import kind_of_texts
 
 MOST_COLUMNS = 64

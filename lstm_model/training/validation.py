@@ -92,7 +92,13 @@ def calibrate_forecaster(forecaster: Forecaster, validation: Windows) -> str:
     forecaster.mean_share = _fit_mean_share(
         forecaster, forecaster.restore_units(*normalised, windows=part), target_WH.cpu().numpy(), observed_WH, about
     )
-    return f"{note}; the mean takes {forecaster.mean_share:.2f} of its distance from the median"
+    share = forecaster.mean_share
+    mean = (
+        f"the mean lies {share:.0%} of the way from the median to that of the quantiles"
+        if share
+        else "the median is also the mean"
+    )
+    return f"{note}; {mean}"
 
 
 def _fit_mean_share(

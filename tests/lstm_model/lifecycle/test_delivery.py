@@ -111,8 +111,8 @@ def test_without_a_champion_any_source_may_follow(tmp_path):
 def test_series_that_went_and_came_are_named(problem):
     changes = problem.deliver(load(names=("north", "east")))
     assert changes[:2] == [
-        "1 series of the last delivery are gone: south",
-        "1 series are new since the last delivery: east",
+        "gone since the last delivery: 1 series (south)",
+        "new since the last delivery: 1 series (east)",
     ]
     assert problem.deliver(load(205, names=("north", "east"))) == [], "said once"
 

@@ -86,3 +86,11 @@ def test_columns_that_are_series_may_share_a_text(tmp_path):
     table = examine(raw, PipelineConfig(source=raw.source, covariates=covariates)).table
     assert table["unique_id"].unique().tolist() == ["m1", "m2", "m3"]
     assert table["weather"].tolist() == weather.tolist() * 3
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1e9, ["rounded"]), (1e3, [])])
+def test_a_covariate_whose_changes_float32_rounds_is_told(level, expected):
+    meter = level + 0.5 * (np.arange(len(DAYS)) % 7)
+    found = look(series(DAYS, meter=meter), covariates={"past": ["meter"]}).findings
+    assert [one.code for one in found] == expected
+    assert all("covariate 'meter'" in one.message and "subtract the level" in one.message for one in found)

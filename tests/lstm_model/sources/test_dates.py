@@ -201,3 +201,10 @@ def test_days_and_months_that_a_spreadsheet_swapped_are_told_by_the_order_of_row
     for order in (days, days[::-1], days[np.random.default_rng(0).permutation(120)]):
         plain = [f"{t.day}/{t.month}/{t.year}" for t in order]
         assert read_file(tmp_path, plain)["ds"].tolist() == order.tolist()
+
+
+def test_fiscal_years_are_taken_as_calendar_years_and_named():
+    texts = [f"FY{year}Q{quarter}" for year in range(15, 24) for quarter in range(1, 5)]
+    found = read_dates(pd.Series(texts, name="quarter"), Source(kind="synthetic"), lambda row: f"row {row}")
+    assert found.times.iloc[0] == pd.Timestamp("2015-01-01")
+    assert found.reasons["columns.ds format"].endswith("; fiscal years are taken as calendar years")

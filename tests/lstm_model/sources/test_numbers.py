@@ -59,3 +59,12 @@ def test_a_value_that_marks_what_is_missing_is_told(mark):
     finding = find_sentinels(y, ids)
     assert finding is not None and f"{mark:g} occurs 5 times" in finding.message
     assert find_sentinels(np.linspace(-999, 999, 50), ids) is None
+
+
+def test_the_only_negative_value_may_mark_what_is_missing():
+    ids, counts = pd.Series(["a"] * 50), np.arange(50) % 17.0
+    finding = find_sentinels(np.where(counts == 3, -1.0, counts), ids)
+    assert finding is not None and "the value -1 occurs 3 times, the only negative one" in finding.message
+    assert find_sentinels(np.where(counts == 3, -1.0, counts - 1), ids).message.startswith("the value -1 occurs 6")
+    assert find_sentinels(np.arange(50) % 3 - 1.0, ids) is None, "-1, 0 and 1 are values"
+    assert find_sentinels(np.where(counts == 3, -1.0, np.where(counts == 5, -2.0, counts)), ids) is None

@@ -128,3 +128,12 @@ def test_names_that_look_alike_stay_apart_and_are_told(tmp_path, other):
     examined = examine(raw, PipelineConfig(source=raw.source))
     assert examined.table["unique_id"].nunique() == 2
     assert [finding.code for finding in examined.findings] == ["similar_names"]
+
+
+def test_names_that_differ_in_outer_blanks_are_one_series_and_told(tmp_path):
+    names = [(day, name) for day in range(1, 17) for name in ("south", "north" if day < 9 else "north ")]
+    rows = "".join(f"2024-01-{day:02},{name},{day}\n" for day, name in names)
+    found = read(write(tmp_path, f"date,shop,sales\n{rows}"))
+    assert set(found.table["unique_id"]) == {"north", "south"}
+    assert [one.code for one in found.findings] == ["joined_names"]
+    assert "1 series is written with and without outer blanks" in found.findings[0].message
