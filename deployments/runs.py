@@ -73,23 +73,18 @@ async def find_last_heartbeat(
     return max((event.occurred for event in page.events), default=None)
 
 
-def find_processes(proc: Path = Path("/proc")) -> dict[str, list[int]] | None:
-    """Return the processes of this user here that belong to flow runs, by the id of the run.
-
-    None if it cannot be found out.
-    """
+def find_running_ids(proc: Path = Path("/proc")) -> set[str] | None:
+    """Return the ids of the flow runs that have a process of this user here; None if it cannot be found out."""
     if not (proc / "self" / "environ").exists():
         return None
-    found: dict[str, list[int]] = {}
+    ids: set[str] = set()
     for environment in proc.glob("[0-9]*/environ"):
         try:
             variables = environment.read_bytes().split(b"\0")
         except OSError:  # another user's, or ended meanwhile
             continue
-        for variable in variables:
-            if variable.startswith(b"PREFECT__FLOW_RUN_ID="):
-                found.setdefault(variable.split(b"=", 1)[1].decode(), []).append(int(environment.parent.name))
-    return found
+        ids.update(v.split(b"=", 1)[1].decode() for v in variables if v.startswith(b"PREFECT__FLOW_RUN_ID="))
+    return ids
 
 
 def find_descendants(parent: int, proc: Path = Path("/proc")) -> list[int]:

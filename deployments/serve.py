@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -46,17 +47,6 @@ class _Runner(Runner):
         # pause_on_shutdown would pause every schedule whenever this ends.
         super().__init__(name="evergreen", pause_on_shutdown=False, limit=None)
         self._ask_to_stop = partial(asyncio.get_running_loop().call_soon_threadsafe, ask_to_stop)
-        self._leaves_runs = False
-
-    async def leave(self) -> None:
-        """Start no more runs; those under way go on, and `start` returns when they have ended."""
-        self._leaves_runs = True
-        await self.astop()
-        self._leaves_runs = False
-
-    async def cancel_all(self) -> None:
-        if not self._leaves_runs:
-            await super().cancel_all()
 
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
         self._ask_to_stop()
@@ -119,9 +109,6 @@ class _Service:
         self.server, self.jobs, self.store = server, jobs, store
         self.output = Output(Path(PREFECT_HOME.value()) / "outages.log")
         self.was_away = self.announced = False
-        self.watching: asyncio.Task[None] | None = None
-        self.left: dict[asyncio.Task[None], _Runner] = {}
-        """Runners of before an outage, by the tasks that end when their runs have ended."""
 
     async def run(self) -> None:
         """Serve until a signal comes.
@@ -130,6 +117,8 @@ class _Service:
             ServerError: the server that was started here ended too often, or another one did not come back in time.
         """
         hide_lost_connections()
+        # Prefect drops a coroutine of its own when it no longer hears of cancellations.
+        warnings.filterwarnings("ignore", r"coroutine 'Runner\.", RuntimeWarning)
         stop = asyncio.Event()
 
         def ask_to_stop() -> None:
@@ -144,10 +133,9 @@ class _Service:
             await self._serve_until(stopped, ask_to_stop)
 
     async def _serve_until(self, stopped: asyncio.Task[Any], ask_to_stop: Callable[[], None]) -> None:
-        """Serve until a signal, or until the server was away.
+        """Serve until a signal, or until the server was away; then stop the runs while it can be told how they ended.
 
-        Runs go on through an outage: the runner that started them sees their end, and another one takes what becomes
-        due when the server is back. A signal stops the runs of both.
+        When the server is back, a runner might go on, but no longer hears that a run is to be cancelled.
         """
         runner = _Runner(ask_to_stop)
         async with get_client() as client:
@@ -159,33 +147,14 @@ class _Service:
                     self.was_away = True
                     self._say_away(reason)
                     hidden.enter_context(self.output.divert())
-                    await self._leave(runner, serving)
                     lost = await self._wait_until_back(reason, stopped)
-                    if lost:
-                        ask_to_stop()
-                    elif not stopped.done():
-                        return
+                if lost:
+                    ask_to_stop()
                 async with watch.expect_interruption():
-                    if not reason:
-                        await _end(runner, serving, is_expected=stopped.done())
-                    for ending, left in self.left.items():
-                        await left.cancel_all()
-                        await asyncio.wait([ending])
+                    await _end(runner, serving, is_expected=bool(reason) or stopped.done())
                     hidden.close()
             if lost:
                 raise lost
-
-    async def _leave(self, runner: _Runner, serving: asyncio.Task[None]) -> None:
-        """Let a runner start nothing more; it ends when its runs have ended."""
-        self.left = {task: other for task, other in self.left.items() if not task.done()}
-        serving.add_done_callback(lambda task: task.cancelled() or task.exception())  # of a server that was away
-        if self.watching:
-            self.watching.cancel()
-        if runner.started:
-            self.left[serving] = runner
-            await runner.leave()
-        else:
-            serving.cancel()
 
     async def _wait_for_outage(self, serving: asyncio.Task[None], stopped: asyncio.Task[Any]) -> str | None:
         """Return why the server is away; None if a signal came, or if serving failed while the server was there."""
@@ -234,7 +203,7 @@ class _Service:
             self.output.say(f"the Prefect server answers again; schedules and runs go on. UI: {self.server.ui_url}")
         if not self.announced:
             await self._announce(client, rows)
-        self.watching = watching = asyncio.create_task(watch.run())
+        watching = asyncio.create_task(watch.run())
         try:
             await runner.start()
         finally:

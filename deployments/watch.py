@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,15 +31,13 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_RUNNER_P
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed, to_state_create
 
 from deployments.catalog import TAG
-from deployments.runs import PAGE, find_last_heartbeat, find_processes, find_runs
+from deployments.runs import PAGE, find_last_heartbeat, find_running_ids, find_runs
 from flows.hooks import STOPPED, notify_failure
 
 ATTEMPTS = 3
 """A run that crashed so often is given up: its cause is more likely in the run than in the machine."""
 CRASH_MEMORY = timedelta(days=1)
 """A run that crashed longer ago is not resumed."""
-HEARING = timedelta(seconds=45)
-"""Within this time after a person's wish, Prefect has cancelled a run: it waits for 30 s between its two signals."""
 STARTING = timedelta(seconds=60)
 """A pending run younger than this may have a process that is only just being started."""
 MISSED_HEARTBEATS = 3
@@ -93,12 +89,9 @@ class RunWatcher:
 
     async def end_dead_runs(self, *, at_once: bool) -> None:
         """End dead runs: after a power cut they would stay Running, and hold the place of the next run."""
-        alive = find_processes()
+        alive = find_running_ids()
         living = await find_runs(self.client, await self._find_deployments(), LIVING_STATES)
-        unheard = [run for run in living if self._is_unheard(run)]
-        for run in unheard:
-            await self._cancel(run, (alive or {}).get(str(run.id), []))
-        dead = [run for run in living if run not in unheard and await self._is_dead(run, alive)]
+        dead = [run for run in living if await self._is_dead(run, alive)]
         for run in dead:
             if at_once or run.id in self.missing:
                 await self._end(run)
@@ -106,7 +99,7 @@ class RunWatcher:
 
     async def resume_crashed_runs(self) -> None:
         """Resume crashed runs, unless a later scheduled one replaces them or they crashed too often."""
-        alive = find_processes() or {}
+        alive = find_running_ids() or set()
         recently = FlowRunFilterEndTime(after_=datetime.now(UTC) - CRASH_MEMORY)
         for run in await find_runs(self.client, await self._find_deployments(), [StateType.CRASHED], end_time=recently):
             if str(run.id) not in alive:
@@ -131,10 +124,8 @@ class RunWatcher:
     async def _put_back(self, run: FlowRun) -> None:
         now = await self.client.read_flow_run(run.id)
         states = sorted(await self.client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
-        if len(states) > 1 and (
-            states[-2].is_completed() or states[-2].is_failed()
-        ):  # it had ended by itself while its process was being ended
-            await set_state(self.client, now, states[-2].model_copy(update={"timestamp": datetime.now(UTC)}))
+        if now.state and now.state.is_cancelled() and (ended := find_own_end(states)):
+            await set_state(self.client, now, ended)
         elif now.state and (now.state.is_cancelled() or now.state.is_crashed()):
             message = "`serve` was stopped; goes on when it is started again."
             await set_state(self.client, now, AwaitingRetry(message=message))
@@ -143,19 +134,7 @@ class RunWatcher:
     async def _find_deployments(self) -> Sequence[UUID]:
         return await find_worker_deployments(self.client) if self.deployments is None else self.deployments
 
-    def _is_unheard(self, run: FlowRun) -> bool:
-        """Return whether a person's wish to cancel reached nobody: Prefect's own watch for it ends with an outage."""
-        assert run.state is not None
-        here = self.all_here and not run.work_pool_name
-        return here and run.state.is_cancelling() and datetime.now(UTC) - run.state.timestamp > HEARING
-
-    async def _cancel(self, run: FlowRun, processes: Sequence[int]) -> None:
-        await set_state(self.client, run, Cancelled(message="Cancelled, and its processes were killed."))
-        for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    async def _is_dead(self, run: FlowRun, alive: Container[str] | None) -> bool:
+    async def _is_dead(self, run: FlowRun, alive: set[str] | None) -> bool:
         assert run.state is not None
         now = datetime.now(UTC)
         if str(run.id) in (alive or ()):
@@ -227,6 +206,17 @@ async def set_state(client: PrefectClient, run: FlowRun, state: State) -> None:
     create.state_details.transition_id = uuid5(NAMESPACE_OID, str(run.state.id))  # the client's own would be random
     body = {"state": create.model_dump(mode="json", serialize_as_any=True), "force": not state.is_scheduled()}
     await client.request("POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json=body)
+
+
+def find_own_end(states: Sequence[State]) -> State | None:
+    """Return the end that a run had come to by itself before its last state, as Prefect's runner cancels even such.
+
+    It asks a process to end, waits, and then says Cancelled, whatever the process has said meanwhile.
+    """
+    before = states[-2] if len(states) > 1 else None
+    if before is None or not (before.is_completed() or before.is_failed()):
+        return None
+    return before.model_copy(update={"timestamp": datetime.now(UTC)})
 
 
 async def find_worker_deployments(client: PrefectClient) -> list[UUID]:

@@ -270,7 +270,7 @@ class CalendarSettings(ConfigModel, title="Calendar"):
     """auto: what the frequency can show and the history is long enough for. all: whatever the history. Empty: auto if
     a setting below is given, else none."""
     country: str | None = Field(None, pattern=r"^[A-Z]{2,5}$")
-    """ISO code of the country whose holidays count, such as DE; needs the extra holidays."""
+    """ISO code of the country whose holidays count, such as DE."""
     subdivision: str | None = Field(None, min_length=1, max_length=62)
     """ISO code of a part of the country with holidays of its own, such as BY."""
     country_column: str | None = None

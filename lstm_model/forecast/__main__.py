@@ -38,7 +38,7 @@ from lstm_model.sources.files import PARQUET_SUFFIXES
 from lstm_model.sources.parquet import open_parquet
 from lstm_model.sources.raw_series import RawSeries, read_source
 from lstm_model.sources.readers import read_files
-from lstm_model.timeline.time_zones import add_source_clock, find_clock
+from lstm_model.timeline.time_zones import add_source_clock
 
 MAX_MANIFEST_BYTES = 1024**2
 USED_SECTIONS = ("source", "horizon", "season", "missing")
@@ -108,17 +108,16 @@ def _prepare_table(bundle: Path, file: Path, folder: Path) -> tuple[Path, Clock 
         raw = RawSeries(_read_series_table(file, config.covariates, {*known}), config.source)
     else:
         raw = read_source(config.source, covariates=config.covariates)
-    clock = find_clock(raw.table["ds"], config.source.timezone)
-    if not is_series_table:
-        _check_clock(bundle, clock)
     examined = examine(raw, config)
+    if not is_series_table:
+        _check_clock(bundle, examined.clock)
     for finding in examined.findings:
         _print_note(f"{finding.severity}: {finding.message}")
     table = examined.table
     if is_series_table:
         _mark_repaired(table, raw.table)
     table.to_parquet(folder / "series.parquet", index=False)
-    return folder / "series.parquet", clock
+    return folder / "series.parquet", examined.clock
 
 
 def _check_clock(bundle: Path, clock: Clock | None) -> None:

@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 from lstm_model.contracts.artifact import Artifact
 from lstm_model.contracts.clock import show_moment
 from lstm_model.contracts.findings import listed, number
-from lstm_model.lifecycle.stage_outputs import TABLE, read_clock, read_profile
+from lstm_model.lifecycle.stage_outputs import TABLE, list_folders, read_clock, read_profile
 from lstm_model.storage.store import Store
 from lstm_model.timeline.frequency import Frequency
 from lstm_model.timeline.timestamps import DAY_US
@@ -128,7 +128,7 @@ def _drop_commonest(both: pd.DataFrame) -> pd.DataFrame:
 
 
 def _list_tables(series: Artifact, store: Store) -> list[Path]:
-    return [store.path(shard) / TABLE for shard in store.shards(series)]
+    return [folder / TABLE for folder in list_folders(series, store)]
 
 
 def _read_names(paths: list[Path]) -> set[str]:

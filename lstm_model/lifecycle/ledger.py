@@ -416,10 +416,15 @@ _EMPTY = _schema([], pa.int64(), pa.float32())
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:
     """Intervals from the narrowest, whichever models had them."""
-    revision = pc.fill_null(table.column("revision"), pa.scalar(0, pa.int32()))
-    table = table.set_column(table.column_names.index("revision"), "revision", revision)
-    frame: pd.DataFrame = table.select([*FIXED, *find_bounds(table.column_names), *NAMES]).to_pandas()
+    names = [*FIXED, *find_bounds(table.column_names), *NAMES]
+    frame: pd.DataFrame = _fill_revisions(table).select(names).to_pandas()
     return frame
+
+
+def _fill_revisions(table: pa.Table) -> pa.Table:
+    """Return the table with 0, the first, where an older file has no revision."""
+    revision = pc.fill_null(table.column("revision"), pa.scalar(0, pa.int32()))
+    return table.set_column(table.column_names.index("revision"), "revision", revision)
 
 
 def select_latest(frame: pd.DataFrame) -> pd.DataFrame:
@@ -432,9 +437,8 @@ def select_latest(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _select_known(known: pa.Table) -> pa.Table:
     """Return the latest revision of each forecast: its key, step, known_data and known_revision."""
-    revision = pc.fill_null(known.column("revision"), pa.scalar(0, pa.int32()))
-    known = known.set_column(known.column_names.index("revision"), "revision", revision)
-    if pc.max(revision).as_py():
+    known = _fill_revisions(known)
+    if pc.max(known.column("revision")).as_py():
         latest = known.group_by([*KEY, "step"]).aggregate([("revision", "max")])
         latest = latest.rename_columns([*KEY, "step", "revision"])
         known = known.join(latest, keys=[*KEY, "step", "revision"], join_type="left semi")

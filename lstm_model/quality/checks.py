@@ -29,6 +29,8 @@ NARROW = 1e-12
 """A range smaller than this share of the level is taken for constant too: float64 has 16 digits."""
 LARGEST_ROUNDING = 0.05
 """Of a covariate, as a share of its mean change."""
+SAME_VALUE = 1e-14
+"""Change of a covariate, as a share of its level, that means of equal values may differ by."""
 REPEATED, FEW_REPEATS = 0.01, 3
 """Largest share, or number, of rows that repeat another and are dropped: more may be transactions."""
 SUM_TOLERANCE = 1e-4
@@ -306,14 +308,11 @@ def check_missing_share(rows: Rows, step_N: np.ndarray, limit: float) -> tuple[n
         index = int(share_K.argmax())
         _, first_K, last_K = find_history(rows)
         few = (share_K > limit).mean() < 0.5
-        way_out = "; it may be of another frequency than most: then bring it in a source of its own" if few else ""
-        way_out = (
-            way_out
-            or _offer_days(rows)
-            or (
-                f"; of single events, set frequency and aggregate (such as --frequency D --aggregate sum){offer_zero(rows)}"
-            )
-        )
+        events = "; of single events, set frequency and aggregate (such as --frequency D --aggregate sum)"
+        if few:
+            way_out = "; it may be of another frequency than most: then bring it in a source of its own"
+        else:
+            way_out = _offer_days(rows) or f"{events}{offer_zero(rows)}"
         raise DataError(
             f"series {rows.ids[index]!r}: {missing_K[index]:,} of its {length_K[index]:,} steps "
             f"({share_K[index]:.0%}) from "
@@ -362,7 +361,7 @@ def find_rounded_covariates(rows: Rows) -> list[Finding]:
         values_N = rows.covariates[name]
         step_N = np.abs(np.diff(values_N, prepend=np.nan))
         step_N[rows.first_K] = np.nan
-        changes_N = step_N[step_N > 0]
+        changes_N = step_N[step_N > SAME_VALUE * np.abs(values_N)]
         with np.errstate(over="ignore"):  # magnitudes are checked elsewhere
             rounding_N = np.nan_to_num(np.abs(values_N - values_N.astype(np.float32)))
         if len(changes_N) and rounding_N.max() > changes_N.mean() * LARGEST_ROUNDING:

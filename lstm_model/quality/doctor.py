@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, ErrorCollector, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
@@ -46,6 +47,8 @@ class Examination:
     counts: pd.DataFrame
     """One row a series: `unique_id`, `observed`, `repaired`, `future` (numbers of rows)."""
     reasons: dict[str, str]
+    clock: Clock | None
+    """The source's own, if the table is in UTC instead."""
 
 
 def examine(raw: RawSeries, config: PipelineConfig) -> Examination:
@@ -115,6 +118,7 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
         findings=tuple(findings),
         counts=_count_rows(rows, observed_N, history_N),
         reasons={"frequency": why, "clock": clock},
+        clock=rows.clock,
     )
 
 

@@ -48,6 +48,11 @@ class Rows:
         """Return the first row of each series."""
         return np.searchsorted(self.series_N, np.arange(self.num_series))
 
+    @property
+    def last_K(self) -> np.ndarray:
+        """Return the last row of each series."""
+        return np.searchsorted(self.series_N, np.arange(self.num_series), side="right") - 1
+
     def describe(self, row: int) -> str:
         """Return the series and timestamp of a row, for a message."""
         return f"series {self.ids[self.series_N[row]]!r}, {self.show_timestamp(row)}"
@@ -115,8 +120,7 @@ def expand_to_grid(rows: Rows, step_N: np.ndarray, grid: Grid) -> Rows:
     Raises:
         DataError: there would be too many new rows.
     """
-    first_K = rows.first_K
-    last_K = np.append(first_K[1:], len(step_N)) - 1
+    first_K, last_K = rows.first_K, rows.last_K
     length_K = step_N[last_K] - step_N[first_K] + 1
     if bool((length_K == last_K - first_K + 1).all()):
         return replace(rows, ds_N=grid.timestamps(rows.series_N, step_N))

@@ -29,8 +29,7 @@ def fill_zeros(rows: Rows, frequency: str, hint: str) -> tuple[Rows, list[Findin
     end = rows.ds_N[~np.isnan(rows.y_N)].max()
     grid, step_N, _ = place_on_grid(rows, frequency, hint)
     end_K = grid.steps(np.arange(rows.num_series), np.full(rows.num_series, end))[0]
-    last_K = np.append(rows.first_K[1:], len(step_N)) - 1
-    ended_K = sold_K & (step_N[last_K] < end_K)
+    ended_K = sold_K & (step_N[rows.last_K] < end_K)
     full = expand_to_grid(*_append_rows(rows, step_N, ended_K, end_K, grid), grid)
     step_M = grid.steps(full.series_N, full.ds_N)[0]
     _, first_K, _ = find_history(full)
@@ -61,7 +60,6 @@ def _find_closed_days(rows: Rows, frequency: str) -> list[Finding]:
 
 def _find_ended(rows: Rows, zero_M: np.ndarray) -> list[Finding]:
     """Find series that seem to have ended: the zeros at their end outlast every earlier pause by far."""
-    last_K = np.append(rows.first_K[1:], len(rows.y_N)) - 1
     sold = np.flatnonzero(~zero_M & ~np.isnan(rows.y_N))
     series = rows.series_N[sold]
     pause_K, end_K = np.zeros(rows.num_series, np.int64), np.full(rows.num_series, -1)
@@ -69,7 +67,7 @@ def _find_ended(rows: Rows, zero_M: np.ndarray) -> list[Finding]:
     end_K[series] = sold
     # Steps without an observation after the end of all series carry covariates only.
     count = np.append(0, np.cumsum(zero_M))
-    absent_K = count[last_K + 1] - count[end_K + 1]
+    absent_K = count[rows.last_K + 1] - count[end_K + 1]
     ended_K = (end_K >= 0) & (absent_K > np.maximum(ENDED_STEPS, ENDED_PAUSES * pause_K))
     if not ended_K.any():
         return []
@@ -88,7 +86,7 @@ def _append_rows(
 ) -> tuple[Rows, np.ndarray]:
     """Append an empty row at the end of some series."""
     which = np.flatnonzero(which_K)
-    after = np.append(rows.first_K[1:], len(step_N))[which_K]
+    after = rows.last_K[which_K] + 1
     columns = {name: np.insert(values, after, np.nan) for name, values in rows.covariates.items()}
     longer = replace(
         rows,

@@ -13,7 +13,6 @@ from lstm_model.quality.doctor import examine
 from lstm_model.series.profiling import SeriesFacts, measure_facts, merge_profiles
 from lstm_model.series.series_table import write_table
 from lstm_model.sources.raw_series import RawSeries
-from lstm_model.timeline.time_zones import find_clock
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def write_series(raw: RawSeries, config: PipelineConfig, table: Path) -> Ingeste
         findings=examined.findings,
         reasons=raw.reasons | examined.reasons,
         source=raw.source,
-        clock=find_clock(raw.table["ds"], raw.source.timezone),
+        clock=examined.clock,
         repaired=int((~examined.table["observed"] & examined.table["y"].notna()).sum()),
     )
     return Ingested(meta, facts, len(examined.table))

@@ -15,9 +15,8 @@ YES = frozenset(("yes", "true", "y", "t", "on", "ja", "oui", "si", "sí", "sim",
 NO = frozenset(("no", "false", "n", "f", "off", "nein", "non", "não", "closed", "falsch", "faux"))
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "<na>"))
 """No value; `none` and `-` are categories, as of a promotion that there is not."""
-
-
 MOST_SAMPLED = 2000
+"""Of the different texts of a column whose kind is looked for."""
 
 
 def read_categories(column: pd.Series) -> pd.Series:

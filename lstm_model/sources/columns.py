@@ -227,7 +227,7 @@ def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, rea
         if ds or len(rest) < len(kinds):  # without any time, the columns that could be it would be told as targets
             y, why_y = _find_target(rest, source)
     if errors.found and ds:
-        errors.found[-1] = DataError(f"{errors.found[-1]}{_offer_days(frame[ds], source)}")
+        errors.found[-1] = DataError(f"{errors.found[-1]}{_offer_days(_read_times(frame[ds], source))}")
     errors.raise_found()
     reasons = {"layout": reason, "columns.ds": why_ds, "columns.unique_id": why_id, "columns.y": why_y}
     return Roles(
@@ -235,18 +235,17 @@ def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, rea
     )
 
 
-def _offer_days(ds: pd.Series, source: Source) -> str:
-    """Return the words that offer to add up single events, so that all that they need is asked for at once."""
+def _read_times(ds: pd.Series, source: Source) -> pd.Series | None:
+    """Return the timestamps of a column; None if the error is raised later, with the right place."""
     try:
-        times = read_dates(ds, source, str).times
-    except DataError:  # it is raised again, with the right place, when the whole table is read
-        return ""
-    if times.dtype.kind == "i":
-        return ""
-    zoned = isinstance(times.dtype, pd.DatetimeTZDtype)
-    return offer_days(
-        (times.dt.tz_localize(None) if zoned else times).to_numpy().astype("datetime64[us]").astype(np.int64)
-    )
+        return read_dates(ds, source, str).times
+    except DataError:
+        return None
+
+
+def _offer_days(times: pd.Series | None) -> str:
+    """Return the words that offer to add up single events, so that all that they need is asked for at once."""
+    return "" if times is None or times.dtype.kind == "i" else offer_days(np.asarray(times.astype("int64"), np.int64))
 
 
 def _explain_ignored(names: Sequence[str]) -> dict[str, str]:
@@ -315,7 +314,7 @@ def _find_id(frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str
             return found[0], f"{found[0]!r}: {why}"
         if len(found) > 1:
             return _choose_ids(frame, found, ds)
-    if about and _offer_days(frame[ds], source):
+    if about and _offer_days(_read_times(frame[ds], source)):
         raise DataError(
             f"column {about[0]!r}, with texts such as {str(frame[about[0]].iloc[0])!r}, may name the series (what was "
             f"sold, or where), or describe the rows of one. If it names them, say --id-column {about[0]}; if all rows "
@@ -371,16 +370,14 @@ def _describes_rows(frame: pd.DataFrame, name: str, ds: str, source: Source) -> 
     """
     if len(frame) < 3 or frame[ds].isna().any() or not frame[ds].is_unique:
         return False
-    try:
-        times = read_dates(frame[ds], source, str).times
-    except DataError:  # it is raised again, with the right place, when the whole table is read
+    if (times := _read_times(frame[ds], source)) is None:
         return False
     ds_N, codes_N = times.astype("int64").to_numpy(), pd.factorize(frame[name])[0]
     _check_blocks(frame[name], ds_N, codes_N)
     within_N = np.lexsort((ds_N, codes_N))
     steps_within = np.diff(ds_N[within_N])[np.diff(codes_N[within_N]) == 0]
     steps = np.diff(np.sort(ds_N))
-    return _measure_steadiness(steps) >= _measure_steadiness(steps_within) or bool(_offer_days(frame[ds], source))
+    return _measure_steadiness(steps) >= _measure_steadiness(steps_within) or bool(_offer_days(times))
 
 
 def _check_blocks(names: pd.Series, ds_N: np.ndarray, codes_N: np.ndarray) -> None:

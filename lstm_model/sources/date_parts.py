@@ -66,9 +66,10 @@ def _find_parts(frame: pd.DataFrame, names: list[str]) -> dict[str, str]:
             if re.fullmatch(pattern, str(name).strip().lower()) and part not in found and _holds(frame[name], part):
                 found[part] = name
     rest = [name for name in names if name not in found.values()]
-    clocks = [name for name in rest if _holds_clock(frame[name])]
     if "date" in found or "year" not in found:
         dates = [found["date"]] if "date" in found else [name for name in rest if _holds(frame[name], "date")]
+        # 01.02.23 would be a clock too
+        clocks = [name for name in rest if name not in dates and _holds_clock(frame[name])]
         if len(dates) == 1 and len(clocks) == 1:
             return {"date": dates[0], "clock": clocks[0]}
         # Hours that are no part of the time, such as those of opening, do not go round the clock.

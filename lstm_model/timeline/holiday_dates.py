@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import import_module
 
 from lstm_model.contracts.calendar_features import HolidayDates
 from lstm_model.contracts.findings import DataError, listed
@@ -21,31 +20,26 @@ def find_holidays(code: str, end_year: int) -> HolidayDates:
         end_year: of the last observation.
 
     Raises:
-        DataError: the package is not installed, or does not know the country or the part.
+        DataError: the package does not know the country or the part.
     """
-    try:
-        package = import_module("holidays")
-    except ImportError:
-        raise DataError(
-            f"holidays of {code} need the package holidays: install the extra evergreen-forecast[holidays], or give "
-            "calendar.days instead of a country"
-        ) from None
+    import holidays  # takes 0.1 s, and only a calendar of a country needs it
+
     country, _, part = code.partition("-")
-    known = package.utils.list_supported_countries(include_aliases=True)
+    known = holidays.utils.list_supported_countries(include_aliases=True)
     if country not in known:
         raise DataError(
             f"calendar names the country {country!r}, which the package holidays does not know; expected an ISO code "
             "such as DE or US. For other days, give calendar.days"
         )
     try:
-        years = package.country_holidays(country, subdiv=part or None)
+        years = holidays.country_holidays(country, subdiv=part or None)
     except NotImplementedError:
         raise DataError(
             f"calendar names {part!r} as a part of {country}, which the package holidays does not know; expected one "
             f"of {listed(known[country], limit=30) or 'none: this country has no parts'}"
         ) from None
     first, last = max(years.start_year, end_year - YEARS_BEFORE), min(years.end_year, end_year + YEARS_AHEAD)
-    found = package.country_holidays(country, subdiv=part or None, years=range(first, last + 1))
+    found = holidays.country_holidays(country, subdiv=part or None, years=range(first, last + 1))
     return HolidayDates(
         first_year=first, last_year=last, dates=tuple(day for day in sorted(found) if first <= day.year <= last)
     )

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from tasks.runtime.prefect_server import LOCALHOST, is_healthy
@@ -33,14 +34,22 @@ SERVER_SETTINGS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_
 def use_temporary_server() -> Iterator[None]:
     """Start a server for the runs inside; it ends with this process, after what Prefect's threads still send.
 
-    Its pages have no address, because it has none: links to them are left out.
+    Its pages have no address, because it has none: links to them are left out. The environment names it too, because
+    the thread that takes the messages of worker processes knows no settings but those: it would start another server on
+    the same database, and each would wait for the other's locks.
 
     Raises:
         RuntimeError: it does not come up.
     """
     api_url = _start()
-    with temporary_settings({PREFECT_API_URL: api_url, PREFECT_UI_URL: ""}):
-        yield
+    os.environ["PREFECT_API_URL"] = api_url
+    refresh_global_settings_context()
+    try:
+        with temporary_settings({PREFECT_API_URL: api_url, PREFECT_UI_URL: ""}):
+            yield
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        refresh_global_settings_context()
 
 
 def _start() -> str:
@@ -54,7 +63,9 @@ def _start() -> str:
             if is_healthy(api_url):
                 return api_url
             time.sleep(0.1)
-    ended = f"ended with exit code {process.poll()}" if process.poll() else f"did not answer within {STARTUP_SECONDS} s"
+        exit_code = process.poll()
+        _stop(process)
+    ended = f"ended with exit code {exit_code}" if exit_code else f"did not answer within {STARTUP_SECONDS} s"
     raise RuntimeError(
         f"Prefect's temporary server {ended}. Look at its messages above; its database is in PREFECT_HOME, or "
         "start a server (`make serve`) and set PREFECT_API_URL to its address"

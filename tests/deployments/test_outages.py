@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect.states import Cancelling
 
 from deployments import server as server_module
-from deployments.runs import find_descendants, find_processes
+from deployments.runs import find_descendants, find_running_ids
 from deployments.server import Server, ServerError, ServerProcess, is_taken
 from tasks.runtime.prefect_server import is_healthy
 
@@ -55,7 +54,7 @@ def start_server(tmp_path, migrated_home, wait_for):
 @pytest.mark.slow
 @pytest.mark.parametrize("owner", ["serve", "somebody"])
 def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_server, free_port, wait_for):
-    """The server is killed while a run is under way."""
+    """The server is killed while a run is under way, of which the next one takes the place."""
     port, url = free_port(), None
     if owner == "somebody":
         server, url = start_server(port), f"http://127.0.0.1:{port}/api"
@@ -78,8 +77,7 @@ def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_se
     lines = serving.output().splitlines()[before:]
     began = next(number for number, line in enumerate(lines) if line.startswith(away))
     ended = next(number for number, line in enumerate(lines) if line.startswith(back))
-    said = [line for line in lines[began + 1 : ended] if not re.match(r"\d\d:\d\d:\d\d\.\d{3} \| INFO ", line)]
-    assert all(line.startswith("retrain/ticking: ") for line in said), "the run, which goes on, may speak"
+    assert all(line.startswith(("run ", "retrain/ticking: ")) for line in lines[began + 1 : ended]), lines
     assert not re.search("Traceback|Error|Failed", "\n".join(lines[: ended + 1]))
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), get_client(sync_client=True) as client:
 
@@ -87,39 +85,9 @@ def test_an_outage_is_two_lines_and_schedules_go_on(owner, start_serve, start_se
             return [run for run in client.read_flow_runs() if run.auto_scheduled and run.state.is_completed()]
 
         wait_for("a scheduled run", completed)
-    assert (serving.home / "outages.log").read_text(), "what was kept out of it is not lost"
+    assert "Traceback" in (serving.home / "outages.log").read_text()  # what was kept out of it is not lost
     serving.end()
     assert is_taken(port) == (owner == "somebody")
-
-
-def start_endless_run(client, name):
-    """A run that trains until it is stopped."""
-    deployment = client.read_deployment_by_name(f"retrain/{name}")
-    endless = {"model": {"hidden_dim": 8, "layer_dim": 1}, "training": {"max_steps": 10**6, "patience": 10**6}}
-    config = {**deployment.parameters["config"], "advanced": endless}
-    return client.create_flow_run_from_deployment(deployment.id, parameters={**deployment.parameters, "config": config})
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_through_an_outage_and_can_be_cancelled_after_it(start_serve, free_port, wait_for):
-    port = free_port()
-    serving = start_serve("--port", port, write={"busy": ""}).wait_until_ready()
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), get_client(sync_client=True) as client:
-        run = start_endless_run(client, "busy")
-        wait_for("its training", lambda: "search step" in serving.output())
-        processes = find_processes()[str(run.id)]
-        os.kill(find_server(serving), signal.SIGKILL)
-        wait_for("the new server", lambda: "the Prefect server answers again" in serving.output())
-        assert find_processes()[str(run.id)] == processes
-        assert client.read_flow_run(run.id).state.is_running()
-        client.set_flow_run_state(run.id, Cancelling())
-        wait_for("its end", lambda: client.read_flow_run(run.id).state.is_cancelled())
-        wait_for("the end of its process", lambda: str(run.id) not in find_processes())
-        other = start_endless_run(client, "busy")
-        wait_for("another run in its place", lambda: client.read_flow_run(other.id).state.is_running())
-    serving.end()
-    assert f"run {other.name!r} was interrupted; it goes on at the next start" in serving.output()
-    assert run.name not in serving.output().partition("stopping")[2]
 
 
 @pytest.mark.slow
@@ -127,13 +95,18 @@ def test_sigterm_ends_serve_and_its_runs_while_the_server_hangs(start_serve, fre
     port = free_port()
     serving = start_serve("--port", port, write={"busy": ""}).wait_until_ready()
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), get_client(sync_client=True) as client:
-        run = start_endless_run(client, "busy")
-    wait_for("the run", lambda: str(run.id) in find_processes())
+        deployment = client.read_deployment_by_name("retrain/busy")
+        endless = {"model": {"hidden_dim": 8, "layer_dim": 1}, "training": {"max_steps": 10**6, "patience": 10**6}}
+        config = {**deployment.parameters["config"], "advanced": endless}
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters={**deployment.parameters, "config": config}
+        )
+    wait_for("the run", lambda: str(run.id) in find_running_ids())
     os.kill(find_server(serving), signal.SIGSTOP)
     asked = time.monotonic()
     serving.end()
     assert time.monotonic() - asked < 30
-    assert str(run.id) not in find_processes()
+    assert str(run.id) not in find_running_ids()
     assert not is_taken(port)
 
 

@@ -12,10 +12,10 @@ from threading import Thread
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Pending, Running, Scheduled
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from deployments.runs import find_last_heartbeat
-from deployments.watch import ATTEMPTS, count_crashes, set_state
+from deployments.watch import ATTEMPTS, RunWatcher, count_crashes, find_own_end, set_state
 
 ENDLESS = {
     "model": {"hidden_dim": 8, "layer_dim": 1},
@@ -37,6 +37,14 @@ def test_a_crash_told_twice_counts_once_and_a_restart_not_at_all():
     assert count_crashes(states(Scheduled(), Running(), Scheduled(), Running(), Completed())) == 0
 
 
+def test_a_run_that_had_ended_by_itself_is_not_run_again():
+    assert find_own_end(states(Running(), Completed(), Cancelled())).is_completed()
+    assert find_own_end(states(Running(), Failed(), Cancelled())).is_failed()
+    assert find_own_end(states(Running(), Cancelled())) is None
+    assert find_own_end(states(Running(), Crashed(), Cancelled())) is None
+    assert find_own_end(states(Cancelled())) is None
+
+
 def process_of(run):
     """The process id of a flow run; None before and after."""
     for environment in Path("/proc").glob("[0-9]*/environ"):
@@ -46,6 +54,24 @@ def process_of(run):
         except OSError:
             continue
     return None
+
+
+@pytest.mark.slow
+def test_a_run_that_completed_while_it_was_interrupted_stays_completed(server, client):
+    later = datetime.now(UTC) + timedelta(hours=1)
+    deployment = client.read_deployment_by_name("retrain/killed")
+    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=later))
+
+    async def interrupt():
+        async with get_client() as asynchronous:
+            watch = RunWatcher(asynchronous, [deployment.id])
+            await asynchronous.set_flow_run_state(run.id, Running(), force=True)
+            async with watch.expect_interruption():
+                await asynchronous.set_flow_run_state(run.id, Completed(), force=True)
+                await asynchronous.set_flow_run_state(run.id, Cancelled(), force=True)
+
+    asyncio.run(interrupt())
+    assert client.read_flow_run(run.id).state.is_completed()
 
 
 @pytest.mark.slow

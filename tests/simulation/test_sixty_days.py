@@ -127,7 +127,10 @@ class World:
                 if "connect" not in str(error).lower():
                     raise
                 return None
-            return now if now.state and now.state.is_final() and not now.state.is_crashed() else None
+            state = now.state
+            # What `serve` interrupts is Cancelled for a moment, until it is put back and goes on.
+            goes_on = state.is_crashed() or (state.is_cancelled() and "shutting down" in (state.message or ""))
+            return now if state.is_final() and not goes_on else None
 
         return wait_for(f"run {run.name}", look, seconds=SECONDS)
 
@@ -223,7 +226,8 @@ def test_sixty_days_of_production(world):
             world.wait_until_running(client, runs)
             world.kill_server()
             world.start_server()
-            assert all(world.finished(run, client).state.is_completed() for run in runs)
+            for run in (world.finished(run, client) for run in runs):
+                assert run.state.is_completed(), (run.name, run.state.message)
         else:
             world.done(client, "forecast", "monitor")
         for run in world.drift_runs(client):

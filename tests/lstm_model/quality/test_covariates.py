@@ -94,3 +94,9 @@ def test_a_covariate_whose_changes_float32_rounds_is_told(level, expected):
     found = look(series(DAYS, meter=meter), covariates={"past": ["meter"]}).findings
     assert [one.code for one in found] == expected
     assert all("covariate 'meter'" in one.message and "subtract the level" in one.message for one in found)
+
+
+def test_means_of_equal_values_are_not_taken_for_rounded_changes():
+    price = 19.99 + 4e-15 * (np.arange(len(DAYS)) % 2)
+    found = look(series(DAYS, price=price), covariates={"past": ["price"]}).findings
+    assert "rounded" not in [one.code for one in found]

@@ -646,6 +646,6 @@ def test_the_way_out_is_written_as_a_flag_too():
 def test_a_series_of_another_frequency_is_not_offered_as_zeros():
     monthly = series(pd.date_range("2022-01-01", periods=24, freq="MS"), np.arange(24) % 5, unique_id="monthly")
     daily = [series(pd.date_range("2022-01-01", periods=700), np.arange(700) % 7, unique_id=name) for name in "ab"]
-    with pytest.raises(DataError, match="'monthly'.* source of its own") as refused:
+    with pytest.raises(DataError, match=r"'monthly'.* source of its own") as refused:
         look(pd.concat([*daily, monthly]))
     assert "zero" not in str(refused.value)

@@ -1,6 +1,5 @@
 """Which features of the calendar a problem gets, and why; off where nothing asks for one."""
 
-import sys
 
 import numpy as np
 import pandas as pd
@@ -67,21 +66,17 @@ def test_the_network_of_the_tutorial_gets_none():
     assert found is None and why == "the tutorial's network reads no covariates"
 
 
-def test_own_days_need_no_package_and_no_country(monkeypatch):
-    monkeypatch.setitem(sys.modules, "holidays", None)
+def test_own_days_need_no_country():
     found, (value, why) = choose({"days": BLACK_FRIDAY}, frequency="D", length_median=1200)
     assert found.days == {"black friday": ("4thu11",)} and found.columns[-1] == "calendar:day black friday"
     assert value == "weekday, month, year, black friday" and "holidays need country" in why
     with pytest.raises(DataError, match=r"calendar\.days has 'easter'; expected a date such as 2024-11-29"):
         choose({"days": {"a": ["easter"]}}, frequency="D")
-    with pytest.raises(DataError, match=r"install the extra evergreen-forecast\[holidays\]"):
-        choose({"country": "PT"}, frequency="D")
     weekly, (_, why) = choose({"days": BLACK_FRIDAY}, frequency="W-SUN", length_median=200)
     assert not weekly.days and "show no holidays or special days" in why
 
 
 def test_a_country_brings_its_holidays_and_the_clock_of_the_source():
-    pytest.importorskip("holidays", reason="needs the extra holidays")
     berlin = Clock(zone="Europe/Berlin", aware=True)
     found, (value, _) = choose({"country": "DE", "subdivision": "BY"}, berlin, frequency="h", length_median=20_000)
     assert (found.country, found.clock, found.holidays) == ("DE-BY", berlin, {}) and "holiday" in value
@@ -92,7 +87,6 @@ def test_a_country_brings_its_holidays_and_the_clock_of_the_source():
 
 
 def test_several_countries_come_from_a_static_covariate():
-    pytest.importorskip("holidays", reason="needs the extra holidays")
     found, _ = choose({"country_column": "land"}, covariates={"static": ["land"]}, frequency="D")
     dated = look_up_holidays(found, ["AT", "US-CA"], np.datetime64("2024-03-24", "us"))
     assert [*dated.holidays] == ["AT", "US-CA"]

@@ -409,6 +409,8 @@ def split_hours(stamp):
     [
         (HOURLY, lambda t: {"Date": f"{t:%d/%m/%Y}", "Time": f"{t:%H:%M:%S}"}),
         (HOURLY, lambda t: {"Datum": f"{t:%d.%m.%Y}", "Uhrzeit": f"{t:%H:%M}"}),
+        (HOURLY, lambda t: {"Tag": f"{t:%d.%m.%y}", "Uhrzeit": f"{t:%H:%M}"}),
+        (HOURLY, lambda t: {"Datum": f"{t:%d.%m.%y}", "Zeit": f"{t:%H.%M.%S}"}),
         (HOURLY, lambda t: {"YEAR": t.year, "MO": t.month, "DY": t.day, "HR": t.hour}),
         (HOURLY, lambda t: {"date": f"{t:%Y-%m-%d}", "hour": t.hour}),
         (HOURLY, split_hours),
@@ -432,6 +434,16 @@ def test_parts_of_timestamps_in_columns_of_their_own_are_joined(tmp_path, truth,
     assert "are parts of one timestamp" in raw.reasons["columns.ds"]
     again = read(path, columns=raw.source.columns.model_dump())
     assert again.table["ds"].tolist() == list(expected)
+
+
+@pytest.mark.parametrize("name", ["Tag", "Buchungstag", "ds", "Monat"])
+@pytest.mark.parametrize("form", ["%d.%m.%y", "%y.%m.%d"])
+def test_a_date_that_could_be_a_clock_too_is_not_joined_with_itself(tmp_path, name, form):
+    days = pd.date_range("2023-01-01", periods=60)
+    pd.DataFrame({name: days.strftime(form), "Menge": range(60)}).to_csv(tmp_path / "d.csv", index=False)
+    raw = read(tmp_path / "d.csv")
+    assert raw.table["ds"].tolist() == list(days)
+    assert raw.source.columns.ds == name
 
 
 def test_an_hour_that_cannot_be_read_is_no_name_of_a_series(tmp_path):

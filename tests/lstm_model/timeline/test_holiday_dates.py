@@ -1,6 +1,5 @@
 """The public holidays of countries, as the package `holidays` knows them."""
 
-import sys
 from datetime import date
 
 import pytest
@@ -9,12 +8,6 @@ from lstm_model.contracts.findings import DataError
 from lstm_model.timeline.holiday_dates import find_holidays
 
 
-@pytest.fixture
-def package():
-    return pytest.importorskip("holidays", reason="needs the extra holidays")
-
-
-@pytest.mark.usefixtures("package")
 def test_a_part_of_a_country_has_holidays_of_its_own():
     germany, bavaria = find_holidays("DE", 2024), find_holidays("DE-BY", 2024)
     assert date(2024, 5, 30) in bavaria.dates and date(2024, 5, 30) not in germany.dates, "Corpus Christi"
@@ -24,7 +17,6 @@ def test_a_part_of_a_country_has_holidays_of_its_own():
     assert list(germany.dates) == sorted(germany.dates)
 
 
-@pytest.mark.usefixtures("package")
 def test_the_years_are_those_that_the_package_knows_and_some_ahead():
     found = find_holidays("DE", 2024)
     assert (found.first_year, found.last_year) == (1991, 2049), "the package knows Germany from 1991 on"
@@ -32,7 +24,6 @@ def test_the_years_are_those_that_the_package_knows_and_some_ahead():
     assert find_holidays("US", 2024).first_year == 1964
 
 
-@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -44,9 +35,3 @@ def test_the_years_are_those_that_the_package_knows_and_some_ahead():
 def test_an_unknown_place_is_refused_with_the_way_out(code, message):
     with pytest.raises(DataError, match=message):
         find_holidays(code, 2024)
-
-
-def test_a_missing_package_is_told_with_the_way_out(monkeypatch):
-    monkeypatch.setitem(sys.modules, "holidays", None)
-    with pytest.raises(DataError, match=r"need the package holidays: install the extra evergreen-forecast\[holidays\]"):
-        find_holidays("AT", 2023)

@@ -10,6 +10,7 @@ import pytest
 
 SCRIPT = """
 import sys
+import threading
 import httpx
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -29,8 +30,12 @@ with use_run_settings():
     with get_client(sync_client=True) as client:
         (run,) = client.read_flow_runs()
         print("run", run.state.type.value, url_for(run), promote_link("tiny", "bundle"))
+    others = threading.Thread(target=lambda: print("thread", PREFECT_API_URL.value() == url))
+    others.start()
+    others.join()
     print("imported", "prefect.server.api.server" in sys.modules)
 print("server", url)
+print("afterwards", PREFECT_API_URL.value())
 """
 
 
@@ -46,6 +51,8 @@ def test_it_is_closed_to_web_pages_has_no_pages_of_its_own_and_ends_with_the_run
     assert done.returncode == 0, output
     assert "pages {403}" in output
     assert "run COMPLETED None None" in output  # links would lead nowhere as soon as the run has ended
+    assert "thread True" in output  # else the thread that takes the messages of worker processes starts another server
+    assert "afterwards None" in output
     assert "imported False" in output  # its import takes this process seconds
     assert "Traceback" not in output and "ERROR" not in output
     port = re.search(r"server http://127\.0\.0\.1:(\d+)/api", output)[1]
