@@ -240,7 +240,9 @@ def train_as_the_flow(pipeline: Path, data: Path, training: Row, **settings: Any
     folder = data.parent
     examined = examine(read_source(config.source, covariates=config.covariates), config)
     pq.write_table(pa.Table.from_pandas(examined.table, preserve_index=False), folder / "series.parquet")
-    config, plan, _ = infer_plan(config, measure_profile(folder / "series.parquet", examined.frequency))
+    config, plan, _ = infer_plan(
+        config, measure_profile(folder / "series.parquet", examined.frequency), clock=examined.clock
+    )
     windows = folder / "windows"
     windows.mkdir()
     write_windows(folder / "series.parquet", windows, spec=plan.window, covariates=config.covariates)

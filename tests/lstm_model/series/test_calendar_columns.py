@@ -1,6 +1,5 @@
 """Which features of the calendar a problem gets, and why; off where nothing asks for one."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
