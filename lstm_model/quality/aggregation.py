@@ -6,6 +6,7 @@ Shape suffixes: N rows of all series, M steps that have rows, K series.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,11 @@ from lstm_model.timeline.frequency import PERIODS, Frequency
 from lstm_model.timeline.grid import ENDS
 from lstm_model.timeline.timestamps import DAY_US
 
+LEAST_STEPS = 10
+"""Fewer do not tell when a step usually begins and ends."""
+PARTIAL, PARTIAL_LENGTH = 0.02, 0.15
+"""A step is told as a part if fewer others begin as late, and if it does by so much of a step more than usual."""
+
 
 def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[Rows, list[Finding]]:
     """Make one row of all rows of a series that fall into one step: of one timestamp, where no frequency is set.
@@ -31,22 +37,84 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
     Raises:
         DataError: rows of one step have different texts.
     """
+    partial: list[Finding] = []
     if frequency is not None and not rows.integer:
-        rows = replace(rows, ds_N=find_step_starts(rows.ds_N, frequency))
+        moments, rows = rows, replace(rows, ds_N=find_step_starts(rows.ds_N, frequency))
+        partial = _find_partial_steps(moments, rows.ds_N)
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
     if not again.any() and how != "count":
-        return rows, []
+        return rows, partial
     first_M = np.flatnonzero(np.append(True, ~again))
     _check_texts(rows, first_M)
     columns = {name: _reduce(values, first_M, "mean") for name, values in rows.covariates.items()}
-    kept = replace(rows.take(first_M), y_N=_reduce(rows.y_N, first_M, how), covariates=columns)
+    averaged = list(_find_averaged(rows, first_M, columns))
+    y_M = _reduce(rows.y_N, first_M, how)
+    if how == "count":
+        y_M[_find_future_steps(y_M, rows.series_N[first_M])] = np.nan
+    kept = replace(rows.take(first_M), y_N=y_M, covariates=columns)
     unique_id, touched, _ = find_worst(rows.count(np.append(False, again)), rows.ids)
     text = (
         f"{number(len(rows.ds_N), 'row')} became {number(len(first_M), 'row')}: {_EXPLAINED[how]} of each series and "
         f"{'timestamp' if frequency is None else 'step'}; several in {number(touched, 'series', 'series')}, most: "
         f"{unique_id!r}"
     )
-    return kept, [Finding(code="aggregated", severity="info", message=text, unique_id=unique_id, count=len(first_M))]
+    found = Finding(code="aggregated", severity="info", message=text, unique_id=unique_id, count=len(first_M))
+    return kept, [found, *(averaged if how != "mean" else []), *partial]
+
+
+def _find_averaged(rows: Rows, first_M: np.ndarray, columns: dict[str, np.ndarray]) -> Iterator[Finding]:
+    """Tell covariates that vary within a step, whose mean was taken; what does not vary is put back to the bit."""
+    for name, mean_M in columns.items():
+        least_M, most_M = (f.reduceat(rows.covariates[name], first_M) for f in (np.fmin, np.fmax))
+        varies_M = least_M < most_M
+        np.copyto(mean_M, least_M, where=~varies_M)
+        if not varies_M.any():
+            continue
+        step, total = int(varies_M.argmax()), int(varies_M.sum())
+        place = rows.describe(int(first_M[step]))
+        text = (
+            f"the covariate {name!r} differs within {number(total, 'step')}, first {place}: {least_M[step]:g} to "
+            f"{most_M[step]:g}; the mean of its rows was taken. Where another value is right, such as the last, make "
+            "one row a step in the source"
+        )
+        yield Finding(code="averaged_covariate", severity="warning", message=text, count=total)
+
+
+def _find_partial_steps(rows: Rows, step_N: np.ndarray) -> list[Finding]:
+    """Warn of a first or last step of all series that begins late or ends early: its sum is that of a part of it."""
+    known_N = ~np.isnan(rows.y_N)
+    steps, at = np.unique(step_N[known_N], return_inverse=True)
+    if len(steps) < LEAST_STEPS:
+        return []
+    moments = rows.ds_N[known_N]
+    start_M, end_M = np.full(len(steps), np.iinfo(np.int64).max), np.full(len(steps), np.iinfo(np.int64).min)
+    np.minimum.at(start_M, at, moments)
+    np.maximum.at(end_M, at, moments)
+    length = int(np.median(np.diff(steps)))
+    late_M, early_M = start_M - steps, steps - end_M
+    found = []
+    row_of = np.flatnonzero(known_N)
+    for offset_M, step, row, side in (
+        (late_M, 0, row_of[moments.argmin()], "first step begins only"),
+        (early_M, -1, row_of[moments.argmax()], "last step ends already"),
+    ):
+        inner = offset_M[1:-1]
+        usual = float(np.median(inner))
+        if (inner >= offset_M[step]).mean() < PARTIAL and offset_M[step] > usual + length * PARTIAL_LENGTH:
+            text = (
+                f"the {side} at {rows.show_timestamp(int(row))}, unlike others: it may be of a part of its time, and "
+                "its value too small. If so, leave its rows out of the source"
+            )
+            found.append(Finding(code="partial_step", severity="warning", message=text))
+    return found
+
+
+def _find_future_steps(count_M: np.ndarray, series_M: np.ndarray) -> np.ndarray:
+    """Return whether a step comes after the last value of its series: its rows bring known covariates only."""
+    last_K = np.full(series_M[-1] + 1, -1)
+    counted = np.flatnonzero(count_M)
+    last_K[series_M[counted]] = counted  # ascending: the last one stays
+    return np.asarray(np.arange(len(count_M)) > last_K[series_M])
 
 
 def _check_texts(rows: Rows, first_M: np.ndarray) -> None:
@@ -68,7 +136,7 @@ _EXPLAINED |= {"max": "the largest value", "min": "the smallest value", "count":
 
 
 def _reduce(values_N: np.ndarray, first_M: np.ndarray, how: Aggregate) -> np.ndarray:
-    """Reduce the known values of each step; NaN where none is known, but a number of 0."""
+    """Reduce the known values of each step; NaN where none is known, but for their number, which is 0."""
     known_N = ~np.isnan(values_N)
     count_M = np.add.reduceat(known_N, first_M, dtype=np.int64)
     if how == "count":
@@ -84,6 +152,16 @@ def _reduce(values_N: np.ndarray, first_M: np.ndarray, how: Aggregate) -> np.nda
     total_M = np.add.reduceat(np.where(known_N, values_N, 0.0), first_M)
     divisor_M = np.where(count_M > 0, count_M if how == "mean" else 1, np.nan)
     return np.asarray(total_M / divisor_M)
+
+
+def is_by_days(frequency: str | None) -> bool:
+    """Return whether steps are made of whole days, so that it matters by whose clock a day begins."""
+    if frequency is None:
+        return False
+    steps = Frequency(frequency)
+    if isinstance(steps.calendar, Calendar):
+        return steps.calendar.whole_days
+    return not steps.is_integer and steps.mean_step >= DAY_US
 
 
 def find_step_starts(ds_N: np.ndarray, alias: str) -> np.ndarray:

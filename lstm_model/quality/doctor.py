@@ -12,7 +12,7 @@ from lstm_model.contracts.clock import Clock
 from lstm_model.contracts.findings import DataError, ErrorCollector, Finding, NothingLeftError, number
 from lstm_model.contracts.settings import MissingPolicy, PipelineConfig
 from lstm_model.quality import checks
-from lstm_model.quality.aggregation import aggregate_rows
+from lstm_model.quality.aggregation import aggregate_rows, is_by_days
 from lstm_model.quality.repair import (
     Rows,
     expand_to_grid,
@@ -70,9 +70,10 @@ def _examine(raw: RawSeries, config: PipelineConfig, errors: ErrorCollector) -> 
     if raw.table.empty:
         raise DataError("the source has no rows; expected at least horizon + 2 observations of one series")
     covariates = config.covariates
-    table, findings, clock = to_regular_clock(raw.table, raw.source.timezone)
+    by_days = bool(config.aggregate) and is_by_days(config.frequency)
+    table, findings, clock = to_regular_clock(raw.table, raw.source.timezone, by_days=by_days)
     rows, order = sort_rows(table, [*covariates.past, *covariates.future])
-    rows = replace(rows, clock=find_clock(raw.table["ds"], raw.source.timezone))
+    rows = replace(rows, clock=None if by_days else find_clock(raw.table["ds"], raw.source.timezone))
     static = pd.DataFrame(index=pd.Index(rows.ids, name="unique_id"))
     with errors.collect():
         static = checks.collect_static(table, rows, order, covariates.static)

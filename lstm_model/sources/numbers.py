@@ -380,15 +380,20 @@ def _to_float(body: str, mark: str) -> float:
         return float("nan")
 
 
-def find_sentinels(y: np.ndarray, ids: pd.Series) -> Finding | None:
-    """Return a finding if the lowest or highest value looks like a mark for missing values, such as -999."""
-    filled = y[np.isfinite(y)]
+def find_sentinels(values: np.ndarray, ids: pd.Series, covariate: str | None = None) -> Finding | None:
+    """Return a finding if the lowest or highest value looks like a mark for missing values, such as -999.
+
+    Args:
+        values: (N,) of the target, or of the covariate that is named.
+        ids: (N,) the series of each.
+    """
+    filled = values[np.isfinite(values)]
     if not len(filled):
         return None
     for value in (float(filled.min()), float(filled.max())):
         if value != -1 and not any(np.isclose(value, sentinel, rtol=1e-6) for sentinel in SENTINELS):
             continue
-        mask = y == value
+        mask = values == value
         rest = filled[filled != value]
         if not len(rest) or (mask.sum() < 2 and abs(value) < 1e19):
             continue
@@ -398,9 +403,10 @@ def find_sentinels(y: np.ndarray, ids: pd.Series) -> Finding | None:
         if far or (value < 0 <= low and high > 10 * abs(value)):
             worst = ids[mask].value_counts().index[0]
             where = f"far from all others ({low:g} to {high:g})" if far else "the only negative one"
+            place = f" in the covariate {covariate!r}" if covariate else ""
             text = (
-                f"the value {value:g} occurs {number(int(mask.sum()), 'time')}, {where}; it looks like a mark for "
-                "missing values, yet is used as a value. If it is one, leave such fields empty"
+                f"the value {value:g} occurs {number(int(mask.sum()), 'time')}{place}, {where}; it looks like a "
+                "mark for missing values, yet is used as a value. If it is one, leave such fields empty"
             )
             return Finding(
                 code="sentinel", severity="warning", message=text, unique_id=str(worst), count=int(mask.sum())

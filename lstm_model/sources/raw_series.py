@@ -276,11 +276,11 @@ def _convert_types(
         read = read_numbers(column, where, decimal=source.decimal, hint=decimal)
         table[name] = read.values
         findings += [_note_column(column.name, note) for note in read.notes]
+        if sentinel := find_sentinels(read.values, table["unique_id"], None if name == "y" else name):
+            findings.append(sentinel)
         decimal = decimal or read.decimal
         if read.reason and source.decimal is None:
             reasons.setdefault("decimal", read.reason)
-    if sentinel := find_sentinels(table["y"].to_numpy(), table["unique_id"]):
-        findings.append(sentinel)
     for name in covariates.static:
         table[name] = frame[name].array
     given = roles.unique_id if roles.unique_id or source.columns.unique_id is None else ""

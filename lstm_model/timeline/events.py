@@ -9,11 +9,17 @@ from lstm_model.contracts.findings import DataError
 from lstm_model.timeline.inference import infer_frequency
 from lstm_model.timeline.timestamps import DAY_US
 
+MINUTE_US = 60_000_000
 LEAST_DAYS = 14
 """Fewer tell nothing of a week."""
 LEAST_A_DAY = 2
 RARE = 0.3
 """Regular rows are at most steps of some length, or at most times of day on most days; events at fewer than this."""
+JITTER = 0.2
+"""A reading is at most so much of a step early or late, most of the time."""
+MOST = 0.8
+STEPS = {"min": 1, "5min": 5, "10min": 10, "15min": 15, "30min": 30, "h": 60, "D": 1440}
+"""Minutes between readings, by the name of their frequency."""
 Integers = NDArray[np.int64]
 
 
@@ -21,8 +27,10 @@ def offer_days(ds_N: Integers) -> str:
     """Return words that offer to add up single events by day, with all flags; "" where rows are no such events.
 
     Args:
-        ds_N: the timestamps of all rows, microseconds since 1970.
+        ds_N: the timestamps of all rows, series by series in their order of time, microseconds since 1970.
     """
+    if offer := _offer_steps(ds_N):
+        return offer
     moments = np.unique(ds_N)
     days, times = np.unique(moments // DAY_US), np.unique(moments % DAY_US)
     if len(days) < LEAST_DAYS or len(moments) < LEAST_A_DAY * len(days):
@@ -37,6 +45,25 @@ def offer_days(ds_N: Integers) -> str:
         f". The rows look like single events at any time, such as receipts: {round(len(ds_N) / len(days)):,} a day. To "
         f"add up what was sold or counted each day, set frequency, aggregate and missing: --frequency {quoted} "
         "--aggregate sum --missing zero. For the mean of what was measured, say --frequency D --aggregate mean"
+    )
+
+
+def _offer_steps(ds_N: Integers) -> str:
+    """Return words that offer the mean of each step for readings that come a little early or late, else ""."""
+    steps = np.diff(ds_N)
+    steps = steps[steps > 0]
+    if len(steps) < LEAST_DAYS:
+        return ""
+    median = float(np.median(steps))
+    alias = min(STEPS, key=lambda name: abs(STEPS[name] * MINUTE_US - median))
+    is_near = np.abs(steps - STEPS[alias] * MINUTE_US) < JITTER * STEPS[alias] * MINUTE_US
+    is_exact = steps == STEPS[alias] * MINUTE_US
+    if is_near.mean() < MOST or is_exact.mean() > 1 - MOST:
+        return ""
+    return (
+        f". The rows look like readings about every {alias}, a little early or late. For the mean of the readings in "
+        f"each step, set frequency and aggregate (--frequency {alias} --aggregate mean); where they come on either "
+        "side of the full step, round them in the source instead"
     )
 
 

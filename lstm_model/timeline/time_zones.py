@@ -16,26 +16,31 @@ HOUR_US = 3_600_000_000
 CLOCKS = ("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "Australia/Sydney", "Pacific/Auckland")
 
 
-def to_regular_clock(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], str]:
-    """Make `ds` naive: UTC where a day can have 23 hours, local dates for daily and longer steps.
+def to_regular_clock(
+    table: pd.DataFrame, timezone: str | None, *, by_days: bool = False
+) -> tuple[pd.DataFrame, list[Finding], str]:
+    """Make `ds` naive: UTC where a day can have 23 hours, local times for daily and longer steps.
 
     Args:
         table: `unique_id`, `ds`, `y`, ... in the order of the source, which tells the two 02:30 of autumn apart.
+        timezone: of the source's clocks.
+        by_days: whether its rows will be added up by days, which begin at local midnight.
 
     Returns:
         The table, findings, and the reason.
 
     Raises:
-        DataError: unknown zone, local times that do not exist, or an hour that occurs three times.
+        DataError: unknown zone, local times that do not exist, an hour that occurs three times, or days of no named
+            clock.
     """
     if table["ds"].dtype.kind == "i":
         return table, [], "integer steps"
     _check_zone(timezone)
     if isinstance(table["ds"].dtype, pd.DatetimeTZDtype):
-        return _from_instants(table, timezone)
+        return _to_local_times(table, timezone) if by_days else _from_instants(table, timezone)
     if timezone is None:
         return table, [], "timestamps carry no zone; taken as they are"
-    if same_time_of_day(table["ds"]):
+    if by_days or same_time_of_day(table["ds"]):
         return table, [], "daily or longer: local dates"
     return _from_local(table, timezone)
 
@@ -116,6 +121,24 @@ def _from_instants(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFr
         return table.assign(ds=wall), [], f"daily or longer: dates of {local.dt.tz}"
     utc = table["ds"].dt.tz_convert("UTC").dt.tz_localize(None)
     return table.assign(ds=utc), [], "timestamps with a zone: UTC, in which every day has 24 hours"
+
+
+def _to_local_times(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], str]:
+    """Make instants local times; an offset names no clock, and UTC is seldom the one by which a business has its days.
+
+    Raises:
+        DataError: no zone is set, and the timestamps name none.
+    """
+    ds = table["ds"]
+    zone = timezone or str(ds.dt.tz)
+    local = ds.dt.tz_convert(zone)
+    if timezone is None and zone == "UTC" and not same_time_of_day(ds.dt.tz_localize(None)):
+        raise DataError(
+            f"rows with UTC offsets are added up by days, and {ds.iloc[0]} can lie on one of two: where clocks show "
+            "UTC, or where the rows come from. Set source.timezone (--timezone) to the zone whose days count, such as "
+            "UTC or Europe/Berlin"
+        )
+    return table.assign(ds=local.dt.tz_localize(None)), [], f"added up by days of {zone}: local times"
 
 
 def _readings(hours: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:

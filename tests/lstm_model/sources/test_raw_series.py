@@ -541,3 +541,13 @@ def test_names_of_series_may_be_a_dictionary_of_texts(tmp_path):
     frame.astype({"shop": "category"}).to_parquet(tmp_path / "a.parquet")
     read = read_source(Source(path=str(tmp_path / "a.parquet")), covariates=Covariates())
     assert read.table["unique_id"].unique().tolist() == ["north", "south"] and len(read.table) == 60
+
+
+@pytest.mark.parametrize("role", ["past", "future"])
+def test_a_mark_for_missing_values_in_a_covariate_is_told(tmp_path, role):
+    temperature = [9999 if k in (7, 19, 31) else k % 9 for k in range(40)]
+    rows = "".join(f"2024-{1 + k // 28:02}-{1 + k % 28:02},{k % 5},{temperature[k]}\n" for k in range(40))
+    write(tmp_path / "a.csv", "date,sales,temperature\n" + rows)
+    found = read(tmp_path / "a.csv", covariates=Covariates(**{role: ("temperature",)})).findings
+    (told,) = [one.message for one in found if one.code == "sentinel"]
+    assert told.startswith("the value 9999 occurs 3 times in the covariate 'temperature', far from all others")

@@ -38,3 +38,10 @@ def test_regular_rows_are_no_events_even_with_many_gaps(freq):
 def test_days_without_a_row_that_recur_are_closed():
     assert name_open_days(receipts()) == "D open mon-sat"
     assert name_open_days(receipts()[:1]) == "D"
+
+
+@pytest.mark.parametrize(("freq", "late"), [("10min", 60), ("h", 20), ("D", 7200)])
+def test_readings_a_little_late_are_offered_their_mean_not_their_sum(freq, late):
+    seconds = np.random.default_rng(0).integers(0, late, 300)
+    offer = offer_days(to_us(pd.date_range("2024-01-01", periods=300, freq=freq) + pd.to_timedelta(seconds, "s")))
+    assert f"about every {freq}" in offer and f"(--frequency {freq} --aggregate mean)" in offer and "sum" not in offer

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lstm_model.contracts.clock import Clock
-from lstm_model.timeline.time_zones import add_source_clock, find_clock, to_wall_time
+from lstm_model.contracts.findings import DataError
+from lstm_model.timeline.time_zones import add_source_clock, find_clock, to_regular_clock, to_wall_time
 
 BERLIN = "Europe/Berlin"
 
@@ -44,3 +45,17 @@ def test_plots_show_the_time_of_the_walls():
     assert table["ds"].tolist() == [*[pd.Timestamp("2024-10-27 02:00")] * 2, pd.Timestamp("2024-10-27 03:00")]
     assert table["cutoff"].iloc[0] == pd.Timestamp("2024-10-27 01:00")
     assert to_wall_time(forecasts()[["ds"]], None).equals(forecasts()[["ds"]])
+
+
+def test_rows_that_are_added_up_by_days_have_local_times():
+    late = pd.Series(pd.to_datetime(["2024-03-30 22:30", "2024-03-31 22:30", "2024-04-01 10:00"])).dt.tz_localize("UTC")
+    table = pd.DataFrame({"unique_id": "a", "ds": late, "y": 1.0})
+    local, _, why = to_regular_clock(table, BERLIN, by_days=True)
+    assert local["ds"].dt.strftime("%m-%d %H").tolist() == ["03-30 23", "04-01 00", "04-01 12"] and BERLIN in why
+    named = table.assign(ds=late.dt.tz_convert(BERLIN))
+    assert to_regular_clock(named, None, by_days=True)[0].equals(local)
+    unnamed = table.assign(ds=local["ds"])
+    assert to_regular_clock(unnamed, BERLIN, by_days=True)[0].equals(local)
+    with pytest.raises(DataError, match=r"2024-03-30 22:30:00\+00:00 can lie on one of two.*--timezone"):
+        to_regular_clock(table, None, by_days=True)
+    assert to_regular_clock(table, "UTC", by_days=True)[0]["ds"].equals(late.dt.tz_localize(None))
