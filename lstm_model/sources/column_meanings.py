@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from lstm_model.contracts.findings import DataError, listed
 from lstm_model.sources.date_forms import MONTHS, WEEKDAY, fold_text
 from lstm_model.sources.date_parts import find_calendar_part
+from lstm_model.sources.numbers import read_numbers
+from lstm_model.sources.table_bounds import TOTAL
 
 MOST_MEANINGS = 20
 """Most columns whose values are looked at: one of a hundred alike series may well be constant."""
 ENOUGH_ROWS = 20
 """Fewest values that show that a column is a flag or never changes."""
+LEAST_ADDENDS = 3
+SUM_TOLERANCE = 1e-4
 _CLOCK = r"\d{1,2}[:.h]\d{2}(?::\d{2})?"
 _PERIODS = (  # what the names are, what they look like, how many of them are no chance, what to bring instead
     ("hours", rf"{_CLOCK}(?:\s*(?:-|–|to|bis)\s*{_CLOCK})?|(?:0?\d|1\d|2[0-5])\s*(?:h|uhr|[ap]\.?m\.?)"
@@ -91,9 +96,7 @@ def check_meanings(frame: pd.DataFrame, values: Sequence[str]) -> None:
     Raises:
         DataError: it says which, and how to name the target.
     """
-    odd = {
-        name: meaning for name in values if (meaning := _find_meaning(frame[name], few=len(values) <= MOST_MEANINGS))
-    }
+    odd = list_meanings(frame, values)
     rest = [name for name in values if name not in odd]
     if not odd or (not rest and len({*odd.values()}) == 1):
         return
@@ -103,6 +106,40 @@ def check_meanings(frame: pd.DataFrame, values: Sequence[str]) -> None:
         f"with --target (source.columns.y){f', such as {rest[0]}' if rest else ''}; others may be covariates. If each "
         "is a series of its own, set source.layout to wide_columns (--layout wide_columns)"
     )
+
+
+def list_meanings(frame: pd.DataFrame, values: Sequence[str]) -> dict[str, str]:
+    """Return what number columns describe, by name, of those that are no series."""
+    few = len(values) <= MOST_MEANINGS
+    return {name: meaning for name in values if (meaning := _find_meaning(frame[name], few=few))}
+
+
+def find_total_column(frame: pd.DataFrame, kinds: Mapping[str, str]) -> str | None:
+    """Return the last column if its name and its numbers say that it is the total of columns before it, else None."""
+    *before, last = kinds
+    if len(before) < LEAST_ADDENDS or not TOTAL.match(last):
+        return None
+    numbers = {name: _to_floats(frame[name]) for name in kinds if kinds[name] in ("number", "integer")}
+    if last not in numbers or numbers[last].isna().all():
+        return None
+    added = pd.Series(0.0, frame.index)
+    for place, name in enumerate(reversed(before), 1):
+        if name not in numbers:
+            return None
+        added += numbers[name].fillna(0.0)
+        if place >= LEAST_ADDENDS and np.isclose(added, numbers[last], rtol=SUM_TOLERANCE).all():
+            return last
+    return None
+
+
+def _to_floats(column: pd.Series) -> pd.Series:
+    """Return numbers, whose texts may have marks: a decimal comma, or points for thousands."""
+    if column.dtype.kind in "iuf":
+        return column.astype("float64")
+    try:
+        return pd.Series(read_numbers(column, str).values, column.index)
+    except DataError:
+        return pd.Series(np.nan, column.index)
 
 
 def _find_meaning(column: pd.Series, *, few: bool) -> str:

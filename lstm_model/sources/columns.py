@@ -12,14 +12,21 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from lstm_model.contracts.findings import DataError, ErrorCollector, listed, unknown_columns
+from lstm_model.contracts.findings import DataError, ErrorCollector, listed, number, unknown_columns
 from lstm_model.contracts.settings import Covariates, FileLayout, Source
-from lstm_model.sources.column_meanings import check_columns_are_series, check_meanings, check_rows_are_series
+from lstm_model.sources.column_meanings import (
+    check_columns_are_series,
+    check_meanings,
+    check_rows_are_series,
+    find_total_column,
+    list_meanings,
+)
 from lstm_model.sources.date_choice import AmbiguousDatesError
 from lstm_model.sources.date_parts import is_hour_name
 from lstm_model.sources.date_readings import is_date_number, is_whole
 from lstm_model.sources.dates import read_dates, read_header
 from lstm_model.sources.numbers import kind_of_texts
+from lstm_model.sources.raw_table import UNNAMED
 from lstm_model.sources.series_names import ID_NAMES, split_names
 from lstm_model.timeline.events import offer_days
 
@@ -65,9 +72,12 @@ def infer_roles(frame: pd.DataFrame, source: Source, covariates: Covariates) -> 
     if wanted := [n for n in nested if n in declared + others or n.lower() in (*ID_NAMES, *TIME_NAMES, *TARGET_NAMES)]:
         raise DataError(f"column {wanted[0]!r} holds lists or structures, expected one value in each row")
     kinds = {name: kind for name, kind in kinds.items() if name not in others + nested}
-    layout, reason = _infer_layout(frame, kinds, source)
+    total = None if source.columns.y else find_total_column(frame, kinds)
+    parts = {name: kind for name, kind in kinds.items() if name != total}
+    layout, reason = _infer_layout(frame, parts, source)
     if layout is FileLayout.wide_rows:
-        return _assign_wide_rows(frame, kinds, source, covariates, reason)
+        reason += f"; {total!r} is their total and left out" if total else ""
+        return _assign_wide_rows(frame, parts, source, covariates, reason)
     if layout is FileLayout.wide_columns:
         return _assign_wide_columns(frame, kinds, source, covariates, reason)
     return _assign_long(frame, kinds, source, reason)
@@ -167,6 +177,11 @@ def _assign_wide_rows(
     ids = split_names(unique_id, names)
     values = tuple(steps or (name for name in names if name not in ids))
     _check_values(values, unique_id, "wide_rows")
+    if earlier := _find_steps([name for name in before if kinds[name] != "text" and name not in ids]):
+        raise DataError(
+            f"the columns {listed(earlier, limit=4)} count on, as the steps {listed(values, limit=4)} after them do, "
+            "which alone would be read; give all steps names that count on, such as dates, or remove what is no step"
+        )
     twice = frame[ids].duplicated()
     if twice.any():
         again = frame[twice].iloc[0]
@@ -211,6 +226,12 @@ def _assign_wide_columns(
 def _check_values(values: Sequence[str], first: str, layout: str) -> None:
     if not values:
         raise DataError(f"source.layout is {layout}, but beside {first!r} there is no column with values")
+    if unnamed := [name for name in values if name.startswith(UNNAMED)]:
+        at = int(unnamed[0].removeprefix(UNNAMED)) + 1
+        raise DataError(
+            f"{number(len(unnamed), 'column')} of values without a name, first column {at}; name each in one row. "
+            "Where two rows name the columns together, such as a year over months, write both into one: 2020-01"
+        )
 
 
 def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, reason: str) -> Roles:
@@ -225,7 +246,7 @@ def _assign_long(frame: pd.DataFrame, kinds: dict[str, str], source: Source, rea
     rest = {name: kind for name, kind in rest.items() if name not in ids}
     with errors.collect():
         if ds or len(rest) < len(kinds):  # without any time, the columns that could be it would be told as targets
-            y, why_y = _find_target(rest, source)
+            y, why_y = _find_target(frame, rest, source, ds, is_one_series=not ids)
     if errors.found and ds:
         errors.found[-1] = DataError(f"{errors.found[-1]}{_offer_days(_read_times(frame[ds], source))}")
     errors.raise_found()
@@ -284,6 +305,8 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
             )
     if claimed := [name for name, kind in kinds.items() if name.lower() in TIME_NAMES and kind == "text"]:
         return claimed[0], f"{claimed[0]!r}: by its name"  # the row that is no timestamp is told when it is read
+    first, *others = kinds
+    check_columns_are_series([name for name in others if kinds[name] in ("number", "integer")], first)
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
     raise DataError(
         f"no column of timestamps found among: {shown}. Name it with --time-column, or source.columns.ds in the file"
@@ -401,7 +424,9 @@ def _measure_steadiness(steps: np.ndarray) -> float:
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 
-def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:
+def _find_target(
+    frame: pd.DataFrame, kinds: dict[str, str], source: Source, ds: str, *, is_one_series: bool
+) -> tuple[str, str]:
     if source.columns.y:
         return source.columns.y, "set"
     numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty")]
@@ -410,10 +435,12 @@ def _find_target(kinds: dict[str, str], source: Source) -> tuple[str, str]:
         if len(found) == 1:
             return found[0], f"{found[0]!r}: {why}"
         if found:
+            check_columns_are_series(found, ds)
+            may_be_series = is_one_series and not list_meanings(frame, found)
+            wide = "; if each is a series of its own, set source.layout to wide_columns (--layout wide_columns)"
             raise DataError(
                 f"more than one column of numbers could be the target: {listed(found)}. Name it with --target, or "
-                "source.columns.y in the file; if each is a series of its own, set source.layout to wide_columns "
-                "(--layout wide_columns)"
+                f"source.columns.y in the file{wide if may_be_series else ''}"
             )
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20) or "none"
     raise DataError(

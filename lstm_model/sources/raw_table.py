@@ -34,6 +34,10 @@ class RawTable:
     """Return the line of a row of the frame, as an editor or spreadsheet program counts it."""
 
 
+UNNAMED = "Unnamed: "
+"""How the name of a column without one begins; its place from 0 follows."""
+
+
 def drop_unnamed(frame: pd.DataFrame, names: Sequence[str], name: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Leave out columns without a name that are empty, and a first one that numbers the rows.
 
@@ -62,4 +66,4 @@ def numbers_rows(column: pd.Series) -> bool:
 
 def name_columns(names: Sequence[str]) -> list[str]:
     """Return names of columns in which those without one are called `Unnamed: 0` and so on."""
-    return [text or f"Unnamed: {i}" for i, text in enumerate(names)]
+    return [text or f"{UNNAMED}{i}" for i, text in enumerate(names)]

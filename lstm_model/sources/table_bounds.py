@@ -19,6 +19,7 @@ from lstm_model.contracts.findings import DataError, listed, number
 from lstm_model.sources.cell_kinds import DATE, NUMBER, fits_kind, is_missing
 from lstm_model.sources.date_readings import YEARS
 from lstm_model.sources.numbers import kind_of_texts
+from lstm_model.sources.stacked_header import join_header_rows
 
 MOST_COLUMNS = 64
 """The first columns show which rows are data; a table may have thousands more."""
@@ -92,6 +93,8 @@ def find_header(records: Sequence[Record], name: str, *, header_line: int | None
     first = next((i for i in filled if _is_sure(records[i].cells, kinds, width)), None)
     if header_line is not None:
         return _take_set_line(records, kinds, width, header_line, name)
+    if first is not None and (stacked := _join_stacked(records, filled, first, kinds, width, name)):
+        return stacked
     if first is None:  # nothing tells rows of data from names: the first full row names the columns
         at = next(i for i in filled if len(records[i].cells) == width)
     elif (found := _choose_names(records, filled, first, kinds, width, name)) is None:
@@ -134,6 +137,27 @@ def _is_sure(cells: Sequence[str], kinds: Sequence[str], width: int) -> bool:
     anchors = {"time"} if "time" in kinds else {"number", "clock"}
     filled = any(kind in anchors and not is_missing(cell) for cell, kind in zip(cells, kinds, strict=False))
     return len(cells) == width and filled and all(map(fits_kind, cells, kinds))
+
+
+def _join_stacked(
+    records: Sequence[Record], filled: list[int], first: int, kinds: list[str], width: int, name: str
+) -> Header | None:
+    """Return the header of the two rows above the data, if they name the columns only together.
+
+    The first row that looks like data may be the upper one, whose years are numbers.
+    """
+    place = filled.index(first)
+    for at in range(max(0, place - 2), place + 1):
+        if len(trio := filled[at : at + 3]) < 3 or not _is_sure(records[trio[2]].cells, kinds, width):
+            continue
+        upper, lower = records[trio[0]], records[trio[1]]
+        is_time = "time" in kinds and is_data(lower.cells, kinds)
+        if is_time or (names := join_header_rows(upper.cells, lower.cells, width)) is None:
+            continue
+        reason = f"lines {upper.line} and {lower.line} of {name} name the columns together, such as {names[1]!r}"
+        skipped = _describe_skipped([records[i] for i in filled[:at]])
+        return Header(names, trio[2], upper.line, kinds, (("header_line", reason + skipped),))
+    return None
 
 
 def _choose_names(

@@ -6,6 +6,7 @@ import pytest
 
 from lstm_model.contracts.findings import DataError
 from lstm_model.contracts.settings import Columns, Covariates, FileLayout, Source
+from lstm_model.sources.column_meanings import find_total_column
 from lstm_model.sources.raw_series import read_source
 
 DAYS = pd.date_range("2024-01-01", periods=40)
@@ -102,3 +103,39 @@ def test_texts_of_single_events_may_be_series_though_no_two_rows_share_a_time(tm
         read(tmp_path / "d.csv")
     assert read(tmp_path / "d.csv", columns={"unique_id": ""}).table["unique_id"].nunique() == 1
     assert set(read(tmp_path / "d.csv", columns={"unique_id": "article"}).table["unique_id"]) == {"00107", "00114"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"layout": "wide_rows"}])
+@pytest.mark.parametrize("total", ["Total", "Summe"])
+def test_a_column_of_totals_is_no_step(tmp_path, settings, total):
+    rows = [[name, *values, sum(values)] for name, values in (("a", range(10, 18)), ("b", range(30, 38)))]
+    names = ["item", *(f"2024-{month:02}" for month in range(1, 9)), total]
+    (tmp_path / "a.csv").write_text("".join(";".join(map(str, row)) + "\n" for row in (names, *rows)))
+    raw = read_source(Source(kind="files", path=str(tmp_path / "a.csv"), **settings), covariates=Covariates())
+    assert len(raw.table) == 16 and raw.table["ds"].max() == pd.Timestamp("2024-08-01")
+    assert f"{total!r} is their total and left out" in raw.reasons["layout"]
+
+
+def test_only_a_last_column_that_says_so_and_adds_up_is_a_total():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": [5.0, 6.0], "total": [9.0, 13.0]})
+    kinds = dict.fromkeys(frame, "number")
+    assert find_total_column(frame, kinds) is None
+    assert find_total_column(frame.assign(total=[9.0, 12.0]), kinds) == "total"
+    renamed = frame.assign(total=[9.0, 12.0]).rename(columns={"total": "d"})
+    assert find_total_column(renamed, dict.fromkeys(renamed, "number")) is None
+
+
+def test_hours_beside_a_column_of_names_are_named(tmp_path):
+    hours = ["date", "zone", *(f"HE{hour:02}" for hour in range(1, 25))]
+    rows = [[f"2024-01-{day:02}", zone, *range(day, day + 24)] for day in range(1, 20) for zone in "ab"]
+    (tmp_path / "a.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in (hours, *rows)))
+    with pytest.raises(DataError, match="look like the hours of the day in 'date'"):
+        read_source(Source(kind="files", path=str(tmp_path / "a.csv")), covariates=Covariates())
+
+
+def test_flags_beside_a_value_are_not_offered_as_series(tmp_path):
+    rows = [f"2024-01-{day:02},{day * 7 % 30},{day % 2}\n" for day in range(1, 29)]
+    (tmp_path / "a.csv").write_text("date,no2,flag\n" + "".join(rows))
+    with pytest.raises(DataError, match="could be the target: no2, flag") as refused:
+        read_source(Source(kind="files", path=str(tmp_path / "a.csv")), covariates=Covariates())
+    assert "wide_columns" not in str(refused.value)
