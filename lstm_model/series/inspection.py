@@ -139,15 +139,15 @@ def _assign_roles(kinds: dict[str, str], raw: RawSeries, covariates: Covariates)
     for role in roles:
         for name in getattr(covariates, role):
             special[name] = role, f"declared in covariates{_explain_texts(kinds.get(name), raw.table[name])}"
-    series = set(raw.table["unique_id"].unique()) if wide is FileLayout.wide_columns else set()
+    values = {*raw.values}
 
     def assign(name: str, kind: str) -> ColumnRole:
         if name in special:
             role, reason = special[name]
             return ColumnRole(name=name, kind=kind, role=role, reason=reason.removeprefix(f"{name!r}: "))
-        if name in series:
+        if name in values and wide is FileLayout.wide_columns:
             return ColumnRole(name=name, kind=kind, role="one series", reason="each column of numbers is a series")
-        if wide is FileLayout.wide_rows and kind != "text":
+        if name in values:
             return ColumnRole(name=name, kind=kind, role="step", reason="each column is one step of all series")
         return ColumnRole(name=name, kind=kind, role="ignored", reason="neither needed nor declared as covariate")
 

@@ -44,6 +44,8 @@ class RawSeries:
     """How each was inferred, by the name of the setting below `source`."""
     findings: tuple[Finding, ...] = ()
     """What was noticed about the values: marks taken as missing, and values that look like such marks."""
+    values: tuple[str, ...] = ()
+    """The columns of the source that became steps or series, where each did."""
     find_rows_apart: Callable[[], str] = str
     """Return the columns that tell two rows of one series and time apart, as --id-column takes them; "" if none do."""
     count_equal_rows: Callable[[], int | None] = _know_nothing
@@ -102,7 +104,8 @@ def arrange_tables(
     )
     raw = _convert_types(frame, source, (loaded[0].decimal, roles, reasons, noticed), covariates, where)
     count = partial(_count_equal_rows, loaded, len(roles.values) or 1)
-    return replace(raw, find_rows_apart=partial(find_rows_apart, loaded[0].frame, roles), count_equal_rows=count)
+    apart = partial(find_rows_apart, loaded[0].frame, roles)
+    return replace(raw, values=tuple(roles.values), find_rows_apart=apart, count_equal_rows=count)
 
 
 def _count_equal_rows(loaded: Sequence[RawTable], width: int) -> int:

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 YEAR, MONTH, NUMBER = re.compile(r"(?:19|20)\d{2}"), re.compile(r"0?[1-9]|1[0-2]"), re.compile(r"[-+\d.,]+")
 
 
-def join_header_rows(upper: Sequence[str], lower: Sequence[str], width: int) -> list[str] | None:
+def join_header_rows(tops: Sequence[str], bottoms: Sequence[str]) -> list[str] | None:
     """Return one name a column, if neither row names all columns itself; a merged cell stands in its first column only.
 
     Args:
-        upper: the cells above, each valid until the next one that is filled.
-        lower: the cells below.
-        width: of the table.
+        tops: the cells above, each valid until the next one that is filled.
+        bottoms: as many cells below.
     """
-    tops, bottoms = _fill(upper, width), _fill(lower, width)
     groups = [cell for cell in tops[1:] if cell]
-    if not groups or _names_all(tops) or all(tops[k] for k in range(1, width) if bottoms[k]):
+    if not groups or _names_all(tops) or all(top for top, bottom in zip(tops[1:], bottoms[1:], strict=True) if bottom):
         return None
     are_years = all(map(YEAR.fullmatch, groups))
     numbers = [cell for cell in bottoms[1:] if NUMBER.fullmatch(cell)]
@@ -29,10 +27,6 @@ def join_header_rows(upper: Sequence[str], lower: Sequence[str], width: int) -> 
         group = top or group
         names.append(_join(group, bottom, are_years=are_years) if k and bottom else bottom or top)
     return names if _names_all(names) else None
-
-
-def _fill(cells: Sequence[str], width: int) -> list[str]:
-    return [str(cell).strip() for cell in cells[:width]] + [""] * (width - len(cells))
 
 
 def _names_all(names: Sequence[str]) -> bool:

@@ -148,16 +148,24 @@ def _join_stacked(
     """
     place = filled.index(first)
     for at in range(max(0, place - 2), place + 1):
-        if len(trio := filled[at : at + 3]) < 3 or not _is_sure(records[trio[2]].cells, kinds, width):
+        trio = filled[at : at + 3]
+        if len(trio) < 3 or trio[1] > trio[0] + 1 or not _is_sure(records[trio[2]].cells, kinds, width):
             continue
         upper, lower = records[trio[0]], records[trio[1]]
         is_time = "time" in kinds and is_data(lower.cells, kinds)
-        if is_time or (names := join_header_rows(upper.cells, lower.cells, width)) is None:
+        used = [k for k in range(width) if k >= len(kinds) or kinds[k] != "empty"]
+        if is_time or (joined := join_header_rows(*(_pick(row.cells, used) for row in (upper, lower)))) is None:
             continue
-        reason = f"lines {upper.line} and {lower.line} of {name} name the columns together, such as {names[1]!r}"
+        named = dict(zip(used, joined, strict=True))
+        names = [named.get(k, "") for k in range(width)]
+        reason = f"lines {upper.line} and {lower.line} of {name} name the columns together, such as {joined[1]!r}"
         skipped = _describe_skipped([records[i] for i in filled[:at]])
         return Header(names, trio[2], upper.line, kinds, (("header_line", reason + skipped),))
     return None
+
+
+def _pick(cells: Sequence[str], places: Sequence[int]) -> list[str]:
+    return [cells[k].strip() if k < len(cells) else "" for k in places]
 
 
 def _choose_names(
@@ -210,8 +218,12 @@ def _check_only(record: Record, at: int, kinds: Sequence[str], name: str) -> int
 
 
 def _name_columns(cells: Sequence[str], kinds: Sequence[str]) -> bool:
-    """Return whether cells are distinct names: only the first may be empty (an index), and none is a number or time."""
-    names = [cell.strip() for cell in _trim(cells)]
+    """Return whether cells are distinct names: only the first may be empty (an index), and none is a number or time.
+
+    Columns that are empty need none.
+    """
+    kinds = [*kinds, *[""] * (len(cells) - len(kinds))]
+    names = [cell.strip() for cell, kind in zip(_trim(cells), kinds, strict=False) if kind != "empty"]
     plain = not any(re.fullmatch(f"{NUMBER}|{DATE}", text) for text in names)
     return len(names) > 1 and all(names[1:]) and len({*names}) == len(names) and plain
 

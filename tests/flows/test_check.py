@@ -1,6 +1,7 @@
 """What `python -m flows.check` reads, says and leaves behind."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,12 @@ def test_categories_are_listed_with_their_column(tmp_path, capsys):
     frame.iloc[:-1].to_csv(tmp_path / "sales.csv", index=False)
     assert main(["--config", str(tmp_path / "c.yaml")]) == 0
     assert "'promo' of series 'sales' is not known at 2024-02-29" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_number_beside_the_steps_of_each_series_is_not_called_a_step(tmp_path, capsys):
+    path = tmp_path / "weeks.csv"
+    rows = [f"{name},{price},{','.join(map(str, range(10, 30)))}" for name, price in (("a", 1.5), ("b", 2.0))]
+    path.write_text("\n".join([f"item,price,{','.join(f'W{week}' for week in range(1, 21))}", *rows]))
+    assert main(["--data", str(path), "--horizon", "3"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"price +number +ignored", told) and re.search(r"W1, …, W20 \(20\) +integer +step", told)

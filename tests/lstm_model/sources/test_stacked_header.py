@@ -54,7 +54,7 @@ def test_places_over_units_are_names_of_columns(tmp_path, header):
     ],
 )
 def test_other_rows_are_not_joined(upper, lower):
-    assert join_header_rows(upper, lower, 4) is None
+    assert join_header_rows(upper, lower) is None
 
 
 def test_columns_of_values_without_a_name_are_refused_with_the_way_out(tmp_path):
@@ -70,3 +70,12 @@ def test_two_runs_of_numbered_columns_are_refused(tmp_path):
     write(tmp_path / "a.csv", lines(names, *body))
     with pytest.raises(DataError, match="P1, P2, P3, P4 and 8 more count on, as the steps Q1, Q2, Q3, Q4 after them"):
         read(tmp_path / "a.csv")
+
+
+def test_a_table_that_begins_to_the_right_of_notes_has_its_own_names(tmp_path):
+    head = [["Report", "", "", ""], ["By:", "Huber", "", ""], ["", "", "date", "sales"]]
+    body = [["", "", f"2024-01-{day:02}", day] for day in range(1, 29)]
+    write(tmp_path / "a.csv", lines(*head, *body))
+    raw = read(tmp_path / "a.csv")
+    assert raw.source.columns.ds == "date" and raw.source.columns.y == "sales" and len(raw.table) == 28
+    assert "left out: lines 1, 2" in raw.reasons["header_line"]
