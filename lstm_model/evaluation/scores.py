@@ -28,6 +28,8 @@ NAMES = {MODEL: "LSTM", MEAN: "LSTM, mean", "tsb": "TSB"}
 JUDGED = {"mase": MODEL, "rmsse": MEAN}
 """Which of the LSTM's forecasts a metric judges: the median has the least absolute error, the mean the least square."""
 FEW_POINTS = 100
+LEAST_TOLD = 0.01
+"""A smaller part of error less is told as hardly any."""
 SERIES_MEANS = ["smape", "mase", "rmsse"]
 """Scores free of units, which are averaged over series; the others are over points."""
 
@@ -199,10 +201,15 @@ def _write_verdict(error: dict[str, float], best: str, metric: Metric) -> str:
             f"The LSTM does not beat {name_model(best)}, the best baseline: {name} {lstm} against {least} "
             f"(seasonal naive {seasonal})."
         )
-    lower = f"{1 - error[own] / error[best]:.0%}"
+    skill = 1 - error[own] / error[best]
+    if skill < LEAST_TOLD:
+        return (
+            f"The LSTM is hardly better than {name_model(best)}, the best baseline: {name} {lstm} against {least} "
+            f"(less than {LEAST_TOLD:.0%} less error)."
+        )
     return (
         f"The LSTM beats every baseline: {name} {lstm} against {least} of {name_model(best)}, the best one "
-        f"({lower} less error)."
+        f"({skill:.0%} less error)."
     )
 
 

@@ -445,5 +445,5 @@ def _find_target(
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20) or "none"
     raise DataError(
         f"no column of numbers to forecast; columns left: {shown}. Name it with --target, or source.columns.y in "
-        "the file"
+        "the file; to count events that have none, such as trips, give each row a 1 in a column of its own"
     )

@@ -13,7 +13,7 @@ from utilsforecast import losses
 from lstm_model.evaluation.baselines import BASELINES, forecast_baselines
 from lstm_model.evaluation.error_scales import measure_scales
 from lstm_model.evaluation.evaluate import score, tabulate_forecasts
-from lstm_model.evaluation.scores import MEAN, MODEL, Scores
+from lstm_model.evaluation.scores import MEAN, MODEL, Scores, write_headline
 from lstm_model.windows.in_memory import Windows
 
 LEVELS = (0.8, 0.95)
@@ -376,6 +376,15 @@ class TestHeadline:
         few = score(table, scale=measure_scales({"0": series[0][:-12]}, season=12))
         assert "rests on 12 points only" in few.headline.verdict
         assert "points only" not in evaluated(panel(), Rule("naive", 12))[1].headline.verdict
+
+    def test_less_than_one_percent_is_hardly_better(self) -> None:
+        _, scores = evaluated(panel(), Rule("naive", 12))
+        best = scores.headline.error[scores.headline.best_baseline]
+        for share, expected in ((0.995, "The LSTM is hardly better than "), (0.98, "The LSTM beats every baseline")):
+            total = scores.total.copy()
+            total.loc[total["model"] == "lstm", "mase"] = share * best
+            headline = write_headline(total, scores.per_series)
+            assert headline.verdict.startswith(expected) and "(0% less" not in headline.verdict
 
     def test_a_baseline_without_error_leaves_skill_open(self) -> None:
         season = [np.tile([1.0, 5.0, 2.0, 7.0], 30)]
