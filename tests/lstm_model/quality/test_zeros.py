@@ -126,3 +126,13 @@ def test_sums_and_zeros_together_are_the_daily_units_of_a_shop():
     daily = table.set_index("ds").groupby("unique_id")["y"].resample("D").sum()
     assert examined.table["y"].sum() == table["y"].sum()
     assert examined.table.set_index(["unique_id", "ds"])["y"].reindex(daily.index).tolist() == daily.tolist()
+
+
+def test_a_weekday_that_is_hardly_ever_open_is_told():
+    ds = pd.date_range("2024-01-01", periods=400)
+    opened = ds[(ds.day_of_week < 6) | (ds == "2024-12-22")]
+    found = look(series(opened, np.ones(len(opened))), missing="zero").findings
+    (told,) = [one.message for one in found if one.code == "rare_days"]
+    assert told.startswith("there are values on 1 Sunday only, such as 2024-12-22") and "D open mon-sat" in told
+    sold, _ = receipts()
+    assert "rare_days" not in codes(look(sold, missing="zero"))
