@@ -16,6 +16,7 @@ from lstm_model.contracts.findings import DataError, Finding, number
 from lstm_model.contracts.settings import Aggregate
 from lstm_model.quality.repair import Rows, find_worst
 from lstm_model.timeline.calendars import MONDAY_US, Calendar
+from lstm_model.timeline.events import is_jittered, measure_jitter
 from lstm_model.timeline.frequency import PERIODS, Frequency
 from lstm_model.timeline.grid import ENDS
 from lstm_model.timeline.timestamps import DAY_US
@@ -37,13 +38,14 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
     Raises:
         DataError: rows of one step have different texts.
     """
-    partial: list[Finding] = []
+    noticed: list[Finding] = []
     if frequency is not None and not rows.integer:
-        moments, rows = rows, replace(rows, ds_N=find_step_starts(rows.ds_N, frequency))
-        partial = _find_partial_steps(moments, rows.ds_N)
+        rounded_N, noticed = _round_jitter(rows.ds_N, frequency)
+        moments, rows = rows, replace(rows, ds_N=find_step_starts(rounded_N, frequency))
+        noticed = noticed or _find_partial_steps(moments, rows.ds_N)
     again = (np.diff(rows.series_N) == 0) & (np.diff(rows.ds_N) == 0)
     if not again.any() and how != "count":
-        return rows, partial
+        return rows, noticed
     first_M = np.flatnonzero(np.append(True, ~again))
     _check_texts(rows, first_M)
     columns = {name: _reduce(values, first_M, "mean") for name, values in rows.covariates.items()}
@@ -59,7 +61,19 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
         f"{unique_id!r}"
     )
     found = Finding(code="aggregated", severity="info", message=text, unique_id=unique_id, count=len(first_M))
-    return kept, [found, *(averaged if how != "mean" else []), *partial]
+    return kept, [found, *(averaged if how != "mean" else []), *noticed]
+
+
+def _round_jitter(ds_N: np.ndarray, frequency: str) -> tuple[np.ndarray, list[Finding]]:
+    """Round single readings whose clock is a little off: one just before its step would fall into the step before."""
+    step = Frequency(frequency).step
+    if step is None or step >= DAY_US or not is_jittered(ds_N, step):
+        return ds_N, []
+    off_N = measure_jitter(ds_N, step)
+    count = int((off_N != 0).sum())
+    most = np.abs(off_N).max() / 1e6
+    text = f"{number(count, 'timestamp')} rounded to the nearest step of {frequency}: {most:g} seconds off at most"
+    return ds_N - off_N, [Finding(code="rounded_times", severity="info", message=text, count=count)]
 
 
 def _find_averaged(rows: Rows, first_M: np.ndarray, columns: dict[str, np.ndarray]) -> Iterator[Finding]:

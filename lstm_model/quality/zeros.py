@@ -5,7 +5,6 @@ Shape suffixes: N rows of all series, M steps of all series, K series.
 
 from __future__ import annotations
 
-import calendar
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +13,12 @@ from lstm_model.contracts.findings import Finding, number
 from lstm_model.quality.checks import place_on_grid
 from lstm_model.quality.repair import Rows, expand_to_grid, find_history, find_worst
 from lstm_model.timeline.calendars import MONDAY_US
-from lstm_model.timeline.events import name_open_days
+from lstm_model.timeline.events import name_open_times
 from lstm_model.timeline.grid import Grid
 from lstm_model.timeline.timestamps import DAY_US
 
-RARE_DAY = 0.1
-"""A weekday with values so seldom, beside the others, is taken for closed."""
+RARE = 0.1
+"""A weekday is closed as a rule if it is open on at most this share of its weeks."""
 ENDED_STEPS, ENDED_PAUSES = 28, 3
 """A series may have ended when it has no value for more steps than these, and than so many times its longest pause."""
 
@@ -53,33 +52,25 @@ def fill_zeros(rows: Rows, frequency: str, hint: str) -> tuple[Rows, list[Findin
 
 
 def _find_closed_days(rows: Rows, frequency: str) -> list[Finding]:
-    """Find days without a row of any series that recur: closed days, which are no zeros."""
-    if frequency != "D":
+    """Find days or hours without a row of any series that recur: closed times, which are no zeros.
+
+    A weekday that is open once in ten weeks or less is closed as a rule.
+    """
+    times = np.unique(rows.ds_N[~np.isnan(rows.y_N)])
+    days = np.unique(times // DAY_US)
+    count_W = np.bincount((days - MONDAY_US // DAY_US) % 7, minlength=7)
+    rare_W = (count_W > 0) & (count_W <= RARE * count_W.max())
+    usual = times[~rare_W[(times // DAY_US - MONDAY_US // DAY_US) % 7]]
+    if (opened := name_open_times(usual, frequency)) == frequency:
         return []
-    if (opened := name_open_days(rows.ds_N)) == "D":
-        return _find_rare_days(rows)
+    rest = len(times) - len(usual)
+    few = f" but {number(rest, 'time')}" if rest else ""
     text = (
-        "no series has a row on days that recur, which were taken as 0 and will be forecast. If they are closed, set "
-        f"the open days: --frequency '{opened}' (frequency)"
+        f"no series has a row{few} at times of the week that recur, which were taken as 0 and "
+        f"will be forecast. If they are closed, set the open times: --frequency '{opened}' (frequency)"
+        f"{', and leave out the rows outside of them' if rest else ''}"
     )
     return [Finding(code="closed_days", severity="warning", message=text)]
-
-
-def _find_rare_days(rows: Rows) -> list[Finding]:
-    """Find weekdays that are hardly ever open: the one Sunday of a market makes a hundred others zeros."""
-    days = np.unique(rows.ds_N[~np.isnan(rows.y_N)] // DAY_US)
-    weekday = (days - MONDAY_US // DAY_US) % 7
-    count_7 = np.bincount(weekday, minlength=7)
-    rare = np.flatnonzero((count_7 > 0) & (count_7 < RARE_DAY * np.median(count_7)))
-    if not len(rare):
-        return []
-    first = np.datetime64(int(days[weekday == rare[0]][0]), "D")
-    text = (
-        f"there are values on {number(int(count_7[rare[0]]), calendar.day_name[rare[0]])} only, such as {first}; the "
-        "others were taken as 0 and will be forecast. If they are closed, leave these rows out and set the open days: "
-        f"--frequency '{name_open_days(days[~np.isin(weekday, rare)] * DAY_US)}' (frequency)"
-    )
-    return [Finding(code="rare_days", severity="warning", message=text)]
 
 
 def _find_ended(rows: Rows, zero_M: np.ndarray) -> list[Finding]:

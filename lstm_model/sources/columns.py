@@ -182,6 +182,7 @@ def _assign_wide_rows(
             f"the columns {listed(earlier, limit=4)} count on, as the steps {listed(values, limit=4)} after them do, "
             "which alone would be read; give all steps names that count on, such as dates, or remove what is no step"
         )
+    _check_holes(values)
     twice = frame[ids].duplicated()
     if twice.any():
         again = frame[twice].iloc[0]
@@ -203,6 +204,20 @@ def _assign_wide_rows(
         values,
         {"layout": reason, "columns.unique_id": f"{unique_id!r} names each row"} | _explain_ignored(beside),
     )
+
+
+def _check_holes(names: Sequence[str]) -> None:
+    """Refuse steps that count on but leave some out, which would close up: W6, W8."""
+    parts = [match for name in names if (match := re.fullmatch(r"(\D*)(\d{1,6})", name))]
+    if len(parts) < len(names) or len({part[1] for part in parts}) > 1 or _are_numbered(names):
+        return
+    steps = np.diff([int(part[2]) for part in parts])
+    at = int(steps.argmax()) if len(steps) else 0
+    if len(steps) and (steps > 0).all() and steps[at] > steps.min():
+        raise DataError(
+            f"the columns go on from {names[at]!r} to {names[at + 1]!r}, which leaves out steps; add them as empty "
+            "columns"
+        )
 
 
 def _assign_wide_columns(

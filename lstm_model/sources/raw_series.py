@@ -96,7 +96,9 @@ def arrange_tables(
     frame = frame.assign(**{name: read_categories(frame[name]) for name in (*covariates.past, *covariates.future)})
     reasons = _join_reasons(loaded) | roles.reasons | ({"files_are": why} if why else {})
     used = {*roles.values, roles.y, *covariates.past, *covariates.future}
-    noticed = tuple(_note_column(name, note) for part in loaded for name, note in part.notes if name in used)
+    noticed = tuple(
+        _note_column(name, note, covariates) for part in loaded for name, note in part.notes if name in used
+    )
     where = (
         _make_row_locator(loaded, frame)
         if roles.layout is FileLayout.long and only is None
@@ -278,7 +280,7 @@ def _convert_types(
             continue
         read = read_numbers(column, where, decimal=source.decimal, hint=decimal)
         table[name] = read.values
-        findings += [_note_column(column.name, note) for note in read.notes]
+        findings += [_note_column(column.name, note, covariates) for note in read.notes]
         if sentinel := find_sentinels(read.values, table["unique_id"], None if name == "y" else name):
             findings.append(sentinel)
         decimal = decimal or read.decimal
@@ -305,5 +307,9 @@ def _note_joined_names(texts: pd.Series, names: pd.Series) -> Iterator[Finding]:
         yield Finding(code="joined_names", severity="warning", message=text, unique_id=both[0], count=len(both))
 
 
-def _note_column(name: object, note: str) -> Finding:
-    return Finding(code="number_marks", severity="info", message=f"column {str(name)!r}: {note}")
+def _note_column(name: object, note: str, covariates: Covariates) -> Finding:
+    """Return what was noticed in a column; in a covariate, a mark such as none may mean 0."""
+    doubtful = str(name) in {*covariates.past, *covariates.future} and note.endswith("taken as missing")
+    hint = ". A missing past value becomes the last one known; where it means that there was none, write 0"
+    message = f"column {str(name)!r}: {note}{hint if doubtful else ''}"
+    return Finding(code="number_marks", severity="warning" if doubtful else "info", message=message)

@@ -15,9 +15,10 @@ LEAST_DAYS = 14
 LEAST_A_DAY = 2
 RARE = 0.3
 """Regular rows are at most steps of some length, or at most times of day on most days; events at fewer than this."""
-JITTER = 0.2
-"""A reading is at most so much of a step early or late, most of the time."""
+JITTER, NEARLY_ALL = 0.1, 0.95
+"""A reading is at most this share of a step off its time; so are at least so many of all."""
 MOST = 0.8
+"""So many readings follow the one before after about a step."""
 STEPS = {"min": 1, "5min": 5, "10min": 10, "15min": 15, "30min": 30, "h": 60, "D": 1440}
 """Minutes between readings, by the name of their frequency."""
 Integers = NDArray[np.int64]
@@ -48,6 +49,17 @@ def offer_days(ds_N: Integers) -> str:
     )
 
 
+def is_jittered(ds_N: Integers, step_us: int) -> bool:
+    """Return whether nearly all moments lie close to the full steps, and some beside them."""
+    off_N = measure_jitter(ds_N, step_us)
+    return bool((off_N != 0).any()) and bool((np.abs(off_N) <= JITTER * step_us).mean() >= NEARLY_ALL)
+
+
+def measure_jitter(ds_N: Integers, step_us: int) -> Integers:
+    """Return the microseconds from the nearest full step to each moment."""
+    return np.asarray((ds_N + step_us // 2) % step_us - step_us // 2)
+
+
 def _offer_steps(ds_N: Integers) -> str:
     """Return words that offer the mean of each step for readings that come a little early or late, else ""."""
     steps = np.diff(ds_N)
@@ -56,15 +68,25 @@ def _offer_steps(ds_N: Integers) -> str:
         return ""
     median = float(np.median(steps))
     alias = min(STEPS, key=lambda name: abs(STEPS[name] * MINUTE_US - median))
-    is_near = np.abs(steps - STEPS[alias] * MINUTE_US) < JITTER * STEPS[alias] * MINUTE_US
+    is_near = np.abs(steps - STEPS[alias] * MINUTE_US) < 2 * JITTER * STEPS[alias] * MINUTE_US
     is_exact = steps == STEPS[alias] * MINUTE_US
     if is_near.mean() < MOST or is_exact.mean() > 1 - MOST:
         return ""
     return (
         f". The rows look like readings about every {alias}, a little early or late. For the mean of the readings in "
-        f"each step, set frequency and aggregate (--frequency {alias} --aggregate mean); where they come on either "
-        "side of the full step, round them in the source instead"
+        f"each step, set frequency and aggregate (--frequency {alias} --aggregate mean)"
     )
+
+
+def name_open_times(ds_N: Integers, frequency: str) -> str:
+    """Return a frequency of days, or parts of a day, without the times at which a business is closed, if it is."""
+    if frequency == "D":
+        return name_open_days(ds_N)
+    try:
+        alias, _ = infer_frequency(np.zeros(len(ds_N), np.int64), ds_N, integer=False)
+    except DataError:
+        return frequency
+    return alias if alias.startswith(f"{frequency} open ") else frequency
 
 
 def name_open_days(ds_N: Integers) -> str:

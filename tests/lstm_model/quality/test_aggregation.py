@@ -72,3 +72,15 @@ def test_a_day_of_which_only_a_part_was_delivered_is_told(part, expected):
     examined = look(table[part(table["ds"])].reset_index(drop=True), **DAYS)
     (told,) = [one.message for one in examined.findings if one.code == "partial_step"]
     assert told.startswith(expected) and "leave its rows out" in told
+
+
+def test_a_reading_just_before_its_step_belongs_to_it():
+    ds = pd.date_range("2024-01-01 01:00", periods=400, freq="5min")
+    off = pd.to_timedelta(np.random.default_rng(0).integers(-3, 4, 400), "s")
+    table = series(ds + off)
+    with pytest.raises(DataError, match="--frequency 5min --aggregate mean"):
+        look(table)
+    examined = look(table, frequency="5min", aggregate="mean")
+    assert examined.table["ds"].tolist() == ds.tolist()
+    assert examined.table["y"].tolist() == table["y"].tolist()
+    assert "rounded_times" in codes(examined)

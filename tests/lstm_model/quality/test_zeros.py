@@ -128,11 +128,17 @@ def test_sums_and_zeros_together_are_the_daily_units_of_a_shop():
     assert examined.table.set_index(["unique_id", "ds"])["y"].reindex(daily.index).tolist() == daily.tolist()
 
 
-def test_a_weekday_that_is_hardly_ever_open_is_told():
-    ds = pd.date_range("2024-01-01", periods=400)
-    opened = ds[(ds.day_of_week < 6) | (ds == "2024-12-22")]
-    found = look(series(opened, np.ones(len(opened))), missing="zero").findings
-    (told,) = [one.message for one in found if one.code == "rare_days"]
-    assert told.startswith("there are values on 1 Sunday only, such as 2024-12-22") and "D open mon-sat" in told
-    sold, _ = receipts()
-    assert "rare_days" not in codes(look(sold, missing="zero"))
+def test_one_rare_opening_does_not_make_all_other_sundays_days_without_sales():
+    days = pd.date_range("2023-01-02", periods=500)
+    opened = days[(days.day_of_week < 6) | (days == pd.Timestamp("2023-12-17"))]
+    (told,) = [finding for finding in look(series(opened), missing="zero").findings if finding.code == "closed_days"]
+    assert "no series has a row but 1 time at times of the week" in told.message
+    assert "--frequency 'D open mon-sat'" in told.message and "leave out the rows outside" in told.message
+
+
+def test_closed_nights_that_were_taken_as_zero_are_told():
+    hours = pd.date_range("2024-01-01", periods=24 * 90, freq="h")
+    hours = hours[(hours.hour >= 8) & (hours.hour < 20) & (hours.day_of_week < 6)]
+    examined = look(series(hours), missing="zero", frequency="h")
+    (told,) = [finding for finding in examined.findings if finding.code == "closed_days"]
+    assert "--frequency 'h open mon-sat 08:00-19:00'" in told.message

@@ -551,3 +551,11 @@ def test_a_mark_for_missing_values_in_a_covariate_is_told(tmp_path, role):
     found = read(tmp_path / "a.csv", covariates=Covariates(**{role: ("temperature",)})).findings
     (told,) = [one.message for one in found if one.code == "sentinel"]
     assert told.startswith("the value 9999 occurs 3 times in the covariate 'temperature', far from all others")
+
+
+def test_a_word_for_nothing_in_a_covariate_of_numbers_is_told_with_what_becomes_of_it(tmp_path):
+    rows = "".join(f"2024-01-{k:02},{k},{'none' if k % 9 == 4 else k % 3 * 10}\n" for k in range(1, 29))
+    write(tmp_path / "a.csv", "date,sales,discount\n" + rows)
+    found = read(tmp_path / "a.csv", covariates=Covariates(past=("discount",))).findings
+    (told,) = [one for one in found if one.code == "number_marks"]
+    assert told.severity == "warning" and "'none' taken as missing" in told.message and "write 0" in told.message

@@ -79,3 +79,13 @@ def test_a_table_that_begins_to_the_right_of_notes_has_its_own_names(tmp_path):
     raw = read(tmp_path / "a.csv")
     assert raw.source.columns.ds == "date" and raw.source.columns.y == "sales" and len(raw.table) == 28
     assert "left out: lines 1, 2" in raw.reasons["header_line"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"), [("auto", "no column of timestamps"), ("wide_rows", "'W6' to 'W8', which leaves out steps")]
+)
+def test_numbered_steps_of_which_one_is_left_out_are_refused(tmp_path, layout, message):
+    weeks = [f"W{week}" for week in range(1, 21) if week != 7]
+    write(tmp_path / "a.csv", lines(["item", *weeks], *([name, *range(10, 29)] for name in "abc")))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.csv", layout=layout)
