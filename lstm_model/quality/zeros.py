@@ -56,6 +56,8 @@ def _find_closed_days(rows: Rows, frequency: str) -> list[Finding]:
 
     A weekday that is open once in ten weeks or less is closed as a rule.
     """
+    if rows.integer:
+        return []
     times = np.unique(rows.ds_N[~np.isnan(rows.y_N)])
     days = np.unique(times // DAY_US)
     count_W = np.bincount((days - MONDAY_US // DAY_US) % 7, minlength=7)

@@ -116,14 +116,13 @@ def list_meanings(frame: pd.DataFrame, values: Sequence[str]) -> dict[str, str]:
 
 def find_total_column(frame: pd.DataFrame, kinds: Mapping[str, str]) -> str | None:
     """Return the last column if its name and its numbers say that it is the total of columns before it, else None."""
-    *before, last = kinds
-    if len(before) < LEAST_ADDENDS or not TOTAL.match(last):
+    if len(kinds) <= LEAST_ADDENDS or not TOTAL.match(last := [*kinds][-1]):
         return None
     numbers = {name: _to_floats(frame[name]) for name in kinds if kinds[name] in ("number", "integer")}
     if last not in numbers or numbers[last].isna().all():
         return None
     added = pd.Series(0.0, frame.index)
-    for place, name in enumerate(reversed(before), 1):
+    for place, name in enumerate([*kinds][-2::-1], 1):
         if name not in numbers:
             return None
         added += numbers[name].fillna(0.0)

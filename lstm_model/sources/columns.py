@@ -241,7 +241,8 @@ def _assign_wide_columns(
 def _check_values(values: Sequence[str], first: str, layout: str) -> None:
     if not values:
         raise DataError(f"source.layout is {layout}, but beside {first!r} there is no column with values")
-    if unnamed := [name for name in values if name.startswith(UNNAMED)]:
+    unnamed = [name for name in values if name.startswith(UNNAMED) and name.removeprefix(UNNAMED).isdigit()]
+    if unnamed:
         at = int(unnamed[0].removeprefix(UNNAMED)) + 1
         raise DataError(
             f"{number(len(unnamed), 'column')} of values without a name, first column {at}; name each in one row. "
@@ -320,8 +321,8 @@ def _find_time(kinds: dict[str, str], source: Source) -> tuple[str, str]:
             )
     if claimed := [name for name, kind in kinds.items() if name.lower() in TIME_NAMES and kind == "text"]:
         return claimed[0], f"{claimed[0]!r}: by its name"  # the row that is no timestamp is told when it is read
-    first, *others = kinds
-    check_columns_are_series([name for name in others if kinds[name] in ("number", "integer")], first)
+    if numbers := [name for name in [*kinds][1:] if kinds[name] in ("number", "integer")]:
+        check_columns_are_series(numbers, next(iter(kinds)))
     shown = listed([f"{name} ({kind})" for name, kind in kinds.items()], limit=20)
     raise DataError(
         f"no column of timestamps found among: {shown}. Name it with --time-column, or source.columns.ds in the file"

@@ -142,3 +142,8 @@ def test_closed_nights_that_were_taken_as_zero_are_told():
     examined = look(series(hours), missing="zero", frequency="h")
     (told,) = [finding for finding in examined.findings if finding.code == "closed_days"]
     assert "--frequency 'h open mon-sat 08:00-19:00'" in told.message
+
+
+def test_integer_steps_have_no_closed_times():
+    steps = np.array([k for k in range(400) if k % 7])
+    assert codes(look(series(steps), missing="zero")) == ["zeros"]

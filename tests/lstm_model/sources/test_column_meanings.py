@@ -139,3 +139,9 @@ def test_flags_beside_a_value_are_not_offered_as_series(tmp_path):
     with pytest.raises(DataError, match="could be the target: no2, flag") as refused:
         read_source(Source(kind="files", path=str(tmp_path / "a.csv")), covariates=Covariates())
     assert "wide_columns" not in str(refused.value)
+
+
+def test_a_file_of_covariates_only_is_refused_in_words(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match="no column of timestamps found among: "):
+        read_source(Source(kind="files", path=str(tmp_path / "a.csv")), covariates=Covariates(past=("a", "b")))

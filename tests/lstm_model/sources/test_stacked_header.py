@@ -62,6 +62,8 @@ def test_columns_of_values_without_a_name_are_refused_with_the_way_out(tmp_path)
     write(tmp_path / "a.csv", lines(["time", "a", "", "b"], *body))
     with pytest.raises(DataError, match="1 column of values without a name, first column 3"):
         read(tmp_path / "a.csv")
+    write(tmp_path / "a.csv", lines(["time", "a", "Unnamed: 0.1", "b"], *body))  # as pandas names an index twice
+    assert "Unnamed: 0.1" in set(read(tmp_path / "a.csv").table["unique_id"])
 
 
 def test_two_runs_of_numbered_columns_are_refused(tmp_path):
