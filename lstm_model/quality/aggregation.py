@@ -6,7 +6,6 @@ Shape suffixes: N rows of all series, M steps that have rows, K series.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -48,8 +47,7 @@ def aggregate_rows(rows: Rows, how: Aggregate, frequency: str | None) -> tuple[R
         return rows, noticed
     first_M = np.flatnonzero(np.append(True, ~again))
     _check_texts(rows, first_M)
-    columns = {name: _reduce(values, first_M, "mean") for name, values in rows.covariates.items()}
-    averaged = list(_find_averaged(rows, first_M, columns))
+    columns, averaged = _average_covariates(rows, first_M)
     y_M = _reduce(rows.y_N, first_M, how)
     if how == "count":
         y_M[_find_future_steps(y_M, rows.series_N[first_M])] = np.nan
@@ -76,12 +74,13 @@ def _round_jitter(ds_N: np.ndarray, frequency: str) -> tuple[np.ndarray, list[Fi
     return ds_N - off_N, [Finding(code="rounded_times", severity="info", message=text, count=count)]
 
 
-def _find_averaged(rows: Rows, first_M: np.ndarray, columns: dict[str, np.ndarray]) -> Iterator[Finding]:
-    """Tell covariates that vary within a step, whose mean was taken; what does not vary is put back to the bit."""
-    for name, mean_M in columns.items():
-        least_M, most_M = (f.reduceat(rows.covariates[name], first_M) for f in (np.fmin, np.fmax))
+def _average_covariates(rows: Rows, first_M: np.ndarray) -> tuple[dict[str, np.ndarray], list[Finding]]:
+    """Return one value a step, M: the mean of those that differ, which is told; equal ones stay as they are."""
+    columns, findings = {}, []
+    for name, values_N in rows.covariates.items():
+        least_M, most_M = _find_range(values_N, first_M)
         varies_M = least_M < most_M
-        np.copyto(mean_M, least_M, where=~varies_M)
+        columns[name] = np.where(varies_M, _reduce(values_N, first_M, "mean"), least_M)
         if not varies_M.any():
             continue
         step, total = int(varies_M.argmax()), int(varies_M.sum())
@@ -91,7 +90,13 @@ def _find_averaged(rows: Rows, first_M: np.ndarray, columns: dict[str, np.ndarra
             f"{most_M[step]:g}; the mean of its rows was taken. Where another value is right, such as the last, make "
             "one row a step in the source"
         )
-        yield Finding(code="averaged_covariate", severity="warning", message=text, count=total)
+        findings.append(Finding(code="averaged_covariate", severity="warning", message=text, count=total))
+    return columns, findings
+
+
+def _find_range(values_N: np.ndarray, first_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest known value of each step, M."""
+    return np.fmin.reduceat(values_N, first_M), np.fmax.reduceat(values_N, first_M)
 
 
 def _find_partial_steps(rows: Rows, step_N: np.ndarray) -> list[Finding]:
@@ -134,7 +139,7 @@ def _find_future_steps(count_M: np.ndarray, series_M: np.ndarray) -> np.ndarray:
 def _check_texts(rows: Rows, first_M: np.ndarray) -> None:
     """Refuse texts that differ within a step: they have no mean."""
     for name, texts in rows.texts.items():
-        least_M, most_M = (f.reduceat(rows.covariates[name], first_M) for f in (np.fmin, np.fmax))
+        least_M, most_M = _find_range(rows.covariates[name], first_M)
         if (differs_M := least_M < most_M).any():
             step = int(differs_M.argmax())
             both = " and ".join(repr(texts[int(code)]) for code in (least_M[step], most_M[step]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,21 +20,19 @@ from lstm_model.sources.column_meanings import (
     find_total_column,
     list_meanings,
 )
-from lstm_model.sources.date_choice import AmbiguousDatesError
 from lstm_model.sources.date_parts import is_hour_name
 from lstm_model.sources.date_readings import is_date_number, is_whole
-from lstm_model.sources.dates import read_dates, read_header
+from lstm_model.sources.dates import read_dates
 from lstm_model.sources.numbers import kind_of_texts
 from lstm_model.sources.raw_table import UNNAMED
 from lstm_model.sources.series_names import ID_NAMES, split_names
+from lstm_model.sources.step_names import are_numbered, check_holes, find_steps
 from lstm_model.timeline.events import offer_days
 
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "date_time", "step", "year")
 PARTS_OF_DATES = ("quarter", "month", "week", "day")
 TARGET_NAMES = ("y", "target", "value")
 SAMPLE_ROWS = 2000
-MOST_ATTRIBUTES = 30
-"""Most columns before the steps of a table with one row a series."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
     texts = [name for name in kinds if (kinds[name] == "text" and name != columns.ds) or name in ids]
     numbers = [name for name in kinds if kinds[name] in ("number", "integer", "empty") and name != columns.ds]
     named = [name for name in kinds if name.lower() in (*ID_NAMES, *TARGET_NAMES)]
-    steps = _find_steps([name for name in kinds if kinds[name] != "text" and name not in ids])
+    steps = find_steps([name for name in kinds if kinds[name] != "text" and name not in ids])
     naming = [name for name in texts if name not in steps and frame[name].is_unique]
     if not [name for name in times if name not in steps] and naming and steps and len(frame) > 1:
         return FileLayout.wide_rows, f"wide_rows: {naming[0]!r} differs in every row and the other columns are numbered"
@@ -135,30 +132,6 @@ def _infer_layout(frame: pd.DataFrame, kinds: dict[str, str], source: Source) ->
     return FileLayout.long, "long: one row an observation"
 
 
-def _find_steps(names: Sequence[str]) -> Sequence[str]:
-    """Return the last columns of a table, at least three, whose names count on or are dates."""
-    for first in range(min(len(names) - 2, MOST_ATTRIBUTES)):
-        if _are_numbered(names[first:]):
-            before, step = (re.sub(r"\d+$", "", name) for name in (names[max(0, first - 1)], names[first]))
-            return names[first:] if not first or before != step or before == names[first - 1] else ()
-    return ()
-
-
-def _are_numbered(names: Sequence[str]) -> bool:
-    """Return whether column names count on (V2, V3, ...) or are dates."""
-    try:
-        if read_header(names) is not None:
-            return True
-    except AmbiguousDatesError:  # it is raised again when the table is arranged
-        return True
-    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
-    if not all(parts):
-        return False
-    matches = [part for part in parts if part]
-    numbers = np.array([int(part[2]) for part in matches])
-    return len({part[1] for part in matches}) == 1 and bool((np.diff(numbers) == 1).all())
-
-
 def _assign_wide_rows(
     frame: pd.DataFrame, kinds: dict[str, str], source: Source, covariates: Covariates, reason: str
 ) -> Roles:
@@ -170,19 +143,19 @@ def _assign_wide_rows(
     names = list(kinds)
     given = split_names(source.columns.unique_id or "", names)
     numbers = [name for name in names if kinds[name] != "text" and name not in given]
-    steps = _find_steps(numbers if given or len(numbers) < len(names) else names[1:])
+    steps = find_steps(numbers if given or len(numbers) < len(names) else names[1:])
     before = [name for name in names if name not in steps] or names
     texts = [name for name in before if kinds[name] == "text"]
     unique_id = source.columns.unique_id or next((n for n in texts if frame[n].is_unique), (texts or before)[0])
     ids = split_names(unique_id, names)
     values = tuple(steps or (name for name in names if name not in ids))
     _check_values(values, unique_id, "wide_rows")
-    if earlier := _find_steps([name for name in before if kinds[name] != "text" and name not in ids]):
+    if earlier := find_steps([name for name in before if kinds[name] != "text" and name not in ids]):
         raise DataError(
             f"the columns {listed(earlier, limit=4)} count on, as the steps {listed(values, limit=4)} after them do, "
             "which alone would be read; give all steps names that count on, such as dates, or remove what is no step"
         )
-    _check_holes(values)
+    check_holes(values)
     twice = frame[ids].duplicated()
     if twice.any():
         again = frame[twice].iloc[0]
@@ -194,7 +167,7 @@ def _assign_wide_rows(
     if source.layout is FileLayout.auto and not given:
         check_rows_are_series(frame[unique_id].astype("str").tolist(), unique_id)
     beside = [name for name in before if name not in ids and steps]
-    if not _are_numbered(values):
+    if not are_numbered(values):
         reason += "; steps in the order of the columns"
     return Roles(
         FileLayout.wide_rows,
@@ -204,20 +177,6 @@ def _assign_wide_rows(
         values,
         {"layout": reason, "columns.unique_id": f"{unique_id!r} names each row"} | _explain_ignored(beside),
     )
-
-
-def _check_holes(names: Sequence[str]) -> None:
-    """Refuse steps that count on but leave some out, which would close up: W6, W8."""
-    parts = [match for name in names if (match := re.fullmatch(r"(\D*)(\d{1,6})", name))]
-    if len(parts) < len(names) or len({part[1] for part in parts}) > 1 or _are_numbered(names):
-        return
-    steps = np.diff([int(part[2]) for part in parts])
-    at = int(steps.argmax()) if len(steps) else 0
-    if len(steps) and (steps > 0).all() and steps[at] > steps.min():
-        raise DataError(
-            f"the columns go on from {names[at]!r} to {names[at + 1]!r}, which leaves out steps; add them as empty "
-            "columns"
-        )
 
 
 def _assign_wide_columns(

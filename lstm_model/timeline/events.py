@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_model.contracts.findings import DataError
+from lstm_model.timeline.calendars import MINUTE_US
 from lstm_model.timeline.inference import infer_frequency
 from lstm_model.timeline.timestamps import DAY_US
 
-MINUTE_US = 60_000_000
 LEAST_DAYS = 14
 """Fewer tell nothing of a week."""
 LEAST_A_DAY = 2

@@ -37,7 +37,7 @@ def to_regular_clock(
         return table, [], "integer steps"
     _check_zone(timezone)
     if isinstance(table["ds"].dtype, pd.DatetimeTZDtype):
-        return _to_local_times(table, timezone) if by_days else _from_instants(table, timezone)
+        return _from_instants(table, timezone, by_days=by_days)
     if timezone is None:
         return table, [], "timestamps carry no zone; taken as they are"
     if by_days or same_time_of_day(table["ds"]):
@@ -114,31 +114,30 @@ def _check_zone(timezone: str | None) -> None:
         ) from None
 
 
-def _from_instants(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], str]:
-    local = table["ds"].dt.tz_convert(timezone) if timezone else table["ds"]
-    wall = local.dt.tz_localize(None)
-    if same_time_of_day(wall):
-        return table.assign(ds=wall), [], f"daily or longer: dates of {local.dt.tz}"
-    utc = table["ds"].dt.tz_convert("UTC").dt.tz_localize(None)
-    return table.assign(ds=utc), [], "timestamps with a zone: UTC, in which every day has 24 hours"
-
-
-def _to_local_times(table: pd.DataFrame, timezone: str | None) -> tuple[pd.DataFrame, list[Finding], str]:
-    """Make instants local times; an offset names no clock, and UTC is seldom the one by which a business has its days.
+def _from_instants(
+    table: pd.DataFrame, timezone: str | None, *, by_days: bool
+) -> tuple[pd.DataFrame, list[Finding], str]:
+    """Make instants UTC, or local times where days begin by the source's clock.
 
     Raises:
-        DataError: no zone is set, and the timestamps name none.
+        DataError: days are asked for, and no zone is set or named: an offset names none, and UTC is seldom the clock of
+            a business.
     """
-    ds = table["ds"]
-    zone = timezone or str(ds.dt.tz)
-    local = ds.dt.tz_convert(zone)
-    if timezone is None and zone == "UTC" and not same_time_of_day(ds.dt.tz_localize(None)):
+    local = table["ds"].dt.tz_convert(timezone) if timezone else table["ds"]
+    wall = local.dt.tz_localize(None)
+    are_dates = same_time_of_day(wall)
+    if by_days and timezone is None and str(local.dt.tz) == "UTC" and not are_dates:
         raise DataError(
-            f"rows with UTC offsets are added up by days, and {ds.iloc[0]} can lie on one of two: where clocks show "
+            f"rows with UTC offsets are added up by days, and {local.iloc[0]} can lie on one of two: where clocks show "
             "UTC, or where the rows come from. Set source.timezone (--timezone) to the zone whose days count, such as "
             "UTC or Europe/Berlin"
         )
-    return table.assign(ds=local.dt.tz_localize(None)), [], f"added up by days of {zone}: local times"
+    if by_days:
+        return table.assign(ds=wall), [], f"added up by days of {local.dt.tz}: local times"
+    if are_dates:
+        return table.assign(ds=wall), [], f"daily or longer: dates of {local.dt.tz}"
+    utc = table["ds"].dt.tz_convert("UTC").dt.tz_localize(None)
+    return table.assign(ds=utc), [], "timestamps with a zone: UTC, in which every day has 24 hours"
 
 
 def _readings(hours: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:
